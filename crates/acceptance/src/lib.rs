@@ -11,12 +11,12 @@ mod client;
 mod device;
 pub mod faults;
 mod fixture;
-mod house;
 pub mod jwt;
 pub mod notices;
-mod place;
 pub mod sources;
-mod world;
+mod test_database;
+mod test_platform;
+mod test_server;
 
 pub use answer::{Form, HttpAnswer};
 pub use app::{App, AuthorizationParams, TokenAnswer, VERIFIER};
@@ -24,9 +24,9 @@ pub use browser::Browser;
 pub use client::{Ask, Client};
 pub use device::{TestDevice, app_code};
 pub use fixture::Fixture;
-pub use house::{AuditRow, TestServer};
-pub use place::{Backup, Created, HeldWriter, MASTER_KEY, TestDatabase, server};
-pub use world::{BEGINNING, TestPlatform};
+pub use test_database::{Backup, Created, HeldWriter, MASTER_KEY, TestDatabase, server};
+pub use test_platform::{BEGINNING, TestPlatform};
+pub use test_server::{AuditRow, TestServer};
 
 /// Makes of each `async fn(TestServer)` a test on SQLite and a test on PostgreSQL.
 #[macro_export]

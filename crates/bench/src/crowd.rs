@@ -66,31 +66,31 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Crowd> {
     let almost_empty = Installation::with_data(binary)?;
     let only = population::add(&almost_empty.database_url(), 1, 1, 1).await?;
 
-    let (house, _) = filled.serve()?;
+    let (server, _) = filled.serve()?;
     let (small, _) = almost_empty.serve()?;
     let calls = |server: &ServerProcess, keys: &[String]| -> Requests {
         keys.iter().map(|key| get(server.address, SERVICE_DOCUMENT, Shown::Bearer(key))).collect()
     };
     let at_small = calls(&small, &only);
     let bare = bare_like(&small, &at_small[0], SERVICE_DOCUMENT).await?;
-    let (started, _) = house.resident()?;
-    let everybody = calls(&house, &keys);
+    let (started, _) = server.resident()?;
+    let everybody = calls(&server, &keys);
     let begun = Instant::now();
-    load::run(house.address, &everybody, sessions).await?;
+    load::run(server.address, &everybody, sessions).await?;
     let opened_per_second = sessions as f64 / begun.elapsed().as_secs_f64();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let (live, _) = house.resident()?;
-    let resting = (resting(&small).await?, resting(&house).await?);
+    let (live, _) = server.resident()?;
+    let resting = (resting(&small).await?, resting(&server).await?);
 
     let in_use = IN_USE
         .map(|(count, pace)| Shape { requests: Arc::from(&everybody[..count.min(sessions)]), pace: effort.pace(pace) });
-    let at_rest = rest(&house, resting.0).await?;
+    let at_rest = rest(&server, resting.0).await?;
     let mut measured = Vec::new();
     for shape in &in_use {
         let mut rounds = Vec::new();
         for round in 0..=effort.rounds {
             eprint!("\rround {round} of {}: {} tokens in use   ", effort.rounds, shape.requests.len());
-            let round_of_all = together(&bare, (&small, &at_small), (&house, shape)).await?;
+            let round_of_all = together(&bare, (&small, &at_small), (&server, shape)).await?;
             // The first round warms caches, and is not counted.
             if round > 0 {
                 rounds.push(round_of_all);
@@ -106,12 +106,12 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Crowd> {
         opened_per_second,
         started,
         live,
-        used: house.resident()?.0,
+        used: server.resident()?.0,
         small: small.resident()?.0,
         resting: (resting.0, resting.1, at_rest),
     };
     small.stop()?;
-    house.stop()?;
+    server.stop()?;
     Ok(crowd)
 }
 
@@ -124,18 +124,18 @@ struct Shape {
 struct Together {
     bare: One,
     small: One,
-    house: One,
+    server: One,
 }
 
 async fn together(
     bare: &ServerProcess,
     (small, at_small): (&ServerProcess, &Requests),
-    (house, shape): (&ServerProcess, &Shape),
+    (server, shape): (&ServerProcess, &Shape),
 ) -> Result<Together> {
     Ok(Together {
         bare: one(bare, at_small, shape.pace).await?,
         small: one(small, at_small, shape.pace).await?,
-        house: one(house, &shape.requests, shape.pace).await?,
+        server: one(server, &shape.requests, shape.pace).await?,
     })
 }
 
@@ -162,11 +162,11 @@ fn summary(shape: &Shape, rounds: &[Together]) -> InUse {
     InUse {
         tokens: shape.requests.len(),
         pace: shape.pace,
-        cpu: of(&|measured| measured.house.cpu),
-        of_bare: of(&|measured| measured.bare.cpu / measured.house.cpu),
+        cpu: of(&|measured| measured.server.cpu),
+        of_bare: of(&|measured| measured.bare.cpu / measured.server.cpu),
         small_of_bare: of(&|measured| measured.bare.cpu / measured.small.cpu),
-        of_small: of(&|measured| measured.small.cpu / measured.house.cpu),
-        p50: of(&|measured| measured.house.p50),
-        p99: of(&|measured| measured.house.p99),
+        of_small: of(&|measured| measured.small.cpu / measured.server.cpu),
+        p50: of(&|measured| measured.server.p50),
+        p99: of(&|measured| measured.server.p99),
     }
 }

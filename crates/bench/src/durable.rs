@@ -70,13 +70,13 @@ pub(crate) async fn measure(effort: Effort, postgres: Option<&str>) -> Result<Ve
     let pool = Pool::open(&theirs)?;
     let tenant = Tenant::open(&format!("sqlite:{}", ours.display())).await?;
     let mut measured = all(&tenant, "SQLite", Some(&pool), effort).await?;
-    tenant.house.close().await;
+    tenant.server.close().await;
 
     if let Some(server) = postgres {
         let done = with_database(server, async |url| {
             let tenant = Tenant::open(url).await?;
             let measured = all(&tenant, "PostgreSQL", None, effort).await;
-            tenant.house.close().await;
+            tenant.server.close().await;
             measured
         });
         measured.extend(done.await?);

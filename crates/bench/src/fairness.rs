@@ -122,7 +122,7 @@ async fn all(url: &str, database: &'static str, effort: Effort) -> Result<Vec<Be
         }
     }
     eprintln!();
-    other.house.close().await;
+    other.server.close().await;
     Ok(measured)
 }
 

@@ -12,7 +12,6 @@ mod durable;
 mod fairness;
 mod faults;
 mod installation;
-mod kills;
 mod lists;
 mod load;
 mod naive;
@@ -21,6 +20,7 @@ mod postgres;
 mod process;
 mod report;
 mod requests;
+mod revocations;
 mod seats;
 mod served;
 mod sign_in;
@@ -176,8 +176,8 @@ async fn chapter(part: Part, binary: &Binary, effort: Effort, arguments: &Argume
         Part::Credentials => Chapter::credentials(&served::measure_credentials(binary, effort).await?),
         Part::Seats => Chapter::seats(&seats::measure(effort, postgres).await?),
         Part::Kills => match postgres {
-            Some(server) => Chapter::kills(&kills::measure(binary, effort, server).await?),
-            None => Chapter::kills(&[]),
+            Some(server) => Chapter::revocations(&revocations::measure(binary, effort, server).await?),
+            None => Chapter::revocations(&[]),
         },
         Part::Crowd => Chapter::crowd(&crowd::measure(binary, effort).await?),
         Part::Lists => Chapter::lists(&lists::measure(binary, effort).await?),

@@ -56,7 +56,7 @@ async fn on(url: &str, database: &'static str, effort: Effort) -> Result<Opening
         }
     }
     eprintln!();
-    tenant.house.close().await;
+    tenant.server.close().await;
     Ok(Openings {
         database,
         callers: CALLERS,

@@ -66,12 +66,12 @@ pub(crate) struct Memory {
 pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<(Vec<Served>, Memory)> {
     let installation = Installation::with_data(binary)?;
     let apps = Applications::create(&installation)?;
-    let (house, _) = installation.serve()?;
+    let (server, _) = installation.serve()?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let (idle, _) = house.resident()?;
-    let served = rounds(&house, &main_job(house.address, &apps, effort).await?, effort).await?;
-    let (_, most_under_load) = house.resident()?;
-    house.stop()?;
+    let (idle, _) = server.resident()?;
+    let served = rounds(&server, &main_job(server.address, &apps, effort).await?, effort).await?;
+    let (_, most_under_load) = server.resident()?;
+    server.stop()?;
     Ok((served, Memory { idle, most_under_load }))
 }
 
@@ -80,16 +80,16 @@ pub(crate) async fn measure_credentials(binary: &Binary, effort: Effort) -> Resu
     let installation = Installation::with_data(binary)?;
     let apps = Applications::create(&installation)?;
     let keys = population::add(&installation.database_url(), CONNECTIONS, CONNECTIONS, CONNECTIONS).await?;
-    let (house, _) = installation.serve()?;
-    let served = rounds(&house, &by_credential(house.address, &apps, &keys, effort).await?, effort).await?;
-    house.stop()?;
+    let (server, _) = installation.serve()?;
+    let served = rounds(&server, &by_credential(server.address, &apps, &keys, effort).await?, effort).await?;
+    server.stop()?;
     Ok(served)
 }
 
-async fn rounds(house: &ServerProcess, shapes: &[Shape], effort: Effort) -> Result<Vec<Served>> {
+async fn rounds(server: &ServerProcess, shapes: &[Shape], effort: Effort) -> Result<Vec<Served>> {
     let mut bare = Vec::new();
     for shape in shapes {
-        bare.push(bare_like(house, &shape.requests[0], shape.path).await?);
+        bare.push(bare_like(server, &shape.requests[0], shape.path).await?);
     }
     let mut rounds: Vec<Vec<Round>> = shapes.iter().map(|_| Vec::new()).collect();
     for round in 0..=effort.rounds {
@@ -102,7 +102,7 @@ async fn rounds(house: &ServerProcess, shapes: &[Shape], effort: Effort) -> Resu
                 _ => None,
             };
             let bare = one(bare, &shape.requests, pace).await?;
-            let served = one(house, &shape.requests, pace).await?;
+            let served = one(server, &shape.requests, pace).await?;
             if round > 0 {
                 rounds.push(Round { served, bare, signing });
             }
@@ -113,8 +113,8 @@ async fn rounds(house: &ServerProcess, shapes: &[Shape], effort: Effort) -> Resu
 }
 
 /// The bare handler, answering as many bytes as the house does to this request.
-pub(crate) async fn bare_like(house: &ServerProcess, request: &[u8], path: &str) -> Result<ServerProcess> {
-    let answer = load::once(house.address, request).await?;
+pub(crate) async fn bare_like(server: &ServerProcess, request: &[u8], path: &str) -> Result<ServerProcess> {
+    let answer = load::once(server.address, request).await?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("bare").arg(path).arg(answer.len().to_string());
     ServerProcess::that_tells(command)

@@ -45,14 +45,14 @@ struct Shape {
 
 pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Storm> {
     let installation = Installation::with_data(binary)?.behind_a_proxy()?;
-    let (house, _) = installation.serve()?;
-    let shapes = shapes(house.address, effort).await?;
+    let (server, _) = installation.serve()?;
+    let shapes = shapes(server.address, effort).await?;
     let mut rounds = Vec::new();
     for round in 0..=effort.rounds {
         eprint!("\rround {round} of {}: a storm of sign-ins   ", effort.rounds);
-        let quiet = all(house.address, &shapes).await?;
-        let clouds = Clouds::gather(house.address, round).await?;
-        let storm = all(house.address, &shapes).await?;
+        let quiet = all(server.address, &shapes).await?;
+        let clouds = Clouds::gather(server.address, round).await?;
+        let storm = all(server.address, &shapes).await?;
         let per_second = clouds.pass().await?;
         // The first round warms pools and tables, and is not counted.
         if round > 0 {
@@ -60,7 +60,7 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Storm> {
         }
     }
     eprintln!();
-    house.stop()?;
+    server.stop()?;
     let weather = shapes.iter().enumerate().map(|(place, shape)| {
         let of = |value: &dyn Fn(&Felt, &Felt) -> f64| {
             Spread::of(rounds.iter().map(|round| value(&round.quiet[place], &round.storm[place])))

@@ -49,7 +49,7 @@ pub(crate) async fn plant(url: &str, master: &MasterKey) -> Result<Database> {
 
 /// One of the demo's instances, with somebody signed in.
 pub(crate) struct Tenant {
-    pub(crate) house: Arc<Server>,
+    pub(crate) server: Arc<Server>,
     pub(crate) instance: BelievedInstance,
     pub(crate) database: Database,
     pub(crate) browser: SignedIn,
@@ -99,16 +99,16 @@ impl Tenant {
         };
         let sites = instances.iter().map(site).collect::<Result<Vec<_>>>()?;
         let default = DefaultInstance::OfEveryHost(DEMO.name());
-        let house = Server::open(database.clone(), master, sites, Some(default), Arc::new(RealWorld)).await?;
+        let server = Server::open(database.clone(), master, sites, Some(default), Arc::new(RealWorld)).await?;
         let mut tenants = Vec::new();
-        for (instance, demo) in house.instances().iter().zip(instances) {
+        for (instance, demo) in server.instances().iter().zip(instances) {
             let believed = BelievedInstance::of(Arc::clone(instance), RealWorld.now()).await;
             let instance = believed.map_err(|(_, fault)| fault)?;
             let browser = sign_in(&instance, request(), "alice").await?;
             let suffix = if demo == DemoInstance::DemoDb { "-demodb" } else { "" };
             let client = format!("client_id=portal.example.com&client_secret=portal-secret{suffix}");
-            let (house, database) = (Arc::clone(&house), database.clone());
-            tenants.push(Arc::new(Self { house, instance, database, browser, client }));
+            let (server, database) = (Arc::clone(&server), database.clone());
+            tenants.push(Arc::new(Self { server, instance, database, browser, client }));
         }
         tenants.try_into().map_err(|_| anyhow!("one tenant for each instance"))
     }

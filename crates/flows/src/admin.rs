@@ -130,11 +130,11 @@ pub async fn create_instance(
     let (store, memory) = AuditedStore::begin(Store::new(database.clone(), id), master, moment.rng);
     let sealed = master.seal(id, SealedSecret::RootSecret, &moment.rng.secret());
     let administrator = Administrator::operator(id, &sealed, master)?;
-    let office = AdminService { store: store.clone(), administrator, request: None, memory: None };
+    let admin = AdminService { store: store.clone(), administrator, request: None, memory: None };
     let mut batch = Batch::from(vec![
         store.insert_instance(name, settings, sealed, moment.now),
         store.insert_seats(),
-        office.event("create-instance", name, moment),
+        admin.event("create-instance", name, moment),
     ]);
     batch.extend(memory);
     if let CommitOutcome::GuardFailed { .. } = store.commit(batch).await? {

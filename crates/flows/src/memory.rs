@@ -117,15 +117,15 @@ impl Memory {
     ) -> Result<(Self, FeedMark), Fault> {
         let mark = newest_change(store, moment.now).await?;
         let since = moment.now.minus(MAX_TOKEN_LIFETIME);
-        let kills = Revocations::default();
+        let revocations = Revocations::default();
         for id in store.authorizations_ended_since(since).await? {
-            kills.authorization(id, moment.now);
+            revocations.authorization(id, moment.now);
         }
         for id in store.sessions_ended_since(since).await? {
-            kills.session(id, moment.now);
+            revocations.session(id, moment.now);
         }
         for id in store.access_tokens_revoked_since(since).await? {
-            kills.token(id, moment.now);
+            revocations.token(id, moment.now);
         }
         let memory = Self {
             secret: ArcSwap::from_pointee(RootSecret::load(store, master).await?),
@@ -134,7 +134,7 @@ impl Memory {
             token_uses: LastUsed::default(),
             known_passwords: KnownPasswords::new(&moment.rng.secret()),
             known_networks: KnownNetworks::default(),
-            revocations: kills,
+            revocations: revocations,
             verified: VerifiedTokenCache::new(),
             api_sessions: ApiSessions::load(store, moment).await?,
             used_generations: UsedGenerations::default(),
@@ -213,8 +213,8 @@ impl Revocations {
 
     /// Those of a time and later.
     pub(crate) fn since(&self, time: Timestamp) -> (HashSet<AuthorizationId>, HashSet<SessionId>, HashSet<Uuid>) {
-        fn later<T: Copy + Eq + Hash>(kills: &RwLock<HashMap<T, Timestamp>>, time: Timestamp) -> HashSet<T> {
-            kills.read().iter().filter(|(_, at)| **at >= time).map(|(id, _)| *id).collect()
+        fn later<T: Copy + Eq + Hash>(revocations: &RwLock<HashMap<T, Timestamp>>, time: Timestamp) -> HashSet<T> {
+            revocations.read().iter().filter(|(_, at)| **at >= time).map(|(id, _)| *id).collect()
         }
         (later(&self.authorizations, time), later(&self.sessions, time), later(&self.tokens, time))
     }

@@ -180,7 +180,7 @@ impl Server {
             let instance = instances.iter().find(|instance| instance.info.name == name).cloned()?;
             Some(DefaultRoute { instance, only_loopback })
         });
-        let house = Arc::new(Self {
+        let server = Arc::new(Self {
             database,
             instances,
             by_host,
@@ -203,8 +203,8 @@ impl Server {
             tasks: parking_lot::Mutex::default(),
             stopping: tokio::sync::watch::Sender::new(false),
         });
-        background::start(&house);
-        Ok(house)
+        background::start(&server);
+        Ok(server)
     }
 
     /// Runs a background task under supervision until the house closes.
@@ -215,8 +215,8 @@ impl Server {
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let house = Arc::clone(self);
-        let start = move || task(Arc::clone(&house), house.stopping.subscribe());
+        let server = Arc::clone(self);
+        let start = move || task(Arc::clone(&server), server.stopping.subscribe());
         let running = supervise(name, (Arc::clone(&self.panics), RESTART_PAUSE), self.stopping.subscribe(), start);
         self.tasks.lock().push(tokio::spawn(running));
     }
@@ -407,7 +407,8 @@ impl Server {
 
     /// Audit events that are in memory alone, in bytes, by instance.
     pub fn unwritten_audit_bytes(&self) -> Vec<(&str, usize)> {
-        let fills = self.instances.iter().map(|instance| (instance.info.name.as_str(), instance.notebook().waiting));
+        let fills =
+            self.instances.iter().map(|instance| (instance.info.name.as_str(), instance.audit_buffer_fill().waiting));
         fills.filter(|(_, waiting)| *waiting > 0).collect()
     }
 

@@ -54,8 +54,8 @@ pub async fn seed(
 ) -> Result<()> {
     let id = done(create_instance((database, master), instance.name(), &instance.settings(), moment).await)?;
     seed_entities(&Store::new(database.clone(), id), moment.now).await?;
-    let office = done(ElevatedAdminService::open(database, master, instance.name()).await)?;
-    seed_register(&office, instance, passwords, moment).await
+    let admin = done(ElevatedAdminService::open(database, master, instance.name()).await)?;
+    seed_register(&admin, instance, passwords, moment).await
 }
 
 /// Writes the rows of the entities.
@@ -70,17 +70,17 @@ pub async fn seed_entities(store: &Store, now: Timestamp) -> Result<()> {
 }
 
 async fn seed_register(
-    office: &ElevatedAdminService<'_>,
+    admin: &ElevatedAdminService<'_>,
     instance: DemoInstance,
     passwords: &DemoPasswords,
     moment: &mut Moment<'_>,
 ) -> Result<()> {
     let sales = Permissions::new(&["Crm_*", "General_*"], &["Crm_*", "General_*"]);
-    done(office.create_role("Sales", &sales, moment).await)?;
-    done(office.create_role("Viewer", &Permissions::new(&["Crm_*"], &[]), moment).await)?;
+    done(admin.create_role("Sales", &sales, moment).await)?;
+    done(admin.create_role("Viewer", &Permissions::new(&["Crm_*"], &[]), moment).await)?;
     let mut ids = Vec::new();
     for user in USERS {
-        let id = done(office.create_user_with(draft(user), passwords.of(user.login), moment).await)?;
+        let id = done(admin.create_user_with(draft(user), passwords.of(user.login), moment).await)?;
         ids.push((user.login, id));
     }
     let id_of = |login: &str| -> Option<UserId> { ids.iter().find(|(name, _)| *name == login).map(|(_, id)| *id) };
@@ -88,7 +88,7 @@ async fn seed_register(
     for (record, secret) in applications(&integration, &reader) {
         let record: ApplicationRecord = serde_json::from_value(record).context("a record of the demo")?;
         let secret = secret.map(|secret| Presented::new(instance.secret(secret)));
-        done(office.create_application(record, secret.as_ref(), moment).await)?;
+        done(admin.create_application(record, secret.as_ref(), moment).await)?;
     }
     Ok(())
 }

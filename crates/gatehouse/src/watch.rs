@@ -39,7 +39,7 @@ pub struct Watch {
     show: Option<oneshot::Sender<WatchSettings>>,
     hide: Option<oneshot::Sender<()>>,
     hidden: Option<oneshot::Receiver<()>>,
-    house: Arc<OnceLock<Arc<Server>>>,
+    server: Arc<OnceLock<Arc<Server>>>,
     _end: oneshot::Sender<()>,
 }
 
@@ -53,13 +53,13 @@ impl Watch {
         let (hide, hiding) = oneshot::channel();
         let (gone, hidden) = oneshot::channel();
         let (end, ended) = oneshot::channel();
-        let house = Arc::<OnceLock<Arc<Server>>>::default();
+        let server = Arc::<OnceLock<Arc<Server>>>::default();
         let (listens, listening) = mpsc::channel();
-        let known = Arc::clone(&house);
+        let known = Arc::clone(&server);
         let work = move || watch_over(&runtime, &listens, (told, ended), (shown, hiding, gone), known);
         thread::Builder::new().name("watch".to_owned()).spawn(work).context("the watch does not start")?;
         listening.recv().context("the watch ended before it began")?.context("signals cannot be had")?;
-        Ok(Self { stop, show: Some(show), hide: Some(hide), hidden: Some(hidden), house, _end: end })
+        Ok(Self { stop, show: Some(show), hide: Some(hide), hidden: Some(hidden), server, _end: end })
     }
 
     /// Done at the first SIGINT or SIGTERM.
@@ -72,8 +72,8 @@ impl Watch {
     }
 
     /// Whose work is told of if it cannot be written down in time.
-    pub fn over(&self, house: &Arc<Server>) {
-        let _first = self.house.set(Arc::clone(house));
+    pub fn over(&self, server: &Arc<Server>) {
+        let _first = self.server.set(Arc::clone(server));
     }
 
     /// Answers on these listeners from now on.
@@ -102,7 +102,7 @@ fn watch_over(
     listens: &mpsc::Sender<std::io::Result<()>>,
     (stop, ended): Ends,
     (shown, hiding, gone): Stage,
-    house: Arc<OnceLock<Arc<Server>>>,
+    server: Arc<OnceLock<Arc<Server>>>,
 ) {
     runtime.block_on(async move {
         let signal = match signals::stop() {
@@ -120,7 +120,7 @@ fn watch_over(
             signal.await;
             stop.send_replace(true);
             // A thread, because nothing that could wait for something may come between.
-            thread::spawn(move || end_at_last(&house));
+            thread::spawn(move || end_at_last(&server));
         });
         let _dropped = ended.await;
     });
@@ -139,17 +139,17 @@ async fn answer(shown: WatchSettings, hiding: oneshot::Receiver<()>) {
 }
 
 /// Whatever the process still waits for, it has had its time.
-fn end_at_last(house: &OnceLock<Arc<Server>>) {
+fn end_at_last(server: &OnceLock<Arc<Server>>) {
     thread::sleep(LAST_MOMENT);
-    tell_unwritten(house.get());
+    tell_unwritten(server.get());
     tracing::error!(seconds = LAST_MOMENT.as_secs(), "stopping took too long: the process ends as it is");
     thread::sleep(LAST_WORDS);
     process::exit(1);
 }
 
 /// Says what is lost with the process.
-pub fn tell_unwritten(house: Option<&Arc<Server>>) {
-    for (instance, bytes) in house.into_iter().flat_map(|house| house.unwritten_audit_bytes()) {
+pub fn tell_unwritten(server: Option<&Arc<Server>>) {
+    for (instance, bytes) in server.into_iter().flat_map(|server| server.unwritten_audit_bytes()) {
         tracing::error!(instance, bytes, "audit events are lost: the database did not take them before the end");
     }
 }

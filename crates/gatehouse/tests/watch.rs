@@ -28,12 +28,12 @@ impl Platform for Still {
     }
 }
 
-async fn house(folder: &std::path::Path) -> Arc<Server> {
+async fn server(folder: &std::path::Path) -> Arc<Server> {
     let url = DatabaseUrl::parse(&format!("sqlite:{}", folder.join("house.db").display())).expect("a URL");
     let database = Database::open(&url).await.expect("the database opens");
     database.migrate().await.expect("the database migrates");
-    let house = Server::open(database, MasterKey::new(&[7; 32]), Vec::new(), None, Arc::new(Still));
-    house.await.expect("the house opens")
+    let server = Server::open(database, MasterKey::new(&[7; 32]), Vec::new(), None, Arc::new(Still));
+    server.await.expect("the house opens")
 }
 
 /// Status line and body, within the time that is promised.
@@ -63,12 +63,12 @@ fn health_and_the_signal_to_stop_are_answered_while_every_worker_is_blocked() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let house = runtime.block_on(house(folder.path()));
+    let server = runtime.block_on(server(folder.path()));
     let mut watch = Watch::start().expect("the watch starts");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("a socket");
     let address = listener.local_addr().expect("bound");
-    let gate = runtime.block_on(async { AppState::new(Arc::clone(&house), TrustedProxies::default()) });
+    let gate = runtime.block_on(async { AppState::new(Arc::clone(&server), TrustedProxies::default()) });
     watch.show(WatchSettings { listeners: vec![listener], gate, hosts: Vec::new() });
     until("ready", || get(address, "/readyz").0 == "HTTP/1.1 200 OK");
 
@@ -101,7 +101,7 @@ fn health_and_the_signal_to_stop_are_answered_while_every_worker_is_blocked() {
     let told = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     told.block_on(async { timeout(PROMPT, watch.stop()).await }).expect("told to stop");
     drop(release);
-    runtime.block_on(house.close());
+    runtime.block_on(server.close());
     assert_eq!(get(address, "/healthz").0, "HTTP/1.1 200 OK", "to the end");
     assert!(get(address, "/readyz").1.contains("shutdown failed: the server stops"));
     runtime.block_on(watch.hide());

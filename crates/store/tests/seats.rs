@@ -43,7 +43,7 @@ fn login(name: &str) -> Login {
     Login::parse(name).expect("valid")
 }
 
-async fn house(place: &Place) -> Store {
+async fn server(place: &Place) -> Store {
     let database = place.migrated().await;
     let store = Store::new(database, InstanceId(Uuid::from_u128(7)));
     let settings = InstanceSettings { seats: Some(2), ..InstanceSettings::default() };
@@ -137,7 +137,7 @@ async fn close(store: &Store, closing: SessionsToClose, at: Timestamp) -> usize 
 }
 
 async fn a_seat_is_taken_only_as_it_was_admitted(place: Place) {
-    let store = house(&place).await;
+    let store = server(&place).await;
     let guarded = CommitOutcome::GuardFailed { statement: 0 };
     for seat in [Seat::Shared, Seat::Shared] {
         done(&store, vec![store.take_seat(admission(seat, 0, Some(2)))]).await;
@@ -153,7 +153,7 @@ async fn a_seat_is_taken_only_as_it_was_admitted(place: Place) {
 }
 
 async fn a_key_has_one_live_session(place: Place) {
-    let store = house(&place).await;
+    let store = server(&place).await;
     let key = sign_in(1);
     let first = open(&store, ALICE, &key, T0).await;
     let (_, second) = opening(&store, ALICE, &key, T0);
@@ -169,7 +169,7 @@ async fn a_key_has_one_live_session(place: Place) {
 }
 
 async fn a_day_tells_how_many_seats_were_taken_when(place: Place) {
-    let store = house(&place).await;
+    let store = server(&place).await;
     let hour = Duration::from_hours(1);
     let at = |minutes: u64| T0.plus(Duration::from_mins(minutes));
     let over = async |from: Timestamp| store.seats_over(from, (hour, 4)).await.expect("no fault");
@@ -187,7 +187,7 @@ async fn a_day_tells_how_many_seats_were_taken_when(place: Place) {
 }
 
 async fn one_look_tells_seats_holders_and_keys(place: Place) {
-    let store = house(&place).await;
+    let store = server(&place).await;
     open(&store, ALICE, &sign_in(1), T0).await;
     open(&store, ADMIN, &SessionKey::Service("j".into()), Timestamp(T0.0 - 5)).await;
     let keys: Vec<_> = (0..20).map(|n| asking(&sign_in(n), ALICE, APP)).collect();
@@ -203,7 +203,7 @@ async fn one_look_tells_seats_holders_and_keys(place: Place) {
 }
 
 async fn one_look_tells_the_shares_of_those_who_have_a_ceiling(place: Place) {
-    let store = house(&place).await;
+    let store = server(&place).await;
     let first = open(&store, ALICE, &sign_in(1), T0).await;
     open(&store, ALICE, &sign_in(2), Timestamp(T0.0 - 5)).await;
     open(&store, ADMIN, &sign_in(3), Timestamp(T0.0 - 9)).await;
@@ -225,7 +225,7 @@ async fn one_look_tells_the_shares_of_those_who_have_a_ceiling(place: Place) {
 }
 
 async fn a_ceiling_is_guarded_by_what_is_live(place: Place) {
-    let store = house(&place).await;
+    let store = server(&place).await;
     let batch = |number: u128, user: UserId, user_below, application_below| {
         let admission = SeatAdmission { user_below, application_below, ..admission(Seat::Shared, 0, None) };
         let mut batch = vec![store.take_seat(admission)];
@@ -251,7 +251,7 @@ async fn a_ceiling_is_guarded_by_what_is_live(place: Place) {
 
 /// All were admitted when there was room for one more: the lock of the seats' row puts them in order.
 async fn no_ceiling_is_oversold_by_openings_at_once(place: Place) {
-    let store = house(&place).await;
+    let store = server(&place).await;
     let mut openings = JoinSet::new();
     for number in 0..32_u128 {
         let store = store.clone();
@@ -275,7 +275,7 @@ async fn no_ceiling_is_oversold_by_openings_at_once(place: Place) {
 }
 
 async fn closing_meets_exactly_what_it_means(place: Place) {
-    let store = house(&place).await;
+    let store = server(&place).await;
     let service = SessionKey::Service("j".into());
     let hour = Duration::from_hours(1);
     let due = |now: Timestamp, idle_until| SessionsToClose::Due { now, idle_until };
@@ -358,7 +358,7 @@ async fn closing_meets_exactly_what_it_means(place: Place) {
 }
 
 async fn a_timer_slides_to_the_latest_call_and_back_only_on_its_own_node(place: Place) {
-    let store = house(&place).await;
+    let store = server(&place).await;
     let key = sign_in(1);
     let id = open(&store, ALICE, &key, T0).await;
     let at = |seconds: u64| T0.plus(Duration::from_secs(seconds));
@@ -382,7 +382,7 @@ async fn a_timer_slides_to_the_latest_call_and_back_only_on_its_own_node(place: 
 }
 
 async fn a_token_stands_until_anything_it_names_has_ended(place: Place) {
-    let store = house(&place).await;
+    let store = server(&place).await;
     let (sid, family) = (SessionId(Uuid::from_u128(5)), AuthorizationId(Uuid::from_u128(6)));
     let token = TokenNames {
         user: (ALICE, Some(0)),
@@ -434,7 +434,7 @@ async fn a_token_stands_until_anything_it_names_has_ended(place: Place) {
 }
 
 async fn a_persons_own_tokens_are_theirs_and_not_revoked(place: Place) {
-    let store = house(&place).await;
+    let store = server(&place).await;
     done(&store, vec![a_key(&store)]).await;
     let of = async |user| store.personal_tokens(user, 10).await.expect("no fault").len();
     assert_eq!((of(ALICE).await, of(UserId(Uuid::from_u128(99))).await), (1, 0));
@@ -467,7 +467,7 @@ fn signed_in(store: &Store, id: SessionId) -> Statement {
 }
 
 async fn settings_are_changed_by_who_read_them_last(place: Place) {
-    let store = house(&place).await;
+    let store = server(&place).await;
     let (settings, as_written) = store.settings_as_written().await.expect("no fault");
     let five = settings.with("seats", "5").expect("a number");
     done(&store, vec![store.update_settings(&five, &as_written)]).await;

@@ -223,7 +223,7 @@ impl GatheredFigures {
                 house
                     .instances()
                     .iter()
-                    .try_for_each(|i| m.value(&[("instance", &*i.info.name)], i.notebook().waiting as u64))
+                    .try_for_each(|i| m.value(&[("instance", &*i.info.name)], i.audit_buffer_fill().waiting as u64))
             },
         )?;
         page.counter(

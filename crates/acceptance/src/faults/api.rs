@@ -18,7 +18,7 @@ async fn token(scene: &Scene<'_>) -> String {
 }
 
 async fn live(scene: &Scene<'_>) -> u64 {
-    scene.house.store().await.seats_taken().await.expect("no fault").0
+    scene.server.store().await.seats_taken().await.expect("no fault").0
 }
 
 /// Opens a session: one seat, whatever failed, and none that is nobody's.
@@ -139,14 +139,14 @@ pub(super) async fn call_by_basic(scene: &mut Scene<'_>) {
 
 /// A service token that the command line issued; the house has not met it.
 pub(super) async fn service_key(scene: &Scene<'_>, application: &str) -> String {
-    let office = scene.house.office().await;
-    let mut rng = scene.house.rng();
+    let operator = scene.server.operator().await;
+    let mut rng = scene.server.rng();
     let scope = oauth::scope::Scope::parse("read").expect("a scope");
     let kind = model::reference_token::ReferenceTokenKind::Service;
     let wish =
         model::reference_token::NewTokenRequest { kind, description: "a script", scope: &scope, expires_at: None };
     let draft = flows::admin::tokens::TokenDraft { application, login: None, wish };
-    let issued = office.issue_token(&draft, &mut scene.house.moment(&mut rng)).await;
+    let issued = operator.issue_token(&draft, &mut scene.server.moment(&mut rng)).await;
     issued.expect("no fault").expect("it may have one").value.expose().to_owned()
 }
 

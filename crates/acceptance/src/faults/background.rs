@@ -23,22 +23,22 @@ pub(super) async fn beat(scene: &mut Scene<'_>) {
         assert_eq!(scene.status(token).await, 200);
     }
     assert_eq!(scene.status("nonsense").await, 401);
-    let beat = async || scene.or_stop(scene.house.house.tick().await).await;
+    let beat = async || scene.or_stop(scene.server.server.tick().await).await;
     if !scene.act(beat).await.is_done() {
         beat().await;
     }
-    let store = scene.house.store().await;
+    let store = scene.server.store().await;
     let digest = Presented::<model::reference_token::ReferenceTokenValue>::new(&key).digest();
     let kept = store.reference_token(&digest).await.expect("no fault").expect("issued");
-    assert_eq!(kept.last_used_at, Some(scene.house.now()), "its use is written down");
+    assert_eq!(kept.last_used_at, Some(scene.server.now()), "its use is written down");
 }
 
 /// Sessions whose timers are over are closed, and their seats are free.
 pub(super) async fn close_due_sessions(scene: &mut Scene<'_>) {
     let token = token(scene).await;
     assert_eq!(scene.status(&token).await, 200);
-    scene.house.advance(Duration::from_mins(21));
-    let beat = async || scene.or_stop(scene.house.house.tick().await).await;
+    scene.server.advance(Duration::from_mins(21));
+    let beat = async || scene.or_stop(scene.server.server.tick().await).await;
     if !scene.act(beat).await.is_done() {
         beat().await;
     }
@@ -50,9 +50,9 @@ pub(super) async fn seal_and_sign(scene: &mut Scene<'_>) {
     let mut person = scene.signed_in().await;
     person.open("/profile").await;
     assert_eq!(scene.status("nonsense").await, 401);
-    scene.house.house.tick().await.expect("no fault");
-    scene.house.advance(Duration::from_mins(1));
-    let seal = async || scene.or_stop(scene.house.house.seal().await).await;
+    scene.server.server.tick().await.expect("no fault");
+    scene.server.advance(Duration::from_mins(1));
+    let seal = async || scene.or_stop(scene.server.server.seal().await).await;
     if !scene.act(seal).await.is_done() {
         seal().await;
     }
@@ -60,8 +60,8 @@ pub(super) async fn seal_and_sign(scene: &mut Scene<'_>) {
 
 /// Keys that are due are made and put in their order.
 pub(super) async fn keep_keys(scene: &mut Scene<'_>) {
-    scene.house.advance(Duration::from_hours(24 * 90));
-    let keep = async || scene.or_stop(scene.house.house.maintain_keys().await).await;
+    scene.server.advance(Duration::from_hours(24 * 90));
+    let keep = async || scene.or_stop(scene.server.server.maintain_keys().await).await;
     if !scene.act(keep).await.is_done() {
         keep().await;
     }
@@ -71,9 +71,9 @@ pub(super) async fn keep_keys(scene: &mut Scene<'_>) {
 /// Dead rows and kills that no token is older than.
 pub(super) async fn tidy(scene: &mut Scene<'_>) {
     let person = scene.signed_in().await;
-    scene.house.enable_user(&person.login, false).await;
-    scene.house.advance(Duration::from_hours(24 * 4));
-    let tidy = async || scene.or_stop(scene.house.house.maintain().await).await;
+    scene.server.enable_user(&person.login, false).await;
+    scene.server.advance(Duration::from_hours(24 * 4));
+    let tidy = async || scene.or_stop(scene.server.server.maintain().await).await;
     if !scene.act(tidy).await.is_done() {
         tidy().await;
     }
@@ -84,18 +84,18 @@ pub(super) async fn follow(scene: &mut Scene<'_>) {
     let (app, person) = (scene.application().await, scene.signed_in().await);
     let token = TokenAnswer::read(&app.service_token("read").await).access;
     assert_eq!(scene.status(&token).await, 200);
-    let (office, mut rng) = (scene.house.office().await, scene.house.rng());
-    let mut moment = scene.house.moment(&mut rng);
-    office.set_application_enabled(&app.uri, false, &mut moment).await.expect("no fault").expect("it is there");
-    office.set_user_enabled(&person.login, false, &mut moment).await.expect("no fault").expect("there");
+    let (operator, mut rng) = (scene.server.operator().await, scene.server.rng());
+    let mut moment = scene.server.moment(&mut rng);
+    operator.set_application_enabled(&app.uri, false, &mut moment).await.expect("no fault").expect("it is there");
+    operator.set_user_enabled(&person.login, false, &mut moment).await.expect("no fault").expect("there");
     let ending = flows::admin::sessions::SessionSelector::OfUser("svc.integration");
-    office.end_sessions(ending, &mut moment).await.expect("no fault").expect("there");
+    operator.end_sessions(ending, &mut moment).await.expect("no fault").expect("there");
     let setting = ("seats_per_user", "5000");
-    office.change_setting(setting, &mut moment).await.expect("no fault").expect("a good setting");
-    let follow = async || scene.or_stop(scene.house.house.catch_up().await).await;
+    operator.change_setting(setting, &mut moment).await.expect("no fault").expect("a good setting");
+    let follow = async || scene.or_stop(scene.server.server.catch_up().await).await;
     if !scene.act(follow).await.is_done() {
         // Of both instances one may have failed behind the other: the next turn tells of it, and mends it.
-        let _told = scene.house.house.catch_up().await;
+        let _told = scene.server.server.catch_up().await;
         follow().await;
     }
     assert_eq!(scene.status(&token).await, 401);

@@ -87,7 +87,7 @@ pub(super) async fn ask_for_password_reset(scene: &mut Scene<'_>) {
     let mut person = scene.person().await;
     let ask = async |person: &mut Browser| {
         ask_for_reset(person).await;
-        scene.or_stop(scene.house.house.answer_reset_request().await).await;
+        scene.or_stop(scene.server.server.answer_reset_request().await).await;
     };
     if !scene.act(async || ask(&mut person).await).await.is_done() {
         ask(&mut person).await;
@@ -99,7 +99,7 @@ pub(super) async fn ask_for_password_reset(scene: &mut Scene<'_>) {
 pub(super) async fn reset_password(scene: &mut Scene<'_>) {
     let mut person = scene.signed_in().await;
     ask_for_reset(&mut person).await;
-    scene.house.house.answer_reset_request().await.expect("no fault");
+    scene.server.server.answer_reset_request().await.expect("no fault");
     let link = link_to(scene, &person.login).await;
     let mut stranger = scene.browser(&person.login);
     let acted = scene.act(async || choose(&mut stranger, &link).await.page()).await;
@@ -124,7 +124,7 @@ pub(super) async fn know_browser(scene: &mut Scene<'_>) {
     let csrf = page.form("password").field("csrf").expect("a token").to_owned();
     let asked = browser.post("/id/account/known-browser", &[("login", &person.login), ("csrf", &csrf)]).await;
     assert_eq!(asked.page(), "known-browser-sent");
-    scene.house.house.answer_reset_request().await.expect("no fault");
+    scene.server.server.answer_reset_request().await.expect("no fault");
     let link = link_to(scene, &person.login).await;
     let confirm = async |browser: &mut Browser| {
         let page = browser.open(&link).await;
@@ -156,7 +156,7 @@ async fn agree(browser: &mut Browser, link: &str) -> HttpAnswer {
 }
 
 async fn address_of(scene: &Scene<'_>, login: &str) -> Option<Email> {
-    let found = scene.house.office().await.user_by_name(login).await;
+    let found = scene.server.operator().await.user_by_name(login).await;
     found.expect("no fault").expect("there").user.email
 }
 

@@ -208,7 +208,7 @@ pub(super) async fn change_settings(scene: &mut Scene<'_>) {
 
 pub(super) async fn rotate_key(scene: &mut Scene<'_>) {
     // The successor of the rotation before is at work.
-    scene.house.advance(Duration::from_hours(25));
+    scene.server.advance(Duration::from_hours(25));
     changed(scene, (Method::POST, "/keys/rotation", &json!({ "algorithm": "ES256" })), &[422]).await;
     let token = service_token(&scene.app("my.trusted.app/service")).await;
     assert_eq!(scene.status(&token).await, 200, "nothing breaks");
@@ -287,7 +287,7 @@ async fn commanded<R: std::fmt::Debug>(scene: &Scene<'_>, command: impl AsyncFn(
             let _done_before = command().await;
         }
     }
-    scene.house.catch_up().await;
+    scene.server.catch_up().await;
 }
 
 pub(super) async fn disable_application_by_command(scene: &mut Scene<'_>) {
@@ -295,7 +295,8 @@ pub(super) async fn disable_application_by_command(scene: &mut Scene<'_>) {
     let token = service_token(&app).await;
     assert_eq!(scene.status(&token).await, 200);
     let disable = async || {
-        let done = scene.command(async |office, moment| office.set_application_enabled(&app.uri, false, moment).await);
+        let done =
+            scene.command(async |operator, moment| operator.set_application_enabled(&app.uri, false, moment).await);
         done.await.map(drop)
     };
     commanded(scene, disable).await;
@@ -307,7 +308,7 @@ pub(super) async fn disable_user_by_command(scene: &mut Scene<'_>) {
     let (mut person, tokens, _) = with_tokens(scene).await;
     let login = person.login.clone();
     let disable =
-        async || scene.command(async |office, moment| office.set_user_enabled(&login, false, moment).await).await;
+        async || scene.command(async |operator, moment| operator.set_user_enabled(&login, false, moment).await).await;
     commanded(scene, disable).await;
     assert_eq!(scene.status(&tokens.access).await, 401);
     assert_eq!(person.open("/id/account").await.page(), "sign-in");
@@ -318,7 +319,7 @@ pub(super) async fn set_password_by_command(scene: &mut Scene<'_>) {
     let (login, password) = (person.login.clone(), Presented::new(NEW));
     let set = async || {
         let done = scene
-            .command(async |office, moment| office.set_password(&scene.passwords, &login, &password, moment).await);
+            .command(async |operator, moment| operator.set_password(&scene.passwords, &login, &password, moment).await);
         done.await.map(drop)
     };
     commanded(scene, set).await;
@@ -330,23 +331,23 @@ pub(super) async fn set_password_by_command(scene: &mut Scene<'_>) {
 /// The person's own keys go with it, and the audit verifies all the same.
 pub(super) async fn erase_user(scene: &mut Scene<'_>) {
     let (mut person, tokens, _) = with_tokens(scene).await;
-    scene.house.seal().await;
+    scene.server.seal().await;
     let login = person.login.clone();
     let erase = async || {
-        let done = scene.command(async |office, moment| office.erase_user(&login, moment).await).await;
+        let done = scene.command(async |operator, moment| operator.erase_user(&login, moment).await).await;
         done.map(drop)
     };
     commanded(scene, erase).await;
     assert_eq!(scene.status(&tokens.access).await, 401);
     assert_eq!(person.sign_in().await.page(), "sign-in");
-    let store = scene.house.store().await;
+    let store = scene.server.store().await;
     assert!(store.user_by_login(&Login::parse(&login).expect("a login")).await.expect("no fault").is_none());
 }
 
 pub(super) async fn create_user_by_command(scene: &mut Scene<'_>) {
     let login = scene.name("made");
     let create = async || {
-        let done = scene.command(async |office, moment| {
+        let done = scene.command(async |operator, moment| {
             let draft = UserDraft {
                 login: &login,
                 user_type: UserType::Internal,
@@ -356,7 +357,7 @@ pub(super) async fn create_user_by_command(scene: &mut Scene<'_>) {
                 role: Some("Viewer"),
                 enabled: true,
             };
-            office.create_user(draft, moment).await
+            operator.create_user(draft, moment).await
         });
         done.await.map(drop)
     };
@@ -367,7 +368,7 @@ pub(super) async fn create_user_by_command(scene: &mut Scene<'_>) {
 pub(super) async fn create_role_by_command(scene: &mut Scene<'_>) {
     let (role, permissions) = (scene.name("role"), Permissions::new(&["Crm_*"], &[]));
     let create =
-        async || scene.command(async |office, moment| office.create_role(&role, &permissions, moment).await).await;
+        async || scene.command(async |operator, moment| operator.create_role(&role, &permissions, moment).await).await;
     commanded(scene, create).await;
     good(&scene.admin_api().await.get(&format!("/roles/{role}")).await);
 }
@@ -376,7 +377,7 @@ pub(super) async fn end_sessions_by_command(scene: &mut Scene<'_>) {
     let (person, tokens, _) = with_tokens(scene).await;
     let end = async || {
         let ending = SessionSelector::OfUser(&person.login);
-        scene.command(async |office, moment| office.end_sessions(ending, moment).await).await.map(drop)
+        scene.command(async |operator, moment| operator.end_sessions(ending, moment).await).await.map(drop)
     };
     commanded(scene, end).await;
     assert_eq!(scene.status(&tokens.access).await, 401);
@@ -386,7 +387,7 @@ pub(super) async fn change_setting_by_command(scene: &mut Scene<'_>) {
     let number = (scene.number + 1000).to_string();
     let change = async || {
         let setting = ("seats_per_application", number.as_str());
-        scene.command(async |office, moment| office.change_setting(setting, moment).await).await.map(drop)
+        scene.command(async |operator, moment| operator.change_setting(setting, moment).await).await.map(drop)
     };
     commanded(scene, change).await;
     let settings = scene.admin_api().await.get("/settings").await.json();
@@ -395,19 +396,20 @@ pub(super) async fn change_setting_by_command(scene: &mut Scene<'_>) {
 
 pub(super) async fn rotate_key_by_command(scene: &mut Scene<'_>) {
     let rotate = async || {
-        let done = scene.command(async |office, moment| {
-            office.rotate_key(&scene.master, oauth::jose::Algorithm::Es256, moment).await
+        let done = scene.command(async |operator, moment| {
+            operator.rotate_key(&scene.master, oauth::jose::Algorithm::Es256, moment).await
         });
         done.await.map(drop)
     };
     // Of keys with a successor none is rotated.
     let _acted = scene.act(&rotate).await;
-    scene.house.catch_up().await;
+    scene.server.catch_up().await;
     assert_eq!(scene.status(&service_token(&scene.app("my.trusted.app/service")).await).await, 200);
 }
 
 pub(super) async fn renew_audit_key(scene: &mut Scene<'_>) {
-    let renew =
-        async || scene.command(async |office, moment| office.audit_reader(&scene.master).renew_key(moment).await).await;
+    let renew = async || {
+        scene.command(async |operator, moment| operator.audit_reader(&scene.master).renew_key(moment).await).await
+    };
     commanded(scene, renew).await;
 }

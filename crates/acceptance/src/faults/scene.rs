@@ -64,7 +64,7 @@ impl<'s> Scene<'s> {
     /// Whatever the house still does for a caller who went away is done when this returns.
     pub async fn act<T>(&self, act: impl AsyncFnOnce() -> T) -> Acted<T> {
         let barrier = Arc::clone(&*self.barrier.lock());
-        let instance = &self.house.house.instances()[0];
+        let instance = &self.server.server.instances()[0];
         let is_leader = barrier.wait().await.is_leader();
         let at_rest = Arc::strong_count(instance);
         if is_leader {
@@ -108,11 +108,11 @@ impl<'s> Scene<'s> {
     /// From a network of this run's own: others' wrong passwords are not counted against it.
     pub fn client(&self) -> Client {
         let [.., a, b] = self.number.to_be_bytes();
-        Client { watch: Some(Arc::clone(&self.watch)), peer: ([10, a, b, 1], 50_000).into(), ..self.house.client() }
+        Client { watch: Some(Arc::clone(&self.watch)), peer: ([10, a, b, 1], 50_000).into(), ..self.server.client() }
     }
 
     pub fn browser(&self, login: &str) -> Browser {
-        Browser { client: self.client(), ..self.house.browser(login) }
+        Browser { client: self.client(), ..self.server.browser(login) }
     }
 
     /// Alice's browser, signed in before.
@@ -121,7 +121,7 @@ impl<'s> Scene<'s> {
     }
 
     pub fn app(&self, uri: &str) -> App {
-        App { client: self.client(), ..self.house.app(uri) }
+        App { client: self.client(), ..self.server.app(uri) }
     }
 
     /// A name that only this run has.
@@ -137,8 +137,8 @@ impl<'s> Scene<'s> {
     }
 
     pub(super) async fn add_person(&self, login: &str, role: Option<&str>, is_admin: bool) {
-        let mut rng = self.house.rng();
-        let mut moment = self.house.moment(&mut rng);
+        let mut rng = self.server.rng();
+        let mut moment = self.server.moment(&mut rng);
         let draft = UserDraft {
             login,
             user_type: UserType::Internal,
@@ -148,15 +148,15 @@ impl<'s> Scene<'s> {
             role,
             enabled: true,
         };
-        let made = self.house.office().await.create_user(draft, &mut moment).await;
+        let made = self.server.operator().await.create_user(draft, &mut moment).await;
         made.expect("no fault").expect("a new login");
-        let store = self.house.store().await;
+        let store = self.server.store().await;
         let (user, _) = store
             .user_by_login(&model::Login::parse(login).expect("a login"))
             .await
             .expect("no fault")
             .expect("just made");
-        let set = Batch::new().with(store.set_password(&user, &self.password, self.house.now()));
+        let set = Batch::new().with(store.set_password(&user, &self.password, self.server.now()));
         assert_eq!(store.commit(set).await.expect("no fault"), CommitOutcome::Committed);
     }
 
@@ -176,12 +176,12 @@ impl<'s> Scene<'s> {
             "SystemUserAllowed": true, "SystemUser": self.user_id("svc.integration").await,
             "AccessTokens": "AuthenticatedUsers", "BasicAuthenticationAllowed": true,
         });
-        let app = self.house.register(record, Some("secret")).await;
+        let app = self.server.register(record, Some("secret")).await;
         App { client: self.client(), ..app }
     }
 
     pub async fn user_id(&self, login: &str) -> uuid::Uuid {
-        let found = self.house.office().await.user_by_name(login).await;
+        let found = self.server.operator().await.user_by_name(login).await;
         found.expect("no fault").expect("there").user.id.0
     }
 
@@ -208,7 +208,7 @@ impl<'s> Scene<'s> {
 
     /// The admin API with an administrator's token.
     pub async fn admin_api(&self) -> AdminApi {
-        let manager = self.house.manager().await;
+        let manager = self.server.manager().await;
         let token = TokenAnswer::read(&manager.service_token("manage").await).access;
         AdminApi { client: self.client(), token }
     }
@@ -219,9 +219,9 @@ impl<'s> Scene<'s> {
         command: impl AsyncFnOnce(&ElevatedAdminService<'_>, &mut Moment<'_>) -> Answer<T, R>,
     ) -> Result<T, R> {
         let opened = ElevatedAdminService::open(&self.desk, &self.stage.master, "testdb").await;
-        let office = self.or_stop(opened).await.expect("the demo has it");
-        let mut rng: Box<dyn Rng> = self.house.rng();
-        let done = command(&office, &mut self.house.moment(&mut rng)).await;
+        let operator = self.or_stop(opened).await.expect("the demo has it");
+        let mut rng: Box<dyn Rng> = self.server.rng();
+        let done = command(&operator, &mut self.server.moment(&mut rng)).await;
         self.or_stop(done).await
     }
 }

@@ -38,7 +38,7 @@ pub(super) async fn leased_guess(scene: &mut Scene<'_>) {
         assert_eq!(guessing.sign_in().await.page(), "sign-in");
     }
     // An instance takes ten leases in a second.
-    scene.house.advance(Duration::from_secs(1));
+    scene.server.advance(Duration::from_secs(1));
     let mut stranger = from(6);
     if !scene.act(async || stranger.sign_in().await.page()).await.is_done() {
         assert_eq!(from(7).sign_in().await.page(), "account", "another lease");
@@ -94,7 +94,7 @@ async fn offered(browser: &mut Browser) -> (HttpAnswer, String) {
 }
 
 async fn accept(scene: &Scene<'_>, browser: &mut Browser, (page, key): &(HttpAnswer, String)) -> HttpAnswer {
-    let (code, password) = (app_code(key, scene.house.now()), browser.password.clone());
+    let (code, password) = (app_code(key, scene.server.now()), browser.password.clone());
     browser.submit(page, "offer", &[("code", &code), ("password", &password)]).await
 }
 
@@ -103,7 +103,7 @@ async fn with_app(scene: &Scene<'_>) -> WithApp {
     let offer = offered(&mut browser).await;
     let shown = accept(scene, &mut browser, &offer).await;
     assert_eq!(shown.page(), "profile-recovery-codes", "{}", shown.text());
-    scene.house.advance(STEP);
+    scene.server.advance(STEP);
     WithApp { browser, key: offer.1, recovery_codes: shown.every(".codes code") }
 }
 
@@ -112,7 +112,7 @@ async fn sign_in_by_app(scene: &Scene<'_>, person: &Browser, key: &str) -> (Brow
     let mut browser = Browser { jar: BTreeMap::new(), ..person.clone() };
     let page = browser.sign_in().await;
     assert_eq!(page.page(), "second-step", "{}", page.text());
-    let page = browser.submit(&page, "code", &[("code", &app_code(key, scene.house.now()))]).await.page();
+    let page = browser.submit(&page, "code", &[("code", &app_code(key, scene.server.now()))]).await.page();
     (browser, page)
 }
 
@@ -121,7 +121,7 @@ pub(super) async fn set_up_app(scene: &mut Scene<'_>) {
     let mut person = scene.signed_in().await;
     let offer = offered(&mut person).await;
     let acted = scene.act(async || accept(scene, &mut person, &offer).await).await;
-    scene.house.advance(STEP);
+    scene.server.advance(STEP);
     let mut elsewhere = Browser { jar: BTreeMap::new(), ..person.clone() };
     let is_set_up = elsewhere.sign_in().await.page() == "second-step";
     match acted {
@@ -147,7 +147,7 @@ pub(super) async fn prove_code(scene: &mut Scene<'_>) {
         assert_eq!(page, "account");
         assert_eq!(browser.open("/id/account").await.page(), "account");
     }
-    scene.house.advance(STEP);
+    scene.server.advance(STEP);
     assert_eq!(sign_in_by_app(scene, &person.browser, &person.key).await.1, "account", "with the next code");
 }
 

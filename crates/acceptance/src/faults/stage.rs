@@ -16,7 +16,7 @@ use store::{Batch, Change, ChangeKind, CommitOutcome, Store};
 use tokio::sync::{Barrier, Notify};
 
 use super::{Flow, Scene};
-use crate::place::MASTER_KEY;
+use crate::test_database::MASTER_KEY;
 use crate::{Browser, TestDatabase, TestServer};
 
 /// Of a broken promise: a whole page says no more.
@@ -30,7 +30,7 @@ const SEATS: &str = "100000";
 
 /// A house on which flows run, and what fails while they act.
 pub struct Stage {
-    pub house: TestServer,
+    pub server: TestServer,
     /// The command line: a process of its own, whose operations are counted and fail as the house's do.
     pub(super) desk: Database,
     pub(super) injector: Arc<FaultInjector>,
@@ -54,19 +54,19 @@ impl Stage {
     pub async fn open(place: TestDatabase) -> Self {
         let injector = Arc::<FaultInjector>::default();
         let desk = place.open().await.with_faults(Arc::clone(&injector));
-        let house = Box::pin(TestServer::under_faults(place, &injector)).await;
-        let mut rng = house.rng();
-        let set = house.office().await.change_setting(("seats", SEATS), &mut house.moment(&mut rng)).await;
+        let server = Box::pin(TestServer::under_faults(place, &injector)).await;
+        let mut rng = server.rng();
+        let set = server.operator().await.change_setting(("seats", SEATS), &mut server.moment(&mut rng)).await;
         set.expect("no fault").expect("a good setting");
-        house.catch_up().await;
+        server.catch_up().await;
         // Registered once, before flows ask for it at once.
-        house.manager().await;
+        server.manager().await;
         let passwords = Passwords::costing(PasswordCost::LEAST);
-        let mut alice = house.browser("alice");
-        let password = cheapen(&house, &passwords, &alice).await;
+        let mut alice = server.browser("alice");
+        let password = cheapen(&server, &passwords, &alice).await;
         alice.sign_in().await;
         let letters = Arc::<(Mutex<Vec<MailMessage>>, Notify)>::default();
-        let (mut outbox, taken) = (house.house.open_outbox(), Arc::clone(&letters));
+        let (mut outbox, taken) = (server.server.open_outbox(), Arc::clone(&letters));
         tokio::spawn(async move {
             while let Some(letter) = outbox.next().await {
                 taken.0.lock().push(letter);
@@ -87,7 +87,7 @@ impl Stage {
             runs: AtomicU64::new(0),
             trails: tokio::sync::Mutex::default(),
             letters,
-            house,
+            server,
         }
     }
 
@@ -110,13 +110,13 @@ impl Stage {
 
     /// What holds whatever failed, once memory and the sealer had a turn each. The chains are verified by [`Self::audit`].
     async fn check(&self) {
-        self.house.catch_up().await;
-        for instance in self.house.house.instances() {
-            let differences = instance.differences(self.house.now()).await.expect("no fault");
+        self.server.catch_up().await;
+        for instance in self.server.server.instances() {
+            let differences = instance.differences(self.server.now()).await.expect("no fault");
             assert!(differences.is_empty(), "memory is not the database: {differences:#?}");
         }
-        self.house.seal().await;
-        let store = self.house.store().await;
+        self.server.seal().await;
+        let store = self.server.store().await;
         let mut trails = self.trails.lock().await;
         for chain in Chain::ALL {
             let store = store.with_chain(chain);
@@ -130,9 +130,9 @@ impl Stage {
     /// Whether both chains are what was written, by all runs until now.
     pub async fn audit(&self) -> Result<(), String> {
         let verify = async {
-            let verdict = self.house.verify_audit().await;
+            let verdict = self.server.verify_audit().await;
             assert!(verdict.is_whole() && !verdict.waiting, "the audit: {:#?}", verdict.findings);
-            let refusals = self.house.verify_refusals().await;
+            let refusals = self.server.verify_refusals().await;
             assert!(refusals.is_whole() && !refusals.waiting, "the refusals: {:#?}", refusals.findings);
         };
         caught(verify).await
@@ -186,19 +186,19 @@ impl Trails {
 }
 
 /// The demo's hashes cost what they cost everywhere: this person's is replaced by a cheap one.
-async fn cheapen(house: &TestServer, passwords: &Passwords, person: &Browser) -> PasswordHash {
+async fn cheapen(server: &TestServer, passwords: &Passwords, person: &Browser) -> PasswordHash {
     let accepted = AcceptedPassword::public(&person.password);
     let hash = passwords.hash(accepted, [1; 16]).await.expect("a thread hashes");
-    let store = house.store().await;
+    let store = server.store().await;
     let (user, _) = store
         .user_by_login(&model::Login::parse(&person.login).expect("a login"))
         .await
         .expect("no fault")
         .expect("of the demo");
-    let mut set = Batch::new().with(store.set_password(&user, &hash, house.now()));
-    set.announce(Change { kind: ChangeKind::User, subject: user.id.0 }, house.now());
+    let mut set = Batch::new().with(store.set_password(&user, &hash, server.now()));
+    set.announce(Change { kind: ChangeKind::User, subject: user.id.0 }, server.now());
     assert_eq!(store.commit(set).await.expect("no fault"), CommitOutcome::Committed);
-    house.catch_up().await;
+    server.catch_up().await;
     hash
 }
 

@@ -152,14 +152,14 @@ pub(super) async fn user_info(scene: &mut Scene<'_>) {
     let (app, mut person) = (scene.app(FIRST), scene.person().await);
     let tokens = scene.tokens(&app, &mut person).await;
     // As after a change by somebody else: memory reads the person anew.
-    let mut rng = scene.house.rng();
-    let office = scene.house.office().await;
-    let row = office.user_by_name(&person.login).await.expect("no fault").expect("there");
+    let mut rng = scene.server.rng();
+    let operator = scene.server.operator().await;
+    let row = operator.user_by_name(&person.login).await.expect("no fault").expect("there");
     let mut record = model::user::PersonRecord::of(&row.user, row.role.as_deref());
     "Somebody".clone_into(&mut record.name);
-    let changed = office.change_user(&row, record, None, &mut scene.house.moment(&mut rng)).await;
+    let changed = operator.change_user(&row, record, None, &mut scene.server.moment(&mut rng)).await;
     changed.expect("no fault").expect("a good name");
-    scene.house.catch_up().await;
+    scene.server.catch_up().await;
     let ask = async || {
         let answer = scene.client().user_info(&tokens.access).await;
         assert_eq!(answer.status, 200, "{}", answer.text());

@@ -8,48 +8,48 @@ use crate::{READER, SERVICE};
 
 const ROOT: &str = "/api/domain/odata/";
 
-async fn get(house: &TestServer, token: &str, url: &str) -> HttpAnswer {
-    house.client().get_with(&format!("{ROOT}{url}"), token).await
+async fn get(server: &TestServer, token: &str, url: &str) -> HttpAnswer {
+    server.client().get_with(&format!("{ROOT}{url}"), token).await
 }
 
 #[tokio::test]
 async fn a_collection_is_read_with_a_token_and_links_stay_below_the_configured_root() {
-    let house = TestServer::open().await;
-    let token = TokenAnswer::read(&house.app(READER).service_token("").await).access;
-    let answer = get(&house, &token, "Crm_Customers?$top=10&$count=true").await;
+    let server = TestServer::open().await;
+    let token = TokenAnswer::read(&server.app(READER).service_token("").await).access;
+    let answer = get(&server, &token, "Crm_Customers?$top=10&$count=true").await;
     assert_eq!(answer.header("odata-version"), "4.0");
     assert_eq!(answer.header("cache-control"), "no-store");
     let page = answer.json();
     assert!(page["@odata.count"].as_i64().is_some_and(|count| count >= 500), "{}", page["@odata.count"]);
     let next = page["@odata.nextLink"].as_str().expect("there are more");
     let next = next.strip_prefix("http://localhost:8080/api/domain/odata/").expect("an address of the configuration");
-    let second = get(&house, &token, next).await;
+    let second = get(&server, &token, next).await;
     assert_eq!(second.status, 200);
     assert_ne!(second.json()["value"][0], page["value"][0]);
 }
 
 #[tokio::test]
 async fn the_service_answers_in_any_case_of_its_fixed_segments() {
-    let house = TestServer::open().await;
-    let token = TokenAnswer::read(&house.app(READER).service_token("").await).access;
+    let server = TestServer::open().await;
+    let token = TokenAnswer::read(&server.app(READER).service_token("").await).access;
     for path in
         ["/api/domain/odata/Crm_Customers", "/API/Domain/OData/Crm_Customers", "/Api/domain/odata/Crm_Sales_Customers"]
     {
-        assert_eq!(house.client().get_with(&format!("{path}?$top=1"), &token).await.status, 200, "{path}");
+        assert_eq!(server.client().get_with(&format!("{path}?$top=1"), &token).await.status, 200, "{path}");
     }
 }
 
 #[tokio::test]
 async fn a_write_needs_update_and_its_author_is_the_tokens() {
-    let house = TestServer::open().await;
-    let writer = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
-    let reader = TokenAnswer::read(&house.app(SERVICE).service_token("read").await).access;
-    let product = get(&house, &writer, "General_Products_Products?$top=1").await.json()["value"][0].clone();
+    let server = TestServer::open().await;
+    let writer = TokenAnswer::read(&server.app(SERVICE).service_token("").await).access;
+    let reader = TokenAnswer::read(&server.app(SERVICE).service_token("read").await).access;
+    let product = get(&server, &writer, "General_Products_Products?$top=1").await.json()["value"][0].clone();
     let id = product["@odata.id"].as_str().or(product["Id"].as_str()).expect("an entity has an id").to_owned();
     let key = id.rsplit_once('(').map_or(id.as_str(), |(_, key)| key.trim_end_matches(')')).to_owned();
     let path = format!("{ROOT}General_Products_Products({key})");
     let body = json!({ "PartNumber": "ACCEPTANCE-1" }).to_string();
-    let client = house.client();
+    let client = server.client();
     let number_it = async |token: &str| {
         let ask = client.ask(&Method::PATCH, &path).bearer(token).body("application/json", body.clone());
         ask.send().await
@@ -64,10 +64,10 @@ async fn a_write_needs_update_and_its_author_is_the_tokens() {
 
 #[tokio::test]
 async fn a_refusal_of_the_api_has_the_apis_shape_at_the_guard_too() {
-    let house = TestServer::open().await;
-    let token = TokenAnswer::read(&house.app(READER).service_token("").await).access;
-    let of_the_api = get(&house, &token, "Nothing_Here").await;
-    let of_the_guard = get(&house, "x", "Crm_Customers").await;
+    let server = TestServer::open().await;
+    let token = TokenAnswer::read(&server.app(READER).service_token("").await).access;
+    let of_the_api = get(&server, &token, "Nothing_Here").await;
+    let of_the_guard = get(&server, "x", "Crm_Customers").await;
     assert_eq!((of_the_api.status.as_u16(), of_the_guard.status.as_u16()), (404, 401));
     let names = |answer: &HttpAnswer| -> Vec<String> {
         answer.json()["error"].as_object().expect("an object").keys().cloned().collect()
@@ -91,12 +91,12 @@ fn line(number: usize) -> String {
 }
 
 /// Writers through these doors in turn, all at once: new lines, and changes of the order itself.
-async fn write_together(house: &TestServer, doors: &[Client]) {
+async fn write_together(server: &TestServer, doors: &[Client]) {
     const WRITERS: usize = 64;
-    let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
-    let state = async || get(house, &token, &format!("{OPEN_ORDER}?$select=ObjectVersion")).await.json();
+    let token = TokenAnswer::read(&server.app(SERVICE).service_token("").await).access;
+    let state = async || get(server, &token, &format!("{OPEN_ORDER}?$select=ObjectVersion")).await.json();
     let count = format!("Crm_Sales_SalesOrderLines/$count?$filter=SalesOrder eq '{OPEN_ORDER}'").replace(' ', "%20");
-    let lines = async || get(house, &token, &count).await.text().parse::<usize>().expect("digits");
+    let lines = async || get(server, &token, &count).await.text().parse::<usize>().expect("digits");
     let (before, had) = (state().await["ObjectVersion"].as_u64(), lines().await);
     let mut writers = tokio::task::JoinSet::new();
     for (number, client) in (0..WRITERS).zip(doors.iter().cycle()) {
@@ -120,11 +120,11 @@ async fn write_together(house: &TestServer, doors: &[Client]) {
 /// None contradicts another: they queue, and none is told to come again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_of_one_order_who_do_not_contradict_one_another_are_all_served() {
-    let house = TestServer::open().await;
-    write_together(&house, &[house.client()]).await;
+    let server = TestServer::open().await;
+    write_together(&server, &[server.client()]).await;
     if let Some(place) = TestDatabase::postgres().await {
-        let house = TestServer::on(place).await;
-        let other = house.another_node().await;
-        write_together(&house, &[house.client(), house.client_of(&other)]).await;
+        let server = TestServer::on(place).await;
+        let other = server.another_node().await;
+        write_together(&server, &[server.client(), server.client_of(&other)]).await;
     }
 }

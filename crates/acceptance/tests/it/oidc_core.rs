@@ -11,8 +11,8 @@ use crate::{FIRST, NATIVE, PORTAL};
 /// §2, §3.1.3.6.
 #[tokio::test]
 async fn an_id_token_says_who_signed_in_and_belongs_to_its_access_token() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid profile email read").await;
     let names =
         ["amr", "at_hash", "aud", "auth_time", "exp", "iat", "iss", "nonce", "sid", "sub"].map(str::to_owned).to_vec();
@@ -35,14 +35,14 @@ async fn an_id_token_says_who_signed_in_and_belongs_to_its_access_token() {
     }
     let header = jwt::header(tokens.id());
     assert_eq!((&header["alg"], &header["typ"]), (&json!("RS256"), &json!("JWT")));
-    let jwks = house.client().get("/id/.well-known/openid-configuration/jwks").await.json();
+    let jwks = server.client().get("/id/.well-known/openid-configuration/jwks").await.json();
     assert!(jwt::is_signed_by(tokens.id(), &jwks, "JWT"));
 }
 
 #[tokio::test]
 async fn an_id_token_comes_with_openid_only_and_a_nonce_only_where_one_was_sent() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     assert_eq!(app.sign_in(&mut alice, "read profile").await.id, None);
     let without = alice.authorize(&app.asks("openid").without("nonce")).await.callback();
     let tokens = TokenAnswer::read(&app.redeem(&without["code"]).await);
@@ -55,30 +55,30 @@ async fn an_id_token_comes_with_openid_only_and_a_nonce_only_where_one_was_sent(
 /// §3.1.2.1: one sign-in serves all applications of the browser.
 #[tokio::test]
 async fn the_sign_in_is_shared_by_the_apps_of_a_browser() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
-    let first = house.app(FIRST).sign_in(&mut alice, "openid").await;
-    house.advance(Duration::from_mins(5));
-    let page = alice.open(&house.app(NATIVE).asks("openid").path()).await;
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
+    let first = server.app(FIRST).sign_in(&mut alice, "openid").await;
+    server.advance(Duration::from_mins(5));
+    let page = alice.open(&server.app(NATIVE).asks("openid").path()).await;
     assert_eq!(page.page(), "consent", "no second sign-in");
     let code = alice.allow(&page).await.callback()["code"].clone();
-    let native = TokenAnswer::read(&house.app(NATIVE).redeem(&code).await);
-    let portal = alice.open(&house.app(PORTAL).asks("openid").path()).await;
-    let portal = TokenAnswer::read(&house.app(PORTAL).redeem(&portal.callback()["code"]).await);
+    let native = TokenAnswer::read(&server.app(NATIVE).redeem(&code).await);
+    let portal = alice.open(&server.app(PORTAL).asks("openid").path()).await;
+    let portal = TokenAnswer::read(&server.app(PORTAL).redeem(&portal.callback()["code"]).await);
     for tokens in [&native, &portal] {
         for name in ["sid", "auth_time", "sub"] {
             assert_eq!(jwt::claims(tokens.id())[name], jwt::claims(first.id())[name], "{name}");
         }
     }
-    let elsewhere = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid").await;
+    let elsewhere = server.app(FIRST).sign_in(&mut server.browser("alice"), "openid").await;
     assert_ne!(jwt::claims(elsewhere.id())["sid"], jwt::claims(first.id())["sid"], "another browser");
 }
 
 /// §3.1.2.6.
 #[tokio::test]
 async fn prompt_none_never_shows_a_page() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let silent = app.asks("openid read").with("prompt", "none");
     let nobody = alice.step(&Method::GET, &silent.path(), &[]).await;
     assert_eq!(nobody.callback_error(), "login_required");
@@ -86,7 +86,7 @@ async fn prompt_none_never_shows_a_page() {
     let stranger = alice.step(&Method::GET, &silent.path(), &[]).await;
     assert_eq!(stranger.callback_error(), "consent_required");
     let tokens = app.sign_in(&mut alice, "openid read").await;
-    house.advance(Duration::from_mins(10));
+    server.advance(Duration::from_mins(10));
     let answer = alice.step(&Method::GET, &silent.path(), &[]).await;
     let again = TokenAnswer::read(&app.redeem(&answer.callback()["code"]).await);
     for name in ["sub", "sid", "auth_time"] {
@@ -102,11 +102,11 @@ async fn prompt_none_never_shows_a_page() {
 
 #[tokio::test]
 async fn prompt_login_asks_for_the_password_and_the_same_person_keeps_the_session() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let before = app.sign_in(&mut alice, "openid read offline_access").await;
     assert_eq!(app.client.call_api(&before.access).await.status, 200);
-    house.advance(Duration::from_secs(90));
+    server.advance(Duration::from_secs(90));
     let page = alice.open(&app.asks("openid read").with("prompt", "login").path()).await;
     assert_eq!(page.page(), "sign-in");
     assert_eq!(page.words("button[name=continue]"), None, "a press of a button is no proof");
@@ -118,14 +118,14 @@ async fn prompt_login_asks_for_the_password_and_the_same_person_keeps_the_sessio
     assert_eq!(app.client.call_api(&after.access).await.status, 200);
     assert_eq!(app.client.call_api(&before.access).await.status, 200);
     TokenAnswer::read(&app.refresh(before.refresh()).await);
-    let opened = house.audit().await.iter().filter(|row| row.kind == "session-opened").count();
+    let opened = server.audit().await.iter().filter(|row| row.kind == "session-opened").count();
     assert_eq!(opened, 1, "and no second seat");
 }
 
 #[tokio::test]
 async fn prompt_login_by_another_person_begins_another_session_and_the_first_ones_tokens_go_on() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let of_alice = app.sign_in(&mut alice, "openid read offline_access").await;
     let mut bob = alice.taken_over_by("bob");
     let of_bob = bob.authorize(&app.asks("openid read").with("prompt", "login")).await;
@@ -141,22 +141,22 @@ async fn prompt_login_by_another_person_begins_another_session_and_the_first_one
 
 #[tokio::test]
 async fn prompt_consent_asks_again() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     app.sign_in(&mut alice, "openid read offline_access").await;
     let page = alice.open(&app.asks("openid read offline_access").with("prompt", "consent").path()).await;
     assert_eq!(page.page(), "consent");
     assert!(alice.allow(&page).await.callback().contains_key("code"));
-    let no_page_at_all = house.app(PORTAL).asks("openid").with("prompt", "consent");
+    let no_page_at_all = server.app(PORTAL).asks("openid").with("prompt", "consent");
     assert_eq!(alice.open(&no_page_at_all.path()).await.page(), "consent", "even where none is required");
 }
 
 #[tokio::test]
 async fn prompt_select_account_offers_the_person_at_the_browser_and_others() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let before = app.sign_in(&mut alice, "openid").await;
-    house.advance(Duration::from_mins(1));
+    server.advance(Duration::from_mins(1));
     let asked = app.asks("openid").with("prompt", "select_account");
     let page = alice.open(&asked.path()).await;
     assert_eq!(page.page(), "sign-in");
@@ -174,10 +174,10 @@ async fn prompt_select_account_offers_the_person_at_the_browser_and_others() {
 
 #[tokio::test]
 async fn continuing_by_a_button_does_not_do_where_the_password_was_asked_for() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     app.sign_in(&mut alice, "openid").await;
-    house.advance(Duration::from_secs(10));
+    server.advance(Duration::from_secs(10));
     for asked in [app.asks("openid").with("prompt", "login"), app.asks("openid").with("max_age", "5")] {
         let page = alice.open(&asked.path()).await;
         let form = page.form("password");
@@ -189,10 +189,10 @@ async fn continuing_by_a_button_does_not_do_where_the_password_was_asked_for() {
 
 #[tokio::test]
 async fn max_age_asks_again_when_the_sign_in_is_older() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let before = app.sign_in(&mut alice, "openid").await;
-    house.advance(Duration::from_mins(1));
+    server.advance(Duration::from_mins(1));
     let generous = alice.open(&app.asks("openid").with("max_age", "60").path()).await;
     let tokens = TokenAnswer::read(&app.redeem(&generous.callback()["code"]).await);
     assert_eq!(jwt::claims(tokens.id())["auth_time"], jwt::claims(before.id())["auth_time"]);
@@ -204,8 +204,8 @@ async fn max_age_asks_again_when_the_sign_in_is_older() {
         assert_eq!(page.page(), "sign-in", "{strict}");
         let answer = alice.enter(&page).await;
         let tokens = TokenAnswer::read(&app.redeem(&answer.callback()["code"]).await);
-        assert_eq!(jwt::claims(tokens.id())["auth_time"], json!(house.now().seconds()), "{strict}");
-        house.advance(Duration::from_mins(1));
+        assert_eq!(jwt::claims(tokens.id())["auth_time"], json!(server.now().seconds()), "{strict}");
+        server.advance(Duration::from_mins(1));
     }
     for bad in ["-1", "x", "1.5", "99999999999999999999999", "+5"] {
         let answer = alice.open(&app.asks("openid").with("max_age", bad).path()).await;
@@ -215,10 +215,10 @@ async fn max_age_asks_again_when_the_sign_in_is_older() {
 
 #[tokio::test]
 async fn a_login_hint_fills_the_field_and_never_fails() {
-    let house = TestServer::open().await;
-    let app = house.app(FIRST);
+    let server = TestServer::open().await;
+    let app = server.app(FIRST);
     for hint in ["bob", "nobody@nowhere.example", "\"><script>alert(1)</script>", "\u{e9}"] {
-        let page = house.browser("alice").open(&app.asks("openid").with("login_hint", hint).path()).await;
+        let page = server.browser("alice").open(&app.asks("openid").with("login_hint", hint).path()).await;
         assert_eq!(page.page(), "sign-in");
         assert_eq!(page.attributes("#login", "value"), [hint]);
         assert_eq!(page.every("script"), [""], "the page's own, which is a file");
@@ -226,14 +226,14 @@ async fn a_login_hint_fills_the_field_and_never_fails() {
     }
     let asked =
         app.asks("openid").with("ui_locales", "xx-nonsense de").with("acr_values", "urn:x").with("display", "touch");
-    assert!(house.browser("alice").authorize(&asked).await.callback().contains_key("code"));
+    assert!(server.browser("alice").authorize(&asked).await.callback().contains_key("code"));
 }
 
 /// §6.1, §6.2: refused, never silently ignored.
 #[tokio::test]
 async fn request_objects_are_refused() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let request = alice.open(&app.asks("openid").with("request", "e30.e30.").path()).await;
     assert_eq!(request.callback_error(), "request_not_supported");
     let uri = alice.open(&app.asks("openid").with("request_uri", "https://app.example.com/r").path()).await;
@@ -243,7 +243,7 @@ async fn request_objects_are_refused() {
 /// §5.3, §5.4.
 #[tokio::test]
 async fn user_info_tells_what_the_scopes_allow_and_no_more() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for (login, scope, expected) in [
         ("alice", "openid", json!({"sub": "alice"})),
         ("alice", "openid email", json!({"sub": "alice", "email": "alice@example.com", "email_verified": true})),
@@ -257,15 +257,15 @@ async fn user_info_tells_what_the_scopes_allow_and_no_more() {
             }),
         ),
     ] {
-        let tokens = house.app(FIRST).sign_in(&mut house.browser(login), scope).await;
-        let answer = house.client().user_info(&tokens.access).await;
+        let tokens = server.app(FIRST).sign_in(&mut server.browser(login), scope).await;
+        let answer = server.client().user_info(&tokens.access).await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-type"), "application/json");
         assert_eq!(answer.header("cache-control"), "no-store");
         assert_eq!(answer.json(), expected, "{login} {scope}");
-        let posted = house.client().post("/id/connect/userinfo", &[("access_token", &tokens.access)]).await;
+        let posted = server.client().post("/id/connect/userinfo", &[("access_token", &tokens.access)]).await;
         assert_eq!(posted.json(), expected, "§5.3.1: POST, and RFC 6750 §2.2");
-        let posted = house.client().ask(&Method::POST, "/id/connect/userinfo").bearer(&tokens.access).send().await;
+        let posted = server.client().ask(&Method::POST, "/id/connect/userinfo").bearer(&tokens.access).send().await;
         assert_eq!(posted.json(), expected);
         assert_eq!(posted.json()["sub"], jwt::claims(tokens.id())["sub"]);
     }
@@ -273,27 +273,27 @@ async fn user_info_tells_what_the_scopes_allow_and_no_more() {
 
 #[tokio::test]
 async fn user_info_opens_no_session() {
-    let house = TestServer::open().await;
-    let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid").await;
-    assert_eq!(house.client().user_info(&tokens.access).await.status, 200);
-    assert!(house.audit().await.iter().all(|row| row.kind != "session-opened"));
+    let server = TestServer::open().await;
+    let tokens = server.app(FIRST).sign_in(&mut server.browser("alice"), "openid").await;
+    assert_eq!(server.client().user_info(&tokens.access).await.status, 200);
+    assert!(server.audit().await.iter().all(|row| row.kind != "session-opened"));
 }
 
 #[tokio::test]
 async fn a_service_token_is_nobody_at_user_info() {
-    let house = TestServer::open().await;
-    let token = TokenAnswer::read(&house.app(PORTAL).service_token("").await).access;
-    let answer = house.client().user_info(&token).await;
+    let server = TestServer::open().await;
+    let token = TokenAnswer::read(&server.app(PORTAL).service_token("").await).access;
+    let answer = server.client().user_info(&token).await;
     assert_eq!(answer.refusal(), (403, "insufficient_scope".to_owned()));
 }
 
 #[tokio::test]
 async fn ids_of_people_are_stable_and_distinct() {
-    let house = TestServer::open().await;
-    let app = house.app(FIRST);
+    let server = TestServer::open().await;
+    let app = server.app(FIRST);
     let mut ids: Vec<Value> = Vec::new();
     for (typed, login) in [("alice", "alice"), ("ALICE", "alice"), ("bob", "bob")] {
-        let mut browser = house.browser(login);
+        let mut browser = server.browser(login);
         typed.clone_into(&mut browser.login);
         let claims = jwt::claims(&app.sign_in(&mut browser, "openid").await.access);
         assert_eq!(claims["sub"], login, "as registered, however it was typed");
@@ -306,15 +306,15 @@ async fn ids_of_people_are_stable_and_distinct() {
 /// §3.1.2.1: the person who is meant, or nobody.
 #[tokio::test]
 async fn an_id_token_hint_names_who_must_be_signed_in() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let mine = app.sign_in(&mut alice, "openid").await;
-    let of_bob = app.sign_in(&mut house.browser("bob"), "openid").await;
-    house.advance(Duration::from_mins(90));
+    let of_bob = app.sign_in(&mut server.browser("bob"), "openid").await;
+    server.advance(Duration::from_mins(90));
     let silent = app.asks("openid").with("prompt", "none");
     let answer = alice.open(&silent.clone().with("id_token_hint", mine.id()).path()).await;
     assert!(answer.callback().contains_key("code"), "an expired hint still says who");
-    let foreign = house.app_at_other(FIRST).sign_in(&mut house.browser_at_other("alice"), "openid").await;
+    let foreign = server.app_at_other(FIRST).sign_in(&mut server.browser_at_other("alice"), "openid").await;
     for hint in [of_bob.id(), foreign.id(), "x", &mine.access] {
         let answer = alice.open(&silent.clone().with("id_token_hint", hint).path()).await;
         assert_eq!(answer.callback_error(), "login_required");

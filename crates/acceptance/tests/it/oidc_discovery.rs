@@ -9,8 +9,8 @@ const JWKS: &str = "/id/.well-known/openid-configuration/jwks";
 
 #[tokio::test]
 async fn the_document_says_what_clients_need() {
-    let house = TestServer::open().await;
-    let told = house.client().get(DISCOVERY).await.json();
+    let server = TestServer::open().await;
+    let told = server.client().get(DISCOVERY).await.json();
     let root = "http://localhost:8080";
     for (name, expected) in [
         ("issuer", json!(format!("{root}/id"))),
@@ -37,8 +37,8 @@ async fn the_document_says_what_clients_need() {
 
 #[tokio::test]
 async fn the_key_set_has_public_keys_only_each_with_its_own_name() {
-    let house = TestServer::open().await;
-    let answer = house.client().get(JWKS).await;
+    let server = TestServer::open().await;
+    let answer = server.client().get(JWKS).await;
     let set = answer.json();
     let keys = set["keys"].as_array().expect("keys");
     let mut kids: Vec<&str> = keys.iter().map(|key| key["kid"].as_str().expect("a name")).collect();
@@ -63,33 +63,33 @@ async fn the_key_set_has_public_keys_only_each_with_its_own_name() {
 
 #[tokio::test]
 async fn instances_share_no_key() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let kids = async |client: acceptance::Client| -> Vec<Value> {
         client.get(JWKS).await.json()["keys"].as_array().expect("keys").iter().map(|key| key["kid"].clone()).collect()
     };
-    let (here, there) = (kids(house.client()).await, kids(house.other_client()).await);
+    let (here, there) = (kids(server.client()).await, kids(server.other_client()).await);
     assert!(here.iter().all(|kid| !there.contains(kid)));
 }
 
 #[tokio::test]
 async fn documents_may_be_kept_for_minutes_and_are_cheap_to_ask_for_again() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for path in [DISCOVERY, JWKS] {
-        let answer = house.client().get(path).await;
+        let answer = server.client().get(path).await;
         assert_eq!(answer.header("cache-control"), "public, max-age=300", "{path}");
         let tag = answer.header("etag");
-        let again = house.client().ask(&Method::GET, path).header("if-none-match", tag).send().await;
+        let again = server.client().ask(&Method::GET, path).header("if-none-match", tag).send().await;
         assert_eq!((again.status.as_u16(), again.body.len()), (304, 0), "{path}");
-        let other = house.client().ask(&Method::GET, path).header("if-none-match", "\"other\"").send().await;
+        let other = server.client().ask(&Method::GET, path).header("if-none-match", "\"other\"").send().await;
         assert_eq!(other.status, 200);
     }
 }
 
 #[tokio::test]
 async fn pages_of_any_origin_may_read_the_documents() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for path in [DISCOVERY, JWKS, "/.well-known/oauth-authorization-server/id"] {
-        let ask = house.client();
+        let ask = server.client();
         let answer = ask.ask(&Method::GET, path).header("origin", "https://anybody.example").send().await;
         assert_eq!(answer.header("access-control-allow-origin"), "*", "{path}");
         assert_eq!(answer.header("access-control-allow-credentials"), "");

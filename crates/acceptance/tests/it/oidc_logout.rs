@@ -31,19 +31,19 @@ fn assert_page(answer: &HttpAnswer, page: &str) {
     assert_eq!((answer.status.as_u16(), answer.page().as_str(), answer.location()), (200, page, ""));
 }
 
-async fn signing_out_ends_everything_of_the_sign_in_at_once(house: TestServer) {
-    let (app, portal, mut alice) = (house.app(FIRST), house.app(PORTAL), house.browser("alice"));
+async fn signing_out_ends_everything_of_the_sign_in_at_once(server: TestServer) {
+    let (app, portal, mut alice) = (server.app(FIRST), server.app(PORTAL), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, SCOPE).await;
     let of_portal = portal.sign_in(&mut alice, SCOPE).await;
     let unredeemed = app.code(&mut alice, SCOPE).await;
-    let mut elsewhere = house.browser("alice");
+    let mut elsewhere = server.browser("alice");
     let of_elsewhere = app.sign_in(&mut elsewhere, SCOPE).await;
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
     // All seats that are not the administrator's.
     assert_eq!(app.client.call_api(&of_elsewhere.access).await.status, 200);
     let mut services = Vec::new();
     for _ in 0..3 {
-        services.push(TokenAnswer::read(&house.app(SERVICE).service_token("").await).access);
+        services.push(TokenAnswer::read(&server.app(SERVICE).service_token("").await).access);
     }
     for (service, status) in services.iter().zip([200, 200, 429]) {
         assert_eq!(app.client.call_api(service).await.status, status);
@@ -66,9 +66,9 @@ async fn signing_out_ends_everything_of_the_sign_in_at_once(house: TestServer) {
     assert_eq!(app.client.call_api(&of_elsewhere.access).await.status, 200, "another browser's sign-in goes on");
     assert!(is_signed_in(&app, &mut elsewhere).await);
 
-    let house = house.restarted().await;
-    assert_eq!(house.client().user_info(&tokens.access).await.status, 401, "after a restart, too");
-    let trail = house.audit().await;
+    let server = server.restarted().await;
+    assert_eq!(server.client().user_info(&tokens.access).await.status, 401, "after a restart, too");
+    let trail = server.audit().await;
     let ended: Vec<_> = trail.iter().filter(|row| row.kind == "sign-out").collect();
     assert_eq!(ended.len(), 1);
     let closed = trail.iter().filter(|row| row.kind == "session-closed" && row.reason == "sign_out");
@@ -77,10 +77,10 @@ async fn signing_out_ends_everything_of_the_sign_in_at_once(house: TestServer) {
 
 #[tokio::test]
 async fn the_browser_is_sent_back_with_state_and_nothing_else() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let state = "a b&c=\u{e9}-._~".to_owned() + &"s".repeat(128);
     for method in [Method::GET, Method::POST] {
-        let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+        let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
         let tokens = app.sign_in(&mut alice, SCOPE).await;
         let params = [("id_token_hint", tokens.id()), ("post_logout_redirect_uri", SIGNED_OUT), ("state", &state)];
         let answer = match method {
@@ -98,10 +98,10 @@ async fn the_browser_is_sent_back_with_state_and_nothing_else() {
 
 #[tokio::test]
 async fn an_expired_hint_is_accepted() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, SCOPE).await;
-    house.advance(Duration::from_mins(100));
+    server.advance(Duration::from_mins(100));
     assert!(is_signed_in(&app, &mut alice).await);
     let answer = alice.open(&path(&[("id_token_hint", tokens.id()), ("post_logout_redirect_uri", SIGNED_OUT)])).await;
     assert_eq!(answer.location(), SIGNED_OUT);
@@ -110,11 +110,11 @@ async fn an_expired_hint_is_accepted() {
 
 #[tokio::test]
 async fn a_hint_that_proves_nothing_asks_and_ends_nothing() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, SCOPE).await;
-    let foreign = house.app_at_other(FIRST).sign_in(&mut house.browser_at_other("alice"), SCOPE).await;
-    let of_bob = app.sign_in(&mut house.browser("bob"), SCOPE).await;
+    let foreign = server.app_at_other(FIRST).sign_in(&mut server.browser_at_other("alice"), SCOPE).await;
+    let of_bob = app.sign_in(&mut server.browser("bob"), SCOPE).await;
     let claims = jwt::claims(tokens.id());
     let kid = jwt::header(tokens.id())["kid"].clone();
     let none = jwt::unsigned(&json!({"alg": "none", "typ": "JWT"}), &claims, b"");
@@ -138,7 +138,7 @@ async fn a_hint_that_proves_nothing_asks_and_ends_nothing() {
 
 #[tokio::test]
 async fn an_address_that_is_not_registered_is_never_gone_to() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for uri in [
         "http://localhost:3000/signed-out/",
         "http://localhost:3000/signed-out?x=1",
@@ -151,7 +151,7 @@ async fn an_address_that_is_not_registered_is_never_gone_to() {
         "javascript:alert(1)",
         "//evil.example",
     ] {
-        let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+        let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
         let tokens = app.sign_in(&mut alice, "openid read").await;
         let params = [("id_token_hint", tokens.id()), ("post_logout_redirect_uri", uri), ("state", "s")];
         let answer = alice.open(&path(&params)).await;
@@ -163,8 +163,8 @@ async fn an_address_that_is_not_registered_is_never_gone_to() {
 
 #[tokio::test]
 async fn without_a_hint_the_person_is_asked() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     app.sign_in(&mut alice, SCOPE).await;
     for params in [&[][..], &[("state", "s")], &[("post_logout_redirect_uri", SIGNED_OUT)], &[("client_id", FIRST)]] {
         let page = alice.open(&path(params)).await;
@@ -180,8 +180,8 @@ async fn without_a_hint_the_person_is_asked() {
 
 #[tokio::test]
 async fn a_confirmed_sign_out_returns_to_the_app_that_asked() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(SPA), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(SPA), server.browser("alice"));
     app.sign_in(&mut alice, "openid read").await;
     let params = [("client_id", SPA), ("post_logout_redirect_uri", "http://localhost:3000/"), ("state", "s t")];
     let page = alice.open(&path(&params)).await;
@@ -195,10 +195,10 @@ async fn a_confirmed_sign_out_returns_to_the_app_that_asked() {
 
 #[tokio::test]
 async fn a_confirmation_that_our_page_did_not_send_counts_for_nothing() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     app.sign_in(&mut alice, SCOPE).await;
-    let of_another_browser = house.browser("bob").open("/id/account/login").await.form("csrf");
+    let of_another_browser = server.browser("bob").open("/id/account/login").await.form("csrf");
     let csrf = of_another_browser.field("csrf").expect("forms have it");
     for fields in [&[][..], &[("csrf", "x")], &[("csrf", csrf)]] {
         assert_page(&alice.post(END, fields).await, "sign-out");
@@ -208,8 +208,8 @@ async fn a_confirmation_that_our_page_did_not_send_counts_for_nothing() {
 
 #[tokio::test]
 async fn a_client_id_that_disagrees_with_the_hint_is_not_believed() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, SCOPE).await;
     let params = [
         ("id_token_hint", tokens.id()),
@@ -221,8 +221,8 @@ async fn a_client_id_that_disagrees_with_the_hint_is_not_believed() {
 
 #[tokio::test]
 async fn signing_out_twice_does_no_harm() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, SCOPE).await;
     let params = [("id_token_hint", tokens.id()), ("post_logout_redirect_uri", SIGNED_OUT)];
     for _ in 0..2 {
@@ -236,10 +236,10 @@ async fn signing_out_twice_does_no_harm() {
 
 #[tokio::test]
 async fn a_hint_alone_ends_nobodys_sign_in() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, SCOPE).await;
-    let mut somebody = house.browser("bob");
+    let mut somebody = server.browser("bob");
     let answer =
         somebody.open(&path(&[("id_token_hint", tokens.id()), ("post_logout_redirect_uri", SIGNED_OUT)])).await;
     assert_eq!(answer.location(), SIGNED_OUT);
@@ -250,8 +250,8 @@ async fn a_hint_alone_ends_nobodys_sign_in() {
 /// Browsers keep a `SameSite=Lax` cookie back on a POST from another site.
 #[tokio::test]
 async fn a_post_without_the_cookie_is_asked_again_by_get() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, SCOPE).await;
     let params = [("id_token_hint", tokens.id()), ("post_logout_redirect_uri", SIGNED_OUT), ("state", "s")];
     let answer = app.client.post(END, &params).await;

@@ -7,20 +7,20 @@ use crate::{FIRST, PORTAL, SERVICE};
 /// The question whether a session has an app left also took the app off its list, and was asked twice.
 #[tokio::test]
 async fn a_session_closes_with_its_last_app_whichever_is_looked_at_first() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let first = app.sign_in(&mut alice, "read").await;
-    let portal = house.app(PORTAL).sign_in(&mut alice, "read").await;
+    let portal = server.app(PORTAL).sign_in(&mut alice, "read").await;
     for tokens in [&first, &portal] {
         assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
     }
     for _ in 0..3 {
-        let service = TokenAnswer::read(&house.app(SERVICE).service_token("").await);
+        let service = TokenAnswer::read(&server.app(SERVICE).service_token("").await);
         assert_eq!(app.client.call_api(&service.access).await.status, 200);
     }
-    house.enable_app(SERVICE, false).await;
-    house.enable_app(FIRST, false).await;
-    house.enable_app(PORTAL, false).await;
+    server.enable_app(SERVICE, false).await;
+    server.enable_app(FIRST, false).await;
+    server.enable_app(PORTAL, false).await;
     let closed = |row: &&acceptance::AuditRow| row.kind == "session-closed" && row.reason == "application_disabled";
-    assert_eq!(house.audit().await.iter().filter(closed).count(), 4);
+    assert_eq!(server.audit().await.iter().filter(closed).count(), 4);
 }

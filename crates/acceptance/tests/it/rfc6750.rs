@@ -27,8 +27,8 @@ async fn assert_nowhere_valid(client: &Client, token: &str, why: &str) {
 
 #[tokio::test]
 async fn without_credentials_the_challenge_has_no_error() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     for path in [CUSTOMERS, "/api/domain/odata/", "/id/connect/userinfo"] {
         let others =
             if path.starts_with("/api") { ["Digest alice", "Negotiate YQ=="] } else { [BASIC, "ErpSession 1"] };
@@ -46,18 +46,18 @@ async fn without_credentials_the_challenge_has_no_error() {
 
 #[tokio::test]
 async fn a_token_in_the_query_is_no_credential() {
-    let house = TestServer::open().await;
-    let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
+    let server = TestServer::open().await;
+    let token = TokenAnswer::read(&server.app(SERVICE).service_token("").await).access;
     for path in [CUSTOMERS, "/id/connect/userinfo"] {
-        let answer = house.client().get(&format!("{path}?access_token={token}")).await;
+        let answer = server.client().get(&format!("{path}?access_token={token}")).await;
         assert_eq!(answer.status, 401);
     }
 }
 
 #[tokio::test]
 async fn two_credentials_are_a_bad_request() {
-    let house = TestServer::open().await;
-    let (client, token) = (house.client(), TokenAnswer::read(&house.app(SERVICE).service_token("").await).access);
+    let server = TestServer::open().await;
+    let (client, token) = (server.client(), TokenAnswer::read(&server.app(SERVICE).service_token("").await).access);
     let bearer = format!("Bearer {token}");
     for (other, value) in [("x-api-key", token.as_str()), ("api-key", "enrt_1"), ("authorization", &bearer)] {
         let answer = client.ask(&Method::GET, CUSTOMERS).bearer(&token).header(other, value).send().await;
@@ -75,10 +75,10 @@ async fn two_credentials_are_a_bad_request() {
 
 #[tokio::test]
 async fn the_scheme_may_be_written_in_any_case() {
-    let house = TestServer::open().await;
-    let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
+    let server = TestServer::open().await;
+    let token = TokenAnswer::read(&server.app(SERVICE).service_token("").await).access;
     for scheme in ["Bearer", "bearer", "BEARER"] {
-        let ask = house
+        let ask = server
             .client()
             .ask(&Method::GET, CUSTOMERS)
             .header("authorization", &format!("{scheme} {token}"))
@@ -90,9 +90,9 @@ async fn the_scheme_may_be_written_in_any_case() {
 
 #[tokio::test]
 async fn a_token_that_we_did_not_sign_opens_nothing() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await;
+    let server = TestServer::open().await;
+    let client = server.client();
+    let tokens = server.app(FIRST).sign_in(&mut server.browser("alice"), "openid read").await;
     let (real, claims, header) = (&tokens.access, jwt::claims(&tokens.access), jwt::header(&tokens.access));
     let jwks = client.get("/id/.well-known/openid-configuration/jwks").await;
     let public = jwks.json()["keys"].as_array().expect("keys").iter().find(|key| key["kid"] == header["kid"]).cloned();
@@ -106,7 +106,7 @@ async fn a_token_that_we_did_not_sign_opens_nothing() {
     };
     let signature = vec![7; 64];
     let (input, tail) = real.rsplit_once('.').expect("three parts");
-    let foreign = house.app_at_other(FIRST).sign_in(&mut house.browser_at_other("alice"), "openid read").await;
+    let foreign = server.app_at_other(FIRST).sign_in(&mut server.browser_at_other("alice"), "openid read").await;
     let mut of_the_other_key = claims.clone();
     of_the_other_key["is_admin"] = json!(true);
     let forged = [
@@ -155,42 +155,42 @@ async fn a_token_that_we_did_not_sign_opens_nothing() {
 
 #[tokio::test]
 async fn a_token_of_a_megabyte_is_refused_at_once() {
-    let house = TestServer::open().await;
-    let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
+    let server = TestServer::open().await;
+    let token = TokenAnswer::read(&server.app(SERVICE).service_token("").await).access;
     let long = token.clone() + &"A".repeat(1024 * 1024);
     for path in [CUSTOMERS, "/id/connect/userinfo"] {
-        let answer = house.client().get_with(path, &long).await;
+        let answer = server.client().get_with(path, &long).await;
         assert_eq!(answer.status, 400, "{path}");
         assert!(answer.header("www-authenticate").contains("error=\"invalid_request\""));
         assert!(answer.body.len() < 4096, "nothing of it comes back");
     }
-    let in_a_form = house.client().post("/id/connect/userinfo", &[("access_token", &long)]).await;
+    let in_a_form = server.client().post("/id/connect/userinfo", &[("access_token", &long)]).await;
     assert_eq!(in_a_form.status, 401);
 }
 
 #[tokio::test]
 async fn a_token_is_good_from_its_issue_to_its_expiry() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await;
-    house.advance(Duration::from_millis(3_599_999));
+    let server = TestServer::open().await;
+    let client = server.client();
+    let tokens = server.app(FIRST).sign_in(&mut server.browser("alice"), "openid read").await;
+    server.advance(Duration::from_millis(3_599_999));
     assert_eq!(client.call_api(&tokens.access).await.status, 200);
     assert_eq!(client.user_info(&tokens.access).await.status, 200);
-    house.advance(Duration::from_millis(1));
+    server.advance(Duration::from_millis(1));
     assert_nowhere_valid(&client, &tokens.access, "expired, though it is known to be ours").await;
 
-    let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await;
-    house.set_clock(house.now().minus(Duration::from_secs(5)));
+    let tokens = server.app(FIRST).sign_in(&mut server.browser("alice"), "openid read").await;
+    server.set_clock(server.now().minus(Duration::from_secs(5)));
     assert_eq!(client.call_api(&tokens.access).await.status, 200, "clocks of two nodes differ a little");
-    house.set_clock(house.now().minus(Duration::from_secs(2)));
+    server.set_clock(server.now().minus(Duration::from_secs(2)));
     assert_nowhere_valid(&client, &tokens.access, "not yet valid").await;
 }
 
 #[tokio::test]
 async fn insufficient_scope_names_the_scope_that_is_needed() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    let reader = TokenAnswer::read(&house.app(READER).service_token("").await).access;
+    let server = TestServer::open().await;
+    let client = server.client();
+    let reader = TokenAnswer::read(&server.app(READER).service_token("").await).access;
     let write = client.ask(&Method::POST, CUSTOMERS).bearer(&reader).body("application/json", "{}").send().await;
     assert_eq!(write.status, 403);
     let challenge = write.header("www-authenticate");
@@ -198,11 +198,11 @@ async fn insufficient_scope_names_the_scope_that_is_needed() {
         challenge.contains("error=\"insufficient_scope\"") && challenge.ends_with("scope=\"update\""),
         "{challenge}"
     );
-    let updater = TokenAnswer::read(&house.app(SERVICE).service_token("update").await).access;
+    let updater = TokenAnswer::read(&server.app(SERVICE).service_token("update").await).access;
     let read = client.call_api(&updater).await;
     assert_eq!(read.status, 403, "update does not imply read");
     assert!(read.header("www-authenticate").ends_with("scope=\"read\""));
-    let without_openid = house.app(SPA).sign_in(&mut house.browser("alice"), "read").await;
+    let without_openid = server.app(SPA).sign_in(&mut server.browser("alice"), "read").await;
     let answer = client.user_info(&without_openid.access).await;
     assert_eq!(answer.refusal(), (403, "insufficient_scope".to_owned()));
     assert!(answer.header("www-authenticate").ends_with("scope=\"openid\""));
@@ -210,16 +210,16 @@ async fn insufficient_scope_names_the_scope_that_is_needed() {
 
 #[tokio::test]
 async fn an_identity_token_without_an_api_scope_does_not_open_the_api() {
-    let house = TestServer::open().await;
-    let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid profile").await;
-    assert_eq!(house.client().user_info(&tokens.access).await.status, 200);
-    assert_invalid_token(&house.client().call_api(&tokens.access).await, "the API is not in its audience");
+    let server = TestServer::open().await;
+    let tokens = server.app(FIRST).sign_in(&mut server.browser("alice"), "openid profile").await;
+    assert_eq!(server.client().user_info(&tokens.access).await.status, 200);
+    assert_invalid_token(&server.client().call_api(&tokens.access).await, "the API is not in its audience");
 }
 
 #[tokio::test]
 async fn the_api_never_redirects_and_answers_in_json() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     for path in [CUSTOMERS, "/api/domain/odata/Nothing", "/api", "/api/nothing", "/API/x"] {
         for token in ["x", ""] {
             let answer = client.ask(&Method::GET, path).header("accept", "text/html").bearer(token).send().await;

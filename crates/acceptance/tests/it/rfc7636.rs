@@ -7,10 +7,10 @@ use crate::{FIRST, NATIVE, SPA, assert_refused};
 
 #[tokio::test]
 async fn a_public_app_must_use_it() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     for uri in [SPA, NATIVE] {
-        let bare = house.app(uri).asks("read").without("code_challenge").without("code_challenge_method");
+        let bare = server.app(uri).asks("read").without("code_challenge").without("code_challenge_method");
         let callback = alice.open(&bare.path()).await.callback();
         assert_eq!(callback["error"], "invalid_request", "{uri}");
         assert!(callback["error_description"].contains("code_challenge"), "§4.4.1: {callback:?}");
@@ -19,8 +19,8 @@ async fn a_public_app_must_use_it() {
 
 #[tokio::test]
 async fn a_confidential_app_may_go_without() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let bare = app.asks("read").without("code_challenge").without("code_challenge_method");
     let code = alice.authorize(&bare).await.callback()["code"].clone();
     TokenAnswer::read(&app.redeem_with(&code, &[("code_verifier", "")]).await);
@@ -29,31 +29,39 @@ async fn a_confidential_app_may_go_without() {
 /// Of an app with a secret it is asked by its record.
 #[tokio::test]
 async fn an_app_whose_record_requires_it_must_use_it() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let record = json!({
         "ApplicationUri": "careful", "Name": "Careful", "ClientType": "Confidential", "Scope": "read", "RequirePkce": true,
         "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": ["https://careful.example/cb"],
     });
-    let app = house.register(record, Some("careful-secret")).await;
+    let app = server.register(record, Some("careful-secret")).await;
     assert!(
-        house.office().await.application("careful").await.expect("no fault").expect("there").to_record().require_pkce
+        server
+            .operator()
+            .await
+            .application("careful")
+            .await
+            .expect("no fault")
+            .expect("there")
+            .to_record()
+            .require_pkce
     );
-    let mut alice = house.browser("alice");
+    let mut alice = server.browser("alice");
     let bare = app.asks("read").without("code_challenge").without("code_challenge_method");
     let callback = alice.open(&bare.path()).await.callback();
     assert_eq!(callback["error"], "invalid_request");
     assert!(callback["error_description"].contains("code_challenge"), "{callback:?}");
     app.sign_in(&mut alice, "read").await;
-    let refused = house.audit().await.into_iter().find(|row| row.reason == "pkce_required").expect("it is told");
+    let refused = server.audit().await.into_iter().find(|row| row.reason == "pkce_required").expect("it is told");
     assert!(refused.columns.iter().any(|column| column.contains("RequirePkce")), "{refused:?}");
 }
 
 #[tokio::test]
 async fn plain_is_refused_and_so_is_a_challenge_that_is_none() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     for uri in [SPA, FIRST] {
-        let usual = house.app(uri).asks("read");
+        let usual = server.app(uri).asks("read");
         for asked in [
             usual.clone().with("code_challenge_method", "plain"),
             usual.clone().with("code_challenge_method", "s256"),
@@ -73,9 +81,9 @@ async fn plain_is_refused_and_so_is_a_challenge_that_is_none() {
 
 #[tokio::test]
 async fn the_verifier_must_be_the_one_that_was_hashed() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for uri in [NATIVE, FIRST] {
-        let (app, mut alice) = (house.app(uri), house.browser("alice"));
+        let (app, mut alice) = (server.app(uri), server.browser("alice"));
         let code = app.code(&mut alice, "read").await;
         let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
         for verifier in
@@ -92,8 +100,8 @@ async fn the_verifier_must_be_the_one_that_was_hashed() {
 /// RFC 9700 §4.8.2: otherwise an attacker strips the challenge from the request and PKCE protects nothing.
 #[tokio::test]
 async fn a_verifier_without_a_challenge_is_refused() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let bare = app.asks("read").without("code_challenge").without("code_challenge_method");
     let code = alice.authorize(&bare).await.callback()["code"].clone();
     let answer = app.redeem(&code).await;

@@ -7,10 +7,10 @@ use crate::{FIRST, NATIVE, SPA, assert_error_page};
 
 #[tokio::test]
 async fn a_loopback_uri_registered_without_a_port_takes_any_port() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     for uri in ["http://127.0.0.1:51004/callback", "http://127.0.0.1/callback", "http://127.0.0.1:1/callback"] {
-        let app = App { redirect_uri: uri.to_owned(), ..house.app(NATIVE) };
+        let app = App { redirect_uri: uri.to_owned(), ..server.app(NATIVE) };
         let answer = alice.authorize(&app.asks("read")).await;
         assert!(answer.location().starts_with(&format!("{uri}?code=")), "{}", answer.location());
         TokenAnswer::read(&app.redeem(&answer.callback()["code"]).await);
@@ -19,8 +19,8 @@ async fn a_loopback_uri_registered_without_a_port_takes_any_port() {
 
 #[tokio::test]
 async fn the_port_is_all_that_may_differ() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(NATIVE), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(NATIVE), server.browser("alice"));
     for uri in [
         "http://localhost:51004/callback",
         "http://[::1]:51004/callback",
@@ -42,9 +42,9 @@ async fn the_port_is_all_that_may_differ() {
 
 #[tokio::test]
 async fn a_code_is_bound_to_the_port_it_was_asked_from() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
-    let app = App { redirect_uri: "http://127.0.0.1:51004/callback".to_owned(), ..house.app(NATIVE) };
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
+    let app = App { redirect_uri: "http://127.0.0.1:51004/callback".to_owned(), ..server.app(NATIVE) };
     let code = app.code(&mut alice, "read").await;
     let elsewhere = app.redeem_with(&code, &[("redirect_uri", "http://127.0.0.1:51005/callback")]).await;
     crate::assert_refused(&elsewhere, 400, "invalid_grant");
@@ -53,8 +53,8 @@ async fn a_code_is_bound_to_the_port_it_was_asked_from() {
 
 #[tokio::test]
 async fn a_port_that_was_registered_is_the_only_one() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     for uri in ["http://localhost:3001/signin-callback", "http://localhost/signin-callback"] {
         let answer = alice.open(&app.asks("read").with("redirect_uri", uri).path()).await;
         assert_error_page(&answer, 400, "invalid_request");
@@ -63,8 +63,8 @@ async fn a_port_that_was_registered_is_the_only_one() {
 
 #[tokio::test]
 async fn a_private_scheme_is_called_back() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(NATIVE), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(NATIVE), server.browser("alice"));
     let answer = alice.authorize(&app.asks("read")).await;
     assert!(answer.location().starts_with("com.example.fieldapp:/callback?code="), "{}", answer.location());
     for uri in ["com.example.fieldapp:callback", "com.example.fieldapp://callback", "COM.example.fieldapp:/callback"] {
@@ -76,11 +76,11 @@ async fn a_private_scheme_is_called_back() {
 /// §8.6: consent that was given once would serve every program that listens on a port or claims the scheme.
 #[tokio::test]
 async fn a_native_app_gets_no_code_from_somebody_signed_in_before_they_press_a_button() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
-    let native = house.app(NATIVE);
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
+    let native = server.app(NATIVE);
     let first = native.sign_in(&mut alice, "openid read").await;
-    house.advance(std::time::Duration::from_mins(1));
+    server.advance(std::time::Duration::from_mins(1));
     for uri in ["com.example.fieldapp:/callback", "http://127.0.0.1:51004/callback", "http://127.0.0.1/callback"] {
         let app = App { redirect_uri: uri.to_owned(), ..native.clone() };
         let page = alice.open(&app.asks("openid read").path()).await;
@@ -103,8 +103,8 @@ async fn a_native_app_gets_no_code_from_somebody_signed_in_before_they_press_a_b
 /// OpenID Connect Core §3.1.2.6.
 #[tokio::test]
 async fn what_is_missing_first_is_told_first_where_no_page_may_be_shown() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(NATIVE), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(NATIVE), server.browser("alice"));
     let silent = app.asks("read").with("prompt", "none");
     assert_eq!(alice.open(&silent.path()).await.callback_error(), "login_required");
     alice.sign_in().await;
@@ -112,16 +112,16 @@ async fn what_is_missing_first_is_told_first_where_no_page_may_be_shown() {
     app.sign_in(&mut alice, "read").await;
     let answer = alice.open(&silent.path()).await;
     assert_eq!(answer.callback_error(), "interaction_required");
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let refused = trail.iter().rfind(|row| row.kind == "authorize").expect("it is told");
     assert_eq!((refused.reason.as_str(), refused.application.as_str()), ("interaction_required", NATIVE));
 }
 
 #[tokio::test]
 async fn a_page_that_was_answered_for_the_request_is_enough() {
-    let house = TestServer::open().await;
-    let app = house.app(NATIVE);
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let app = server.app(NATIVE);
+    let mut alice = server.browser("alice");
     // Signed in for it, and agreed.
     app.sign_in(&mut alice, "read").await;
     // Agreed for it.
@@ -130,7 +130,7 @@ async fn a_page_that_was_answered_for_the_request_is_enough() {
     assert!(alice.allow(&consent).await.callback().contains_key("code"));
     // Signed in for it; consent is remembered.
     for asked in [app.asks("read"), app.asks("read").with("prompt", "login")] {
-        let mut elsewhere = house.browser("alice");
+        let mut elsewhere = server.browser("alice");
         let page = elsewhere.open(&asked.path()).await;
         assert!(elsewhere.enter(&page).await.callback().contains_key("code"));
     }
@@ -142,8 +142,8 @@ async fn a_page_that_was_answered_for_the_request_is_enough() {
 
 #[tokio::test]
 async fn only_a_public_app_at_an_address_that_others_can_claim_is_asked_about() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     let record = |uri: &str, public: bool| {
         json!({
             "ApplicationUri": uri, "Name": "Tool", "Scope": "read", "RequireConsent": false,
@@ -154,8 +154,8 @@ async fn only_a_public_app_at_an_address_that_others_can_claim_is_asked_about() 
             ],
         })
     };
-    let public = house.register(record("tool", true), None).await;
-    let confidential = house.register(record("tool.server", false), Some("tool-secret-of-good-length")).await;
+    let public = server.register(record("tool", true), None).await;
+    let confidential = server.register(record("tool.server", false), Some("tool-secret-of-good-length")).await;
     alice.sign_in().await;
     for (uri, is_claimable) in [
         ("http://127.0.0.1/cb", true),
@@ -178,7 +178,7 @@ async fn only_a_public_app_at_an_address_that_others_can_claim_is_asked_about() 
         let answer = alice.open(&app.asks("read").path()).await;
         assert!(answer.callback().contains_key("code"), "{uri}: its secret tells the app from others");
     }
-    let page_app = house.app(SPA);
+    let page_app = server.app(SPA);
     page_app.sign_in(&mut alice, "read").await;
     assert!(alice.open(&page_app.asks("read").path()).await.callback().contains_key("code"), "its port is registered");
 }

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use crate::{FIRST, SERVICE};
 
-async fn metadata(house: &TestServer) -> Value {
-    house.client().get("/.well-known/oauth-authorization-server/id").await.json()
+async fn metadata(server: &TestServer) -> Value {
+    server.client().get("/.well-known/oauth-authorization-server/id").await.json()
 }
 
 #[tokio::test]
 async fn the_document_is_served_at_its_well_known_places_byte_for_byte_alike() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     let at_the_root = client.get("/.well-known/oauth-authorization-server/id").await;
     assert_eq!(at_the_root.status, 200);
     assert_eq!(at_the_root.header("content-type"), "application/json");
@@ -24,8 +24,8 @@ async fn the_document_is_served_at_its_well_known_places_byte_for_byte_alike() {
 
 #[tokio::test]
 async fn nothing_is_claimed_but_what_there_is() {
-    let house = TestServer::open().await;
-    let told = metadata(&house).await;
+    let server = TestServer::open().await;
+    let told = metadata(&server).await;
     assert_eq!(told["grant_types_supported"], json!(["authorization_code", "client_credentials", "refresh_token"]));
     assert_eq!(told["response_types_supported"], json!(["code"]));
     assert_eq!(told["response_modes_supported"], json!(["query"]));
@@ -49,8 +49,8 @@ async fn nothing_is_claimed_but_what_there_is() {
 
 #[tokio::test]
 async fn every_endpoint_begins_with_the_issuer_and_answers() {
-    let house = TestServer::open().await;
-    let told = metadata(&house).await;
+    let server = TestServer::open().await;
+    let told = metadata(&server).await;
     let issuer = told["issuer"].as_str().expect("an issuer");
     assert_eq!(issuer, "http://localhost:8080/id");
     for (name, method, status) in [
@@ -64,20 +64,20 @@ async fn every_endpoint_begins_with_the_issuer_and_answers() {
     ] {
         let path = told[name].as_str().and_then(|url| url.strip_prefix("http://localhost:8080")).expect(name);
         assert!(path.starts_with("/id/"), "{name}");
-        assert_eq!(house.client().ask(&method, path).send().await.status, status, "{name}");
+        assert_eq!(server.client().ask(&method, path).send().await.status, status, "{name}");
     }
 }
 
 #[tokio::test]
 async fn the_scopes_it_lists_can_be_had() {
-    let house = TestServer::open().await;
-    let told = metadata(&house).await;
+    let server = TestServer::open().await;
+    let told = metadata(&server).await;
     let listed: Vec<_> =
         told["scopes_supported"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     for scope in ["openid", "profile", "email", "offline_access", "read", "update"] {
         assert!(listed.contains(&scope), "{scope}");
     }
     let asked = "openid profile email offline_access read update";
-    assert_eq!(house.app(FIRST).sign_in(&mut house.browser("alice"), asked).await.scope, asked);
-    assert_eq!(house.app(SERVICE).service_token("read update").await.status, 200);
+    assert_eq!(server.app(FIRST).sign_in(&mut server.browser("alice"), asked).await.scope, asked);
+    assert_eq!(server.app(SERVICE).service_token("read update").await.status, 200);
 }

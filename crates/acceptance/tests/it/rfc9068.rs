@@ -18,8 +18,8 @@ const OF_BOTH: [&str; 9] = ["iss", "aud", "iat", "nbf", "exp", "jti", "client_id
 
 #[tokio::test]
 async fn a_user_token_has_the_documented_claims_and_no_others() {
-    let house = TestServer::open().await;
-    let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read update").await;
+    let server = TestServer::open().await;
+    let tokens = server.app(FIRST).sign_in(&mut server.browser("alice"), "openid read update").await;
     let of_a_user = [
         "sub",
         "id",
@@ -61,14 +61,14 @@ async fn a_user_token_has_the_documented_claims_and_no_others() {
     for name in ["id", "sid"] {
         assert!(claims[name].as_str().is_some_and(|text| uuid::Uuid::try_parse(text).is_ok()), "{name}");
     }
-    let admin = house.app(FIRST).sign_in(&mut house.browser("admin"), "read").await;
+    let admin = server.app(FIRST).sign_in(&mut server.browser("admin"), "read").await;
     assert_eq!(jwt::claims(&admin.access)["is_admin"], true);
 }
 
 #[tokio::test]
 async fn a_service_token_has_the_documented_claims_and_no_others() {
-    let house = TestServer::open().await;
-    let tokens = TokenAnswer::read(&house.app(SERVICE).service_token("").await);
+    let server = TestServer::open().await;
+    let tokens = TokenAnswer::read(&server.app(SERVICE).service_token("").await);
     let of_a_service = ["client_system_user", "client_system_user_type", "client_system_user_id", "client_db"];
     assert_eq!(jwt::claim_names(&tokens.access), sorted(&[&OF_BOTH[..], &of_a_service].concat()));
     let claims = jwt::claims(&tokens.access);
@@ -88,10 +88,10 @@ async fn a_service_token_has_the_documented_claims_and_no_others() {
 
 #[tokio::test]
 async fn the_header_names_type_algorithm_and_a_published_key() {
-    let house = TestServer::open().await;
-    let jwks = house.client().get("/id/.well-known/openid-configuration/jwks").await.json();
-    let user = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
-    let service = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
+    let server = TestServer::open().await;
+    let jwks = server.client().get("/id/.well-known/openid-configuration/jwks").await.json();
+    let user = server.app(FIRST).sign_in(&mut server.browser("alice"), "read").await.access;
+    let service = TokenAnswer::read(&server.app(SERVICE).service_token("").await).access;
     for token in [user, service] {
         let header = jwt::header(&token);
         assert_eq!((&header["typ"], &header["alg"]), (&json!("at+jwt"), &json!("ES256")));
@@ -101,7 +101,7 @@ async fn the_header_names_type_algorithm_and_a_published_key() {
 
 #[tokio::test]
 async fn the_audience_is_what_the_scopes_reach() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for (scope, expected) in [
         ("openid profile", json!([RESOURCES])),
         ("openid offline_access", json!([RESOURCES])),
@@ -109,15 +109,15 @@ async fn the_audience_is_what_the_scopes_reach() {
         ("update", json!(["DomainAPI", RESOURCES])),
         ("openid DomainApi", json!(["DomainAPI", RESOURCES])),
     ] {
-        let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), scope).await;
+        let tokens = server.app(FIRST).sign_in(&mut server.browser("alice"), scope).await;
         assert_eq!(jwt::claims(&tokens.access)["aud"], expected, "{scope}");
     }
 }
 
 #[tokio::test]
 async fn a_community_users_token_identifies_and_opens_no_api() {
-    let house = TestServer::open().await;
-    let (app, mut carol) = (house.app(PORTAL), house.browser("carol"));
+    let server = TestServer::open().await;
+    let (app, mut carol) = (server.app(PORTAL), server.browser("carol"));
     let tokens = app.sign_in(&mut carol, "openid profile read update").await;
     let claims = jwt::claims(&tokens.access);
     assert_eq!(claims["aud"], json!([RESOURCES]));
@@ -125,21 +125,21 @@ async fn a_community_users_token_identifies_and_opens_no_api() {
     assert_eq!(app.client.user_info(&tokens.access).await.json()["sub"], "carol");
     let answer = app.client.call_api(&tokens.access).await;
     assert_eq!(answer.status, 403, "{}", answer.text());
-    let opened = house.audit().await.into_iter().filter(|row| row.kind == "session-opened").count();
+    let opened = server.audit().await.into_iter().filter(|row| row.kind == "session-opened").count();
     assert_eq!(opened, 0, "sessions of community users do not exist");
 }
 
 #[tokio::test]
 async fn no_two_tokens_have_the_same_id() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(NATIVE), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(NATIVE), server.browser("alice"));
     let first = app.sign_in(&mut alice, "read offline_access").await;
     let mut ids: Vec<Value> = vec![jwt::claims(&first.access)["jti"].clone()];
     for _ in 0..3 {
         // The same refresh token within the grace: the same successor, and yet another access token.
         let again = TokenAnswer::read(&app.refresh(first.refresh()).await);
         ids.push(jwt::claims(&again.access)["jti"].clone());
-        ids.push(jwt::claims(&TokenAnswer::read(&house.app(SERVICE).service_token("").await).access)["jti"].clone());
+        ids.push(jwt::claims(&TokenAnswer::read(&server.app(SERVICE).service_token("").await).access)["jti"].clone());
     }
     let mut texts: Vec<_> = ids.iter().map(|id| id.as_str().expect("text")).collect();
     texts.sort_unstable();
@@ -149,17 +149,17 @@ async fn no_two_tokens_have_the_same_id() {
 
 #[tokio::test]
 async fn a_token_lives_as_long_as_the_app_says() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let record = json!({
         "ApplicationUri": "short", "Name": "Short", "ClientType": "Confidential", "Scope": "read",
         "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": ["https://short.example.com/cb"],
         "AccessTokenSeconds": 60, "AccessTokenAlgorithm": "EdDSA",
     });
-    let app = house.register(record, Some("short-secret-of-good-length")).await;
-    let tokens = app.sign_in(&mut house.browser("alice"), "read").await;
+    let app = server.register(record, Some("short-secret-of-good-length")).await;
+    let tokens = app.sign_in(&mut server.browser("alice"), "read").await;
     assert_eq!(tokens.whole["expires_in"], 60);
     assert_eq!(jwt::header(&tokens.access)["alg"], "EdDSA");
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
-    house.advance(std::time::Duration::from_mins(1));
+    server.advance(std::time::Duration::from_mins(1));
     assert_eq!(app.client.call_api(&tokens.access).await.status, 401);
 }

@@ -8,9 +8,9 @@ const ISSUER: &str = "http://localhost:8080/id";
 
 #[tokio::test]
 async fn every_answer_to_the_app_names_the_issuer() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
-    let discovery = house.client().get("/id/.well-known/openid-configuration").await.json();
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
+    let discovery = server.client().get("/id/.well-known/openid-configuration").await.json();
     assert_eq!(discovery["issuer"], ISSUER);
     let consent = alice.authorize(&app.asks("read")).await.callback();
     assert_eq!(consent["iss"], ISSUER);
@@ -29,7 +29,7 @@ async fn every_answer_to_the_app_names_the_issuer() {
     let page = alice.open(&usual.with("prompt", "consent").path()).await;
     let denied = alice.deny(&page).await.callback();
     assert_eq!((denied["error"].as_str(), denied["iss"].as_str()), ("access_denied", ISSUER));
-    let mut there = house.browser_at_other("alice");
-    let other = there.authorize(&house.app_at_other(FIRST).asks("read")).await.callback();
+    let mut there = server.browser_at_other("alice");
+    let other = there.authorize(&server.app_at_other(FIRST).asks("read")).await.callback();
     assert_eq!(other["iss"], "http://demodb.localhost:8080/id");
 }

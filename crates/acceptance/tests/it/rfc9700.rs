@@ -24,8 +24,8 @@ const SCOPE: &str = "openid read offline_access";
 /// §4.1.3: compared exactly, as texts.
 #[tokio::test]
 async fn a_redirect_uri_that_differs_in_anything_is_an_error_page_and_never_a_redirect() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     alice.sign_in().await;
     for uri in [
         "https://your-app.example.com/Signin-callback",
@@ -67,9 +67,9 @@ async fn a_redirect_uri_that_differs_in_anything_is_an_error_page_and_never_a_re
 }
 
 /// A family at its second generation: the tokens of both.
-async fn rotated(house: &TestServer, uri: &str) -> (App, TokenAnswer, TokenAnswer) {
-    let app = house.app(uri);
-    let first = app.sign_in(&mut house.browser("alice"), SCOPE).await;
+async fn rotated(server: &TestServer, uri: &str) -> (App, TokenAnswer, TokenAnswer) {
+    let app = server.app(uri);
+    let first = app.sign_in(&mut server.browser("alice"), SCOPE).await;
     let second = TokenAnswer::read(&app.refresh(first.refresh()).await);
     assert_ne!(first.refresh(), second.refresh(), "it rotates");
     (app, first, second)
@@ -84,14 +84,14 @@ async fn assert_dead(app: &App, tokens: &[&TokenAnswer]) {
     }
 }
 
-async fn a_lost_answer_is_given_again_for_ten_seconds(house: TestServer) {
+async fn a_lost_answer_is_given_again_for_ten_seconds(server: TestServer) {
     for uri in [FIRST, NATIVE] {
-        let (app, first, second) = rotated(&house, uri).await;
+        let (app, first, second) = rotated(&server, uri).await;
         let at_once = TokenAnswer::read(&app.refresh(first.refresh()).await);
         assert_eq!(at_once.refresh(), second.refresh(), "{uri}: the same again, not another");
         // Even when the newest has been seen.
         assert_eq!(app.client.call_api(&second.access).await.status, 200);
-        house.advance(10 * SECOND);
+        server.advance(10 * SECOND);
         let in_time = TokenAnswer::read(&app.refresh(first.refresh()).await);
         assert_eq!(in_time.refresh(), second.refresh(), "{uri}");
         for tokens in [&first, &second, &at_once, &in_time] {
@@ -102,17 +102,17 @@ async fn a_lost_answer_is_given_again_for_ten_seconds(house: TestServer) {
     }
 }
 
-async fn a_confidential_app_gets_a_lost_answer_again_while_the_newest_token_is_unseen(house: TestServer) {
-    let (app, first, second) = rotated(&house, FIRST).await;
+async fn a_confidential_app_gets_a_lost_answer_again_while_the_newest_token_is_unseen(server: TestServer) {
+    let (app, first, second) = rotated(&server, FIRST).await;
     // What the first generation does proves nothing of the second.
     assert_eq!(app.client.call_api(&first.access).await.status, 200);
     for _ in 0..3 {
-        house.advance(Duration::from_mins(10));
+        server.advance(Duration::from_mins(10));
         assert_eq!(TokenAnswer::read(&app.refresh(first.refresh()).await).refresh(), second.refresh());
     }
     for proof in ["api", "userinfo"] {
-        let (app, first, second) = rotated(&house, FIRST).await;
-        house.advance(11 * SECOND);
+        let (app, first, second) = rotated(&server, FIRST).await;
+        server.advance(11 * SECOND);
         let seen = match proof {
             "api" => app.client.call_api(&second.access).await,
             _ => app.client.user_info(&second.access).await,
@@ -123,53 +123,53 @@ async fn a_confidential_app_gets_a_lost_answer_again_while_the_newest_token_is_u
     }
 }
 
-async fn a_public_app_loses_its_family_by_late_reuse(house: TestServer) {
-    let (app, first, second) = rotated(&house, NATIVE).await;
-    house.advance(11 * SECOND);
+async fn a_public_app_loses_its_family_by_late_reuse(server: TestServer) {
+    let (app, first, second) = rotated(&server, NATIVE).await;
+    server.advance(11 * SECOND);
     assert_refused(&app.refresh(first.refresh()).await, 400, "invalid_grant");
     assert_dead(&app, &[&first, &second]).await;
-    let silent = house.browser("alice").authorize(&app.asks(SCOPE)).await;
+    let silent = server.browser("alice").authorize(&app.asks(SCOPE)).await;
     assert!(silent.callback().contains_key("code"), "the person may begin anew");
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let reused: Vec<_> = trail.iter().filter(|row| row.kind == "token-reused").collect();
     assert_eq!(reused.len(), 1);
     assert_eq!((reused[0].outcome.as_str(), reused[0].reason.as_str()), ("refused", "refresh_token_reused"));
     assert_eq!(reused[0].application, NATIVE);
 }
 
-async fn the_token_before_the_last_but_one_ends_its_whole_family_at_once(house: TestServer) {
+async fn the_token_before_the_last_but_one_ends_its_whole_family_at_once(server: TestServer) {
     for uri in [FIRST, NATIVE] {
-        let (app, first, second) = rotated(&house, uri).await;
+        let (app, first, second) = rotated(&server, uri).await;
         let third = TokenAnswer::read(&app.refresh(second.refresh()).await);
         // Within the ten seconds, and nothing proven.
         assert_refused(&app.refresh(first.refresh()).await, 400, "invalid_grant");
         assert_dead(&app, &[&first, &second, &third]).await;
     }
     // Only that family: the person's other tokens of the same app go on.
-    let mut alice = house.browser("alice");
-    let other = house.app(NATIVE).sign_in(&mut alice, SCOPE).await;
-    let again = house.app(NATIVE).sign_in(&mut alice, SCOPE).await;
+    let mut alice = server.browser("alice");
+    let other = server.app(NATIVE).sign_in(&mut alice, SCOPE).await;
+    let again = server.app(NATIVE).sign_in(&mut alice, SCOPE).await;
     let mut newest = again.clone();
     for _ in 0..2 {
-        newest = TokenAnswer::read(&house.app(NATIVE).refresh(newest.refresh()).await);
+        newest = TokenAnswer::read(&server.app(NATIVE).refresh(newest.refresh()).await);
     }
-    assert_refused(&house.app(NATIVE).refresh(again.refresh()).await, 400, "invalid_grant");
-    TokenAnswer::read(&house.app(NATIVE).refresh(other.refresh()).await);
-    assert_eq!(house.client().call_api(&other.access).await.status, 200);
+    assert_refused(&server.app(NATIVE).refresh(again.refresh()).await, 400, "invalid_grant");
+    TokenAnswer::read(&server.app(NATIVE).refresh(other.refresh()).await);
+    assert_eq!(server.client().call_api(&other.access).await.status, 200);
 }
 
 /// Whoever repeats, from wherever, by whatever node: the answer is given again, and the audit tells who had it first.
-async fn a_repeat_is_told_with_both_addresses(house: TestServer) {
+async fn a_repeat_is_told_with_both_addresses(server: TestServer) {
     const HERE: &str = "192.0.2.1";
-    let node = house.another_node().await;
-    let (app, first, second) = rotated(&house, FIRST).await;
+    let node = server.another_node().await;
+    let (app, first, second) = rotated(&server, FIRST).await;
     let from = |client: &Client, address: &str| App { client: client.from(&format!("{address}:443")), ..app.clone() };
-    let (there, by_other) = (from(&app.client, "198.51.100.7"), from(&house.client_of(&node), "203.0.113.9"));
+    let (there, by_other) = (from(&app.client, "198.51.100.7"), from(&server.client_of(&node), "203.0.113.9"));
     for repeating in [&app, &there, &by_other] {
         assert_eq!(TokenAnswer::read(&repeating.refresh(first.refresh()).await).refresh(), second.refresh());
     }
     // Nobody has been seen with the newest: a Confidential application may have lost the answer.
-    house.advance(11 * SECOND);
+    server.advance(11 * SECOND);
     assert_eq!(TokenAnswer::read(&there.refresh(first.refresh()).await).refresh(), second.refresh());
     // The next rotation is another's, and one that is refused is told likewise.
     let third = TokenAnswer::read(&there.refresh(second.refresh()).await);
@@ -177,7 +177,7 @@ async fn a_repeat_is_told_with_both_addresses(house: TestServer) {
     assert_refused(&app.refresh(first.refresh()).await, 400, "invalid_grant");
     assert_dead(&app, &[&third]).await;
     drop(node);
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let told = |kind: &str| -> Vec<(String, String)> {
         let rows = trail.iter().filter(|row| row.kind == kind && row.application == FIRST);
         let mut pairs: Vec<_> = rows.map(|row| (row.address.clone(), row.earlier_address.clone())).collect();
@@ -198,21 +198,21 @@ async fn a_repeat_is_told_with_both_addresses(house: TestServer) {
     assert_eq!(told("token-reused"), [pair(HERE, "198.51.100.7")]);
 }
 
-async fn what_proved_a_token_is_remembered_over_a_restart(house: TestServer) {
-    let (app, first, second) = rotated(&house, FIRST).await;
+async fn what_proved_a_token_is_remembered_over_a_restart(server: TestServer) {
+    let (app, first, second) = rotated(&server, FIRST).await;
     assert_eq!(app.client.user_info(&second.access).await.status, 200);
-    let (_, unseen_first, unseen_second) = rotated(&house, FIRST).await;
-    let house = house.restarted().await;
-    house.advance(11 * SECOND);
-    let app = house.app(FIRST);
+    let (_, unseen_first, unseen_second) = rotated(&server, FIRST).await;
+    let server = server.restarted().await;
+    server.advance(11 * SECOND);
+    let app = server.app(FIRST);
     assert_eq!(TokenAnswer::read(&app.refresh(unseen_first.refresh()).await).refresh(), unseen_second.refresh());
     assert_refused(&app.refresh(first.refresh()).await, 400, "invalid_grant");
     assert_dead(&app, &[&second]).await;
 }
 
-async fn racing_uses_of_a_refresh_token_have_one_successor(house: TestServer) {
+async fn racing_uses_of_a_refresh_token_have_one_successor(server: TestServer) {
     for uri in [FIRST, NATIVE] {
-        let (app, mut alice) = (house.app(uri), house.browser("alice"));
+        let (app, mut alice) = (server.app(uri), server.browser("alice"));
         let tokens = app.sign_in(&mut alice, SCOPE).await;
         let mut racers = JoinSet::new();
         for _ in 0..64 {
@@ -233,27 +233,27 @@ async fn racing_uses_of_a_refresh_token_have_one_successor(house: TestServer) {
         // A native application gets nothing silently (RFC 8252 §8.6).
         assert_eq!(error, (uri == NATIVE).then_some("interaction_required"), "{uri}: and so does the sign-in");
     }
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let told = |kind: &str| trail.iter().filter(|row| row.kind == kind).count();
     assert_eq!((told("token-refreshed"), told("token-repeated")), (4, 126), "each tells what it was");
 }
 
-async fn a_refresh_token_has_an_absolute_end(house: TestServer) {
+async fn a_refresh_token_has_an_absolute_end(server: TestServer) {
     for (uri, lifetime) in [(NATIVE, Duration::from_hours(24)), (FIRST, Duration::from_hours(24 * 30))] {
-        let (app, mut alice) = (house.app(uri), house.browser("alice"));
+        let (app, mut alice) = (server.app(uri), server.browser("alice"));
         let mut tokens = app.sign_in(&mut alice, SCOPE).await;
-        let signed_in = house.now();
-        house.advance(Duration::from_hours(1));
+        let signed_in = server.now();
+        server.advance(Duration::from_hours(1));
         // A second family of the same sign-in ends with the first one.
         let mut later = app.sign_in(&mut alice, SCOPE).await;
         for share in [3, 2] {
-            house.set_clock(signed_in.plus(lifetime / share));
+            server.set_clock(signed_in.plus(lifetime / share));
             tokens = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
             later = TokenAnswer::read(&app.refresh(later.refresh()).await);
         }
-        house.set_clock(signed_in.plus(lifetime).minus(SECOND));
+        server.set_clock(signed_in.plus(lifetime).minus(SECOND));
         tokens = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
-        house.advance(SECOND);
+        server.advance(SECOND);
         for last in [&tokens, &later] {
             assert_refused(&app.refresh(last.refresh()).await, 400, "invalid_grant");
         }

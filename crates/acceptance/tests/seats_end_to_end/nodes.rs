@@ -89,8 +89,8 @@ async fn a_kill_reaches_the_other_node_by_itself() {
 
     let service = second.token().await;
     assert_eq!(second.status(&service).await, 200);
-    town.operator(async |office, moment| {
-        let ended = office.end_sessions(SessionSelector::OfApplication("my.trusted.app/service"), moment).await;
+    town.operator(async |operator, moment| {
+        let ended = operator.end_sessions(SessionSelector::OfApplication("my.trusted.app/service"), moment).await;
         assert_eq!(ended.expect("no fault"), Ok(1));
     })
     .await;
@@ -122,7 +122,7 @@ async fn a_restart_closes_no_session_of_a_shared_database() {
     let Some((town, first, second)) = two_nodes().await else { return };
     let token = first.token().await;
     assert_eq!(first.status(&token).await, 200);
-    first.house.close().await;
+    first.server.close().await;
     assert_eq!(second.status(&token).await, 200);
     let again = town.node().await;
     assert_eq!(again.status(&token).await, 200);

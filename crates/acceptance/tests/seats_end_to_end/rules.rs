@@ -73,7 +73,7 @@ async fn a_service_session_ends_after_an_hour_of_work_and_the_next_call_opens_an
     let town = Town::on_sqlite().await;
     let node = town.node().await;
     town.set("access_token_seconds", "86400").await;
-    node.house.catch_up().await.expect("no fault");
+    node.server.catch_up().await.expect("no fault");
     let token = node.token().await;
     for _ in 0..60 {
         assert_eq!(node.status(&token).await, 200);
@@ -111,7 +111,7 @@ async fn signing_out_frees_the_seat_and_refuses_the_token() {
     assert_eq!(refused.status.as_u16(), 401);
     assert!(refused.header("www-authenticate").contains("error=\"invalid_token\""));
     assert_eq!(town.closings().await, ["sign_out"]);
-    node.house.close().await;
+    node.server.close().await;
     let restarted = town.node().await;
     assert_eq!(restarted.status(&alice.token).await, 401, "a kill survives a restart");
 }
@@ -127,12 +127,12 @@ async fn where_the_setting_says_so_a_token_reactivates_after_signing_out() {
     assert_eq!(town.live().await, 0);
     assert_eq!(node.status(&alice.token).await, 200);
     assert_eq!(town.live().await, 1);
-    node.house.close().await;
+    node.server.close().await;
     let restarted = town.node().await;
     assert_eq!(town.live().await, 0, "on SQLite a restart closes all sessions");
     assert_eq!(restarted.status(&alice.token).await, 200);
     town.set("after_logout", "refuse").await;
-    restarted.house.catch_up().await.expect("no fault");
+    restarted.server.catch_up().await.expect("no fault");
     assert_eq!(restarted.status(&alice.token).await, 401);
 }
 
@@ -146,14 +146,14 @@ async fn an_administrator_ends_sessions_one_by_one_or_all_of_a_user_or_an_applic
         assert_eq!(node.status(token).await, 200);
     }
     node.beat().await;
-    town.operator(async |office, moment| {
-        let (seats, sessions) = office.sessions().await.expect("no fault");
+    town.operator(async |operator, moment| {
+        let (seats, sessions) = operator.sessions().await.expect("no fault");
         assert_eq!((seats.seats, seats.used, seats.reserved), (Some(5), 4, 1));
         let of = |login: &str| sessions.iter().find(|view| view.session.login.as_str() == login).expect("live");
         assert_eq!(of("alice").applications, ["portal.example.com"]);
         assert_eq!(of("svc.reader").session.calls, 1);
         assert_eq!(of("svc.reader").session.address, "127.0.0.1");
-        let end = async |ending, moment: &mut _| office.end_sessions(ending, moment).await.expect("no fault");
+        let end = async |ending, moment: &mut _| operator.end_sessions(ending, moment).await.expect("no fault");
         assert_eq!(end(SessionSelector::One(of("bob").session.id), moment).await, Ok(1));
         assert!(end(SessionSelector::One(of("bob").session.id), moment).await.is_err(), "it has ended");
         assert_eq!(end(SessionSelector::OfUser("alice"), moment).await, Ok(1));
@@ -164,7 +164,7 @@ async fn an_administrator_ends_sessions_one_by_one_or_all_of_a_user_or_an_applic
     })
     .await;
     assert_eq!(town.live().await, 1, "the reader's");
-    node.house.catch_up().await.expect("no fault");
+    node.server.catch_up().await.expect("no fault");
     assert_eq!(node.status(&alice.token).await, 401);
     assert_eq!(node.status(&bob.token).await, 401);
     assert_eq!(node.status(&service).await, 200, "a service's key may open a new one");
@@ -179,14 +179,18 @@ async fn disabling_a_user_or_an_application_closes_its_sessions_with_the_kill() 
     let service = node.token().await;
     assert_eq!(node.status(&alice.token).await, 200);
     assert_eq!(node.status(&service).await, 200);
-    town.operator(async |office, moment| {
-        office.set_user_enabled("alice", false, moment).await.expect("no fault").expect("disabled");
-        office.set_application_enabled("my.trusted.app/service", false, moment).await.expect("no fault").expect("off");
+    town.operator(async |operator, moment| {
+        operator.set_user_enabled("alice", false, moment).await.expect("no fault").expect("disabled");
+        operator
+            .set_application_enabled("my.trusted.app/service", false, moment)
+            .await
+            .expect("no fault")
+            .expect("off");
     })
     .await;
     assert_eq!(town.live().await, 0, "before any node has heard");
     assert_eq!(town.closings().await.len(), 2);
-    node.house.catch_up().await.expect("no fault");
+    node.server.catch_up().await.expect("no fault");
     assert_eq!(node.status(&alice.token).await, 401);
     assert_eq!(node.status(&service).await, 401);
     assert_eq!(town.live().await, 0);
@@ -198,8 +202,8 @@ async fn a_node_that_has_not_heard_of_a_kill_opens_no_session_after_it() {
     let node = town.node().await;
     let alice = node.person("alice").await;
     assert_eq!(node.user_info(&alice.token).await, 200, "in memory, enabled");
-    town.operator(async |office, moment| {
-        office.set_user_enabled("alice", false, moment).await.expect("no fault").expect("disabled");
+    town.operator(async |operator, moment| {
+        operator.set_user_enabled("alice", false, moment).await.expect("no fault").expect("disabled");
     })
     .await;
     assert_eq!(node.status(&alice.token).await, 401);

@@ -63,7 +63,7 @@ pub(crate) struct Town {
 }
 
 pub(crate) struct Node {
-    pub(crate) house: Arc<Server>,
+    pub(crate) server: Arc<Server>,
     doors: HttpService,
 }
 
@@ -127,17 +127,17 @@ impl Town {
     pub(crate) async fn node(&self) -> Node {
         let root = RootUrl::parse("http://localhost:1").expect("a root");
         let site = InstanceLocation { name: "testdb".to_owned(), root, hosts: Vec::new() };
-        let world = Arc::clone(&self.clock) as Arc<dyn Platform>;
-        let house = Server::open(
+        let platform = Arc::clone(&self.clock) as Arc<dyn Platform>;
+        let server = Server::open(
             self.database().await,
             Self::master(),
             vec![site],
             Some(DefaultInstance::OfEveryHost("testdb")),
-            world,
+            platform,
         );
-        let house = house.await.expect("the house opens");
-        let doors = HttpService::new(AppState::new(Arc::clone(&house), TrustedProxies::default()));
-        Node { house, doors }
+        let server = server.await.expect("the house opens");
+        let doors = HttpService::new(AppState::new(Arc::clone(&server), TrustedProxies::default()));
+        Node { server, doors }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -155,18 +155,18 @@ impl Town {
     /// Another process beside the servers: the operator's command line.
     pub(crate) async fn operator(&self, what: impl AsyncFnOnce(ElevatedAdminService<'_>, &mut Moment<'_>)) {
         let database = self.database().await;
-        let office = ElevatedAdminService::open(&database, &self.master, "testdb")
+        let operator = ElevatedAdminService::open(&database, &self.master, "testdb")
             .await
             .expect("no fault")
             .expect("it is there");
         let mut rng = SystemRng;
-        what(office, &mut Moment { now: self.now(), rng: &mut rng }).await;
+        what(operator, &mut Moment { now: self.now(), rng: &mut rng }).await;
         database.close().await;
     }
 
     pub(crate) async fn set(&self, name: &str, value: &str) {
-        self.operator(async |office, moment| {
-            office.change_setting((name, value), moment).await.expect("no fault").expect("a good setting");
+        self.operator(async |operator, moment| {
+            operator.change_setting((name, value), moment).await.expect("no fault").expect("a good setting");
         })
         .await;
     }
@@ -316,7 +316,7 @@ impl Node {
     }
 
     pub(crate) async fn beat(&self) {
-        self.house.tick().await.expect("no fault");
+        self.server.tick().await.expect("no fault");
     }
 }
 

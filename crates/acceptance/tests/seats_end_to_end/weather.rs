@@ -37,7 +37,7 @@ async fn ten_thousand_tokens_on_five_seats_find_four_and_the_rest_are_refused() 
     assert_eq!(town.rows("SELECT id FROM api_sessions").await, 4, "a refusal leaves no row of a session");
     let blocks = town.rows("SELECT id FROM audit_blocks").await;
     assert!(blocks < STORM / 10, "refusals are noted many to a row: {blocks}");
-    let remembered = node.house.instances()[0].sessions_in_memory();
+    let remembered = node.server.instances()[0].sessions_in_memory();
     assert_eq!(remembered, 4, "nor does memory keep who was refused");
     let admin = node.person("admin").await;
     assert_eq!(node.status(&admin.token).await, 200);
@@ -81,8 +81,8 @@ async fn set_forth_and_back(town: Town) {
         assert_eq!(town.live().await, 1);
         town.set_clock(began);
         node.beat().await;
-        town.operator(async |office, _| {
-            let (_, sessions) = office.sessions().await.expect("no fault");
+        town.operator(async |operator, _| {
+            let (_, sessions) = operator.sessions().await.expect("no fault");
             // A beat that read the clock before it was set back may just have closed it.
             let latest = sessions.iter().map(|view| view.session.ends_at).max();
             assert!(latest <= Some(town.now().plus(IDLE)), "no timer begins in the future");

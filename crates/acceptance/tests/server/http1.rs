@@ -28,7 +28,7 @@ fn patient() -> Limits {
     }
 }
 
-fn house() -> Router {
+fn server() -> Router {
     Router::new()
         .route("/", get(async || "hello"))
         .route("/never", get(std::future::pending::<()>).post(std::future::pending::<()>))
@@ -41,7 +41,7 @@ fn house() -> Router {
 #[tokio::test]
 async fn half_a_request_is_closed_after_the_header_timeout() {
     let limits = Limits { header_timeout: SHORT, ..patient() };
-    let server = Running::plain(house(), limits);
+    let server = Running::plain(server(), limits);
     for half in ["", "G", "GET / HTTP/1.1\r\nhost:", "PRI * HTTP", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let began = Instant::now();
         let answer = server.converse(half.as_bytes()).await;
@@ -53,7 +53,7 @@ async fn half_a_request_is_closed_after_the_header_timeout() {
 #[tokio::test]
 async fn a_head_that_drips_in_is_closed_all_the_same() {
     let limits = Limits { header_timeout: SHORT, ..patient() };
-    let server = Running::plain(house(), limits);
+    let server = Running::plain(server(), limits);
     let (mut reader, mut writer) = server.connect().await.into_split();
     let dripping = tokio::spawn(async move {
         let mut drip = tokio::time::interval(SHORT / 10);
@@ -68,7 +68,7 @@ async fn a_head_that_drips_in_is_closed_all_the_same() {
 #[tokio::test]
 async fn the_header_timeout_counts_for_later_requests_too() {
     let limits = Limits { header_timeout: SHORT, ..patient() };
-    let server = Running::plain(house(), limits);
+    let server = Running::plain(server(), limits);
     let mut stream = server.connect().await;
     stream.write_all(ASK).await.expect("sent");
     until(&mut stream, "hello").await;
@@ -79,7 +79,7 @@ async fn the_header_timeout_counts_for_later_requests_too() {
 #[tokio::test]
 async fn a_quiet_connection_is_kept_for_the_idle_timeout_and_no_longer() {
     let limits = Limits { header_timeout: SHORT, idle_timeout: 4 * SHORT, ..patient() };
-    let server = Running::plain(house(), limits);
+    let server = Running::plain(server(), limits);
     let mut stream = server.connect().await;
     let began = Instant::now();
     stream.write_all(ASK).await.expect("sent");
@@ -91,7 +91,7 @@ async fn a_quiet_connection_is_kept_for_the_idle_timeout_and_no_longer() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_answered_408_and_the_connection_closed() {
     let limits = Limits { request_timeout: SHORT, ..patient() };
-    let server = Running::plain(house(), limits);
+    let server = Running::plain(server(), limits);
     for head in ["content-length: 10", "transfer-encoding: chunked"] {
         let request = format!("POST /echo HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n3\r\nabc");
         let answer = server.converse(request.as_bytes()).await;
@@ -103,7 +103,7 @@ async fn a_body_that_does_not_come_is_answered_408_and_the_connection_closed() {
 #[tokio::test]
 async fn a_request_that_we_cannot_answer_in_time_is_answered_503() {
     let limits = Limits { request_timeout: SHORT, ..patient() };
-    let server = Running::plain(house(), limits);
+    let server = Running::plain(server(), limits);
     let mut stream = server.connect().await;
     stream.write_all(b"GET /never HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
     let answer = until(&mut stream, "\r\n\r\n").await;
@@ -115,7 +115,7 @@ async fn a_request_that_we_cannot_answer_in_time_is_answered_503() {
 #[tokio::test]
 async fn a_sender_whose_body_is_here_is_not_blamed_for_our_delay() {
     let limits = Limits { request_timeout: SHORT, ..patient() };
-    let server = Running::plain(house(), limits);
+    let server = Running::plain(server(), limits);
     // Whether the body was read or not.
     for path in ["/never", "/read"] {
         let request = format!("POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc");
@@ -126,7 +126,7 @@ async fn a_sender_whose_body_is_here_is_not_blamed_for_our_delay() {
 
 #[tokio::test]
 async fn a_body_that_breaks_the_protocol_is_told_to_its_door() {
-    let server = Running::plain(house(), patient());
+    let server = Running::plain(server(), patient());
     let request = "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nnone\r\n";
     let answer = server.converse(request.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
@@ -134,14 +134,14 @@ async fn a_body_that_breaks_the_protocol_is_told_to_its_door() {
 
 #[tokio::test]
 async fn a_body_that_comes_is_read() {
-    let server = Running::plain(house(), patient());
+    let server = Running::plain(server(), patient());
     let request = "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc";
     assert!(server.converse(request.as_bytes()).await.ends_with("\r\n\r\nabc"));
 }
 
 #[tokio::test]
 async fn a_head_over_64_kib_or_over_100_lines_is_answered_431() {
-    let server = Running::plain(house(), patient());
+    let server = Running::plain(server(), patient());
     let long = format!("a: {}\r\n", "x".repeat(70_000));
     let many = "a: x\r\n".repeat(101);
     for lines in [long, many] {
@@ -152,7 +152,7 @@ async fn a_head_over_64_kib_or_over_100_lines_is_answered_431() {
 
 #[tokio::test]
 async fn what_is_not_http_is_answered_400() {
-    let server = Running::plain(house(), patient());
+    let server = Running::plain(server(), patient());
     let answer = server.converse(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
@@ -160,7 +160,7 @@ async fn what_is_not_http_is_answered_400() {
 #[tokio::test]
 async fn a_reader_who_does_not_read_loses_the_connection() {
     let limits = Limits { idle_timeout: SHORT, header_timeout: SHORT, drain: SHORT, max_connections: 1, ..patient() };
-    let server = Running::plain(house(), limits);
+    let server = Running::plain(server(), limits);
     let mut deaf = server.connect().await;
     deaf.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
     until(&mut deaf, "\r\n\r\n").await;
@@ -173,7 +173,7 @@ async fn a_reader_who_does_not_read_loses_the_connection() {
 
 #[tokio::test]
 async fn every_request_knows_its_peer() {
-    let server = Running::plain(house(), patient());
+    let server = Running::plain(server(), patient());
     let mut stream = server.connect().await;
     let own = stream.local_addr().expect("connected").to_string();
     stream.write_all(b"GET /peer HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 192.0.2.66\r\n\r\n").await.expect("sent");

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{Chapter, NO_POSTGRES, spread, table, verdict};
 use crate::crowd::{Crowd, InUse};
 use crate::fairness::Beside;
-use crate::kills::Felt;
 use crate::lists::{Lists, Opened};
+use crate::revocations::Felt;
 use crate::seats::Openings;
 use crate::storm::{Storm, Weather};
 
@@ -47,7 +47,7 @@ impl Chapter {
         Self { text, json: json!({ "seats": openings.iter().map(json).collect::<Vec<_>>() }) }
     }
 
-    pub(crate) fn kills(felt: &[Felt]) -> Self {
+    pub(crate) fn revocations(felt: &[Felt]) -> Self {
         if felt.is_empty() {
             return Self { text: format!("revocation: {NO_POSTGRES}"), json: json!({ "kills": null }) };
         }
@@ -55,7 +55,7 @@ impl Chapter {
         let row = |one: &Felt| {
             vec![
                 one.what.to_owned(),
-                one.kills.to_string(),
+                one.revocations.to_string(),
                 format!("{:.0}", one.p50),
                 format!("{:.0}", one.p99),
                 format!("{:.0}", one.most),
@@ -65,7 +65,7 @@ impl Chapter {
         };
         let json = |one: &Felt| {
             json!({
-                "token": one.what, "kills": one.kills, "p50_ms": one.p50, "p99_ms": one.p99, "longest_ms": one.most,
+                "token": one.what, "kills": one.revocations, "p50_ms": one.p50, "p99_ms": one.p99, "longest_ms": one.most,
                 "met": one.p99 < MAX_REVOCATION_DELAY,
             })
         };

@@ -94,7 +94,7 @@ pub async fn examine_seals(database: &Database, master: &MasterKey) -> Answer<Se
 /// secrets were sealed anew until then.
 pub async fn rotate_master_key(
     (database, master): (&Database, &MasterKey),
-    world: &dyn Platform,
+    platform: &dyn Platform,
     mut progress: impl FnMut(u64),
 ) -> Answer<RotationReport, MasterKeyRotationRefusal> {
     if database.look().await?.is_newer() {
@@ -107,8 +107,8 @@ pub async fn rotate_master_key(
     let mut resealed = 0;
     for instance in &instances {
         // One whose root secret opens under neither key is told of in the end; the others are not kept waiting for it.
-        let Ok(office) = ElevatedAdminService::for_operator(database, master, instance).await else { continue };
-        match office.reseal_root_secret(master, &mut Moment { now: world.now(), rng: &mut *world.rng() }).await? {
+        let Ok(admin) = ElevatedAdminService::for_operator(database, master, instance).await else { continue };
+        match admin.reseal_root_secret(master, &mut Moment { now: platform.now(), rng: &mut *platform.rng() }).await? {
             Ok(true) => resealed += 1,
             Ok(false) => {}
             Err(_) => return Ok(Err(MasterKeyRotationRefusal::Overtaken)),

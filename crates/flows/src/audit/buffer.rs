@@ -210,13 +210,13 @@ mod tests {
             user_agent: Some("a\n\"b\"".into()),
             id: RequestId::new(Timestamp(0), 1, 2),
         };
-        let notebook = AuditBuffer::default();
+        let buffer = AuditBuffer::default();
         let refusal = MalformedRequest { cause: "malformed", problem: "x" };
         let event = AuditEvent::refused(Timestamp(5), AuditKind::ApiCall, &request, (Asker::Authenticated, &refusal))
             .detail(&serde_json::json!({ "path": "/a\nb" }));
-        notebook.put(event.clone()).expect("there is room");
-        notebook.put(event).expect("there is room");
-        let text = String::from_utf8(notebook.notes.0.lock().lines.clone()).expect("JSON is UTF-8");
+        buffer.put(event.clone()).expect("there is room");
+        buffer.put(event).expect("there is room");
+        let text = String::from_utf8(buffer.notes.0.lock().lines.clone()).expect("JSON is UTF-8");
         let lines: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
         assert_eq!(lines.len(), 2);
@@ -237,9 +237,9 @@ mod tests {
 
     #[test]
     fn a_full_notebook_refuses_instead_of_losing() {
-        let notebook = AuditBuffer::default();
-        notebook.notes.0.lock().lines = vec![b' '; MAX_WAITING + 1];
-        let refused = notebook.put(system_event(Timestamp(0), AuditKind::ApiCall)).expect_err("full");
+        let buffer = AuditBuffer::default();
+        buffer.notes.0.lock().lines = vec![b' '; MAX_WAITING + 1];
+        let refused = buffer.put(system_event(Timestamp(0), AuditKind::ApiCall)).expect_err("full");
         assert_eq!(refused.kind(), store::FaultKind::Unavailable);
     }
 }

@@ -30,13 +30,13 @@ pub(super) const TASKS: [(&str, Duration); 6] = [
 const QUESTIONS_EVERY: Duration = Duration::from_secs(10);
 
 /// Every task of [`TASKS`], under supervision.
-pub(super) fn start(house: &Arc<Server>) {
-    house.keep_running("follow", follow);
-    house.keep_running("beat", beat);
-    house.keep_running("reset-requests", answer);
-    house.keep_running("seal", seal);
-    house.keep_running("keys", keep_keys);
-    house.keep_running("probe", probe);
+pub(super) fn start(server: &Arc<Server>) {
+    server.keep_running("follow", follow);
+    server.keep_running("beat", beat);
+    server.keep_running("reset-requests", answer);
+    server.keep_running("seal", seal);
+    server.keep_running("keys", keep_keys);
+    server.keep_running("probe", probe);
 }
 
 /// Waits for the next beat; whether there is one.
@@ -55,61 +55,61 @@ impl Server {
 }
 
 /// Apart from everything else that beats: a kill must not wait until timers are written down.
-async fn follow(house: Arc<Server>, mut stopping: StopSignal) {
+async fn follow(server: Arc<Server>, mut stopping: StopSignal) {
     while beats(&mut stopping).await {
-        let done = house.follow_in_time().await;
-        house.end_turn("follow", done, "memory may be behind");
+        let done = server.follow_in_time().await;
+        server.end_turn("follow", done, "memory may be behind");
     }
 }
 
-async fn beat(house: Arc<Server>, mut stopping: StopSignal) {
+async fn beat(server: Arc<Server>, mut stopping: StopSignal) {
     for beat in 1_u32.. {
         if !beats(&mut stopping).await {
             return;
         }
         let done = async {
-            let beaten = house.tick().await;
-            let tidied = if beat.is_multiple_of(TIDY_EVERY) { house.maintain().await } else { Ok(()) };
+            let beaten = server.tick().await;
+            let tidied = if beat.is_multiple_of(TIDY_EVERY) { server.maintain().await } else { Ok(()) };
             beaten.and(tidied)
         };
-        house.end_turn("beat", done.await, "timers and audit events wait to be written down");
+        server.end_turn("beat", done.await, "timers and audit events wait to be written down");
     }
 }
 
 /// Looks into forgotten passwords one after another, of all instances in turn, away from the requests that told of them.
 /// What waits when the server stops is asked again by its people.
-async fn answer(house: Arc<Server>, mut stopping: StopSignal) {
+async fn answer(server: Arc<Server>, mut stopping: StopSignal) {
     loop {
         let request = tokio::select! {
-            request = house.asked.recv_async() => request,
+            request = server.asked.recv_async() => request,
             () = tokio::time::sleep(QUESTIONS_EVERY) => {
-                house.turns.take("reset-requests");
+                server.turns.take("reset-requests");
                 continue;
             }
             _ = stopping.wait_for(|stop| *stop) => None,
         };
         let Some(request) = request else { return };
-        let done = house.handle_reset_request(request).await;
-        house.end_turn("reset-requests", done, "a forgotten password could not be looked into");
+        let done = server.handle_reset_request(request).await;
+        server.end_turn("reset-requests", done, "a forgotten password could not be looked into");
     }
 }
 
 /// Apart from the beat: what is sealed late is late for nobody but the auditor.
-async fn seal(house: Arc<Server>, mut stopping: StopSignal) {
+async fn seal(server: Arc<Server>, mut stopping: StopSignal) {
     while beats(&mut stopping).await {
-        house.end_turn("seal", house.seal().await, "the audit is not sealed");
+        server.end_turn("seal", server.seal().await, "the audit is not sealed");
     }
 }
 
 /// Apart from everything else: an RSA key is a search for primes.
-async fn keep_keys(house: Arc<Server>, mut stopping: StopSignal) {
+async fn keep_keys(server: Arc<Server>, mut stopping: StopSignal) {
     loop {
         // Many keys may be due at once: a server that stops does not wait until all are made.
         tokio::select! {
-            done = house.maintain_keys() => house.end_turn("keys", done, "signing keys are not rotated"),
+            done = server.maintain_keys() => server.end_turn("keys", done, "signing keys are not rotated"),
             _ = stopping.wait_for(|stop| *stop) => return,
         }
-        let wanted = tokio::time::timeout(KEYS_EVERY, house.keys_wanted.notified());
+        let wanted = tokio::time::timeout(KEYS_EVERY, server.keys_wanted.notified());
         tokio::select! {
             _woken_or_due = wanted => {}
             _ = stopping.wait_for(|stop| *stop) => return,
@@ -118,9 +118,9 @@ async fn keep_keys(house: Arc<Server>, mut stopping: StopSignal) {
 }
 
 /// Asks the database whether it works, so that readiness need not.
-async fn probe(house: Arc<Server>, mut stopping: StopSignal) {
+async fn probe(server: Arc<Server>, mut stopping: StopSignal) {
     while tokio::time::timeout(PROBE_EVERY, stopping.wait_for(|stop| *stop)).await.is_err() {
-        house.probe().await;
-        house.turns.take("probe");
+        server.probe().await;
+        server.turns.take("probe");
     }
 }

@@ -47,7 +47,7 @@ impl Instance {
     }
 
     /// Audit events that wait to be written, in bytes.
-    pub fn notebook(&self) -> QueueFill {
+    pub fn audit_buffer_fill(&self) -> QueueFill {
         self.audit().buffer.fill()
     }
 }
@@ -69,8 +69,8 @@ impl Server {
 
     /// As [`Server::seats`], asked where the connections of the database live, whichever runtime waits for the answer.
     pub async fn seats_aside(self: Arc<Self>) -> Option<Vec<SeatFigures>> {
-        let house = Arc::clone(&self);
-        self.runtime.spawn(async move { house.seats().await }).await.ok()?.ok()
+        let server = Arc::clone(&self);
+        self.runtime.spawn(async move { server.seats().await }).await.ok()?.ok()
     }
 
     /// Where faults are reported.

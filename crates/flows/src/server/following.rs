@@ -62,12 +62,16 @@ impl FeedFollower {
     }
 
     /// Takes in how a task ended. A panic is one of its own instance alone.
-    fn settle(&mut self, house: &Server, ended: Result<(task::Id, Result<(), Fault>), JoinError>) -> Result<(), Fault> {
+    fn settle(
+        &mut self,
+        server: &Server,
+        ended: Result<(task::Id, Result<(), Fault>), JoinError>,
+    ) -> Result<(), Fault> {
         let (id, done) = match ended {
             Ok(ended) => ended,
             Err(error) => {
                 if error.is_panic() {
-                    house.panics.add("follow");
+                    server.panics.add("follow");
                 }
                 (error.id(), Err(Fault::failed(error)))
             }
@@ -86,7 +90,7 @@ impl FeedFollower {
     /// Runs until everything that is due has ended, or `until`.
     async fn run(
         &mut self,
-        house: &Server,
+        server: &Server,
         mut due: Vec<FollowedInstance>,
         until: Option<Instant>,
     ) -> Result<(), Fault> {
@@ -101,7 +105,7 @@ impl FeedFollower {
             {
                 let (id, weak) = (instance.id(), Arc::downgrade(&instance));
                 let follow = async move { instance.memory.follow(instance.memory.platform.now()).await };
-                let task = self.running.spawn_on(follow, &house.runtime);
+                let task = self.running.spawn_on(follow, &server.runtime);
                 self.names.insert(task.id(), FollowTask { id, instance: weak, newest });
             }
             let ending = self.running.join_next_with_id();
@@ -110,7 +114,7 @@ impl FeedFollower {
                 None => Ok(ending.await),
             };
             match ended {
-                Ok(Some(ended)) => worst = worst.and(self.settle(house, ended)),
+                Ok(Some(ended)) => worst = worst.and(self.settle(server, ended)),
                 Ok(None) => return worst,
                 Err(_elapsed) => break,
             }

@@ -73,7 +73,7 @@ impl Server {
             let of = |check| HealthCheck { subject: CheckSubject::Instance(instance.info.name.clone()), ..check };
             let impaired = || (CheckState::Impaired, memory(instance.behind()));
             let memory = HealthCheck::new("memory", (!instance.memory.is_current()).then(impaired));
-            let buffer = HealthCheck::new("audit-buffer", buffer(instance.notebook()));
+            let buffer = HealthCheck::new("audit-buffer", buffer(instance.audit_buffer_fill()));
             checks.extend([of(memory), of(buffer)]);
         }
         for refused in self.refused() {

@@ -42,7 +42,7 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
             granted(Ok(parse_login(&administrator)))?;
             let settings = InstanceSettings { seats, ..InstanceSettings::default() };
             granted(create_instance((&desk.database, &desk.master), &name, &settings, &mut moment).await)?;
-            let office = granted(ElevatedAdminService::open(&desk.database, &desk.master, &name).await)?;
+            let admin = granted(ElevatedAdminService::open(&desk.database, &desk.master, &name).await)?;
             let draft = UserDraft {
                 login: &administrator,
                 user_type: UserType::Internal,
@@ -52,8 +52,8 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
                 role: None,
                 enabled: true,
             };
-            granted(office.create_user(draft, &mut moment).await)?;
-            let link = desk.url(&name, &granted(office.set_up_link(&administrator, &mut moment).await)?)?;
+            granted(admin.create_user(draft, &mut moment).await)?;
+            let link = desk.url(&name, &granted(admin.set_up_link(&administrator, &mut moment).await)?)?;
             let text = format!(
                 "Instance {name} created. Set-up link for {administrator} (works once, valid for 24 hours):\n\n  {link}\n"
             );
@@ -62,23 +62,23 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
         }
         InstanceCommand::Set { installation, name, setting: (setting, value), output } => {
             let desk = CliSession::open(&installation, environment).await?;
-            let office = granted(ElevatedAdminService::open(&desk.database, &desk.master, &name).await)?;
-            let changed = granted(office.change_setting((&setting, &value), &mut moment!(rng)).await)?;
+            let admin = granted(ElevatedAdminService::open(&desk.database, &desk.master, &name).await)?;
+            let changed = granted(admin.change_setting((&setting, &value), &mut moment!(rng)).await)?;
             print(&output, &serde_json::to_value(changed)?, &format!("Setting {setting} of {name} changed."))?;
             desk.database.close().await;
         }
         InstanceCommand::Show { installation, name, output } => {
             let desk = CliSession::open(&installation, environment).await?;
-            let office = granted(ElevatedAdminService::open(&desk.database, &desk.master, &name).await)?;
-            let settings = serde_json::to_value(office.settings().await?)?;
+            let admin = granted(ElevatedAdminService::open(&desk.database, &desk.master, &name).await)?;
+            let settings = serde_json::to_value(admin.settings().await?)?;
             let rows =
                 settings.as_object().into_iter().flatten().map(|(name, value)| [name.clone(), value.to_string()]);
             print(&output, &settings, &table(["setting", "value"], rows))?;
         }
         InstanceCommand::RotateSecret { installation, name, yes, output } => {
             let desk = CliSession::open(&installation, environment).await?;
-            let office = granted(ElevatedAdminService::open(&desk.database, &desk.master, &name).await)?;
-            rotate_secret((&desk, &office, &name), yes, &output).await?;
+            let admin = granted(ElevatedAdminService::open(&desk.database, &desk.master, &name).await)?;
+            rotate_secret((&desk, &admin, &name), yes, &output).await?;
             desk.database.close().await;
         }
         InstanceCommand::List { installation, output } => {
@@ -91,19 +91,19 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
 }
 
 async fn rotate_secret(
-    (desk, office, name): (&CliSession, &ElevatedAdminService<'_>, &str),
+    (desk, admin, name): (&CliSession, &ElevatedAdminService<'_>, &str),
     yes: bool,
     output: &Output,
 ) -> Result<()> {
     let mut rng = SystemRng;
     let mut moment = moment!(rng);
     if yes {
-        granted(office.rotate_root_secret(&desk.master, &mut moment).await)?;
+        granted(admin.rotate_root_secret(&desk.master, &mut moment).await)?;
         let json = json!({ "instance": name, "rotated": true });
         let text = format!("Root secret of {name} replaced. All refresh tokens issued before are invalid.");
         return print(output, &json, &text);
     }
-    let preview = office.preview_root_secret(&moment).await.context("database error")?;
+    let preview = admin.preview_root_secret(&moment).await.context("database error")?;
     let json = json!({
         "instance": name, "rotated": false,
         "refreshTokens": preview.refresh_tokens, "liveSessions": preview.live_sessions,
@@ -128,16 +128,16 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
         UserCommand::Create { .. } => create_user(command, environment).await?,
         UserCommand::Invite { target, login } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (instance, office) = desk.office(&target).await?;
-            let link = granted(office.invite(&login, &mut moment!(rng)).await)?;
+            let (instance, admin) = desk.admin(&target).await?;
+            let link = granted(admin.invite(&login, &mut moment!(rng)).await)?;
             let handed = desk.hand_over(&instance, &link).await?;
             tell_link(&target.output, json!({ "login": login }), (&handed, &link))?;
             desk.database.close().await;
         }
         UserCommand::ResetLink { target, login } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (instance, office) = desk.office(&target).await?;
-            let link = granted(office.reset_link(&login, &mut moment!(rng)).await)?;
+            let (instance, admin) = desk.admin(&target).await?;
+            let link = granted(admin.reset_link(&login, &mut moment!(rng)).await)?;
             let handed = HandedOver::Shown(desk.url(&instance, &link)?);
             tell_link(&target.output, json!({ "login": login }), (&handed, &link))?;
             desk.database.close().await;
@@ -145,8 +145,8 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
         UserCommand::SetPassword { target, login, force } => set_password(&target, &login, force, environment).await?,
         UserCommand::ResetSecondFactor { target, login } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            granted(office.reset_second_factor(&login, &mut moment!(rng)).await)?;
+            let (_, admin) = desk.admin(&target).await?;
+            granted(admin.reset_second_factor(&login, &mut moment!(rng)).await)?;
             let text = format!(
                 "Two-step sign-in of {login} reset. All sign-ins have ended, and access and refresh tokens are revoked."
             );
@@ -157,11 +157,11 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
         UserCommand::Enable { target, login } => set_user_enabled(&target, &login, true, environment).await?,
         UserCommand::Erase { target, login, yes } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
+            let (_, admin) = desk.admin(&target).await?;
             if !yes {
                 confirm_erasing(&login)?;
             }
-            let id = granted(office.erase_user(&login, &mut moment!(rng)).await)?;
+            let id = granted(admin.erase_user(&login, &mut moment!(rng)).await)?;
             let text = format!("{login} erased. The audit keeps their actions under the id {id}.");
             print(&target.output, &json!({ "id": id.to_string() }), &text)?;
             desk.database.close().await;
@@ -172,8 +172,8 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
         }
         UserCommand::List { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            let users = office.users().await?;
+            let (_, admin) = desk.admin(&target).await?;
+            let users = admin.users().await?;
             let rows = users.iter().map(|user| {
                 let state = match user.enabled {
                     _ if !user.problems.is_empty() => "needs repair",
@@ -206,7 +206,7 @@ async fn create_user(command: UserCommand, environment: Environment<'_>) -> Resu
     };
     let mut rng = SystemRng;
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (instance, office) = desk.office(&target).await?;
+    let (instance, admin) = desk.admin(&target).await?;
     let mut moment = moment!(rng);
     let user_type = UserType::from(kind);
     let draft = UserDraft {
@@ -218,17 +218,17 @@ async fn create_user(command: UserCommand, environment: Environment<'_>) -> Resu
         role: role.as_deref(),
         enabled: true,
     };
-    let id = granted(office.create_user(draft, &mut moment).await)?;
+    let id = granted(admin.create_user(draft, &mut moment).await)?;
     let said = json!({ "id": id.to_string(), "login": login });
     if user_type == UserType::SystemNoLogin {
         let said = with(said, "set_up_link", Value::Null);
         print(&target.output, &said, &format!("User {login} created."))?;
     } else if invite {
-        let link = granted(office.invite(&login, &mut moment).await)?;
+        let link = granted(admin.invite(&login, &mut moment).await)?;
         let handed = desk.hand_over(&instance, &link).await?;
         tell_link(&target.output, said, (&handed, &link))?;
     } else {
-        let link = granted(office.set_up_link(&login, &mut moment).await)?;
+        let link = granted(admin.set_up_link(&login, &mut moment).await)?;
         let handed = HandedOver::Shown(desk.url(&instance, &link)?);
         tell_link(&target.output, said, (&handed, &link))?;
     }
@@ -239,11 +239,11 @@ async fn create_user(command: UserCommand, environment: Environment<'_>) -> Resu
 async fn set_password(target: &Target, login: &str, force: bool, environment: Environment<'_>) -> Result<()> {
     let mut rng = SystemRng;
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (instance, office) = desk.office(target).await?;
+    let (instance, admin) = desk.admin(target).await?;
     let password = read_password(login)?;
     let passwords = Passwords::new();
     let user = if force {
-        let set = office.set_weak_password(&passwords, login, &password, &mut moment!(rng)).await;
+        let set = admin.set_weak_password(&passwords, login, &password, &mut moment!(rng)).await;
         let (user, overridden) = granted(set)?;
         if let Some(overridden) = overridden {
             output::note(format_args!(
@@ -253,7 +253,7 @@ async fn set_password(target: &Target, login: &str, force: bool, environment: En
         }
         user
     } else {
-        granted(office.set_password(&passwords, login, &password, &mut moment!(rng)).await)?
+        granted(admin.set_password(&passwords, login, &password, &mut moment!(rng)).await)?
     };
     desk.write_to(&instance, &user, Letter::password_changed).await;
     let text =
@@ -301,8 +301,8 @@ fn confirm_erasing(login: &str) -> Result<()> {
 async fn set_user_enabled(target: &Target, login: &str, enabled: bool, environment: Environment<'_>) -> Result<()> {
     let mut rng = SystemRng;
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (_, office) = desk.office(target).await?;
-    granted(office.set_user_enabled(login, enabled, &mut moment!(rng)).await)?;
+    let (_, admin) = desk.admin(target).await?;
+    granted(admin.set_user_enabled(login, enabled, &mut moment!(rng)).await)?;
     let text = if enabled {
         format!("User {login} enabled.")
     } else {
@@ -318,12 +318,12 @@ pub(super) async fn application(command: AppCommand, environment: Environment<'_
     match command {
         AppCommand::Create { target, record } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
+            let (_, admin) = desk.admin(&target).await?;
             let record = read_record(&record)?;
             let mut moment = moment!(rng);
             let secret = (record.client_type == RecordClientType::Confidential).then(|| draw_secret(&mut moment));
             let (application, warnings) =
-                granted(office.create_application(record, secret.as_ref(), &mut moment).await)?;
+                granted(admin.create_application(record, secret.as_ref(), &mut moment).await)?;
             for warning in &warnings {
                 output::note(format_args!("warning: {warning}\n"));
             }
@@ -341,8 +341,8 @@ pub(super) async fn application(command: AppCommand, environment: Environment<'_
         }
         AppCommand::Show { target, uri } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            let application = granted(office.application(&uri).await)?;
+            let (_, admin) = desk.admin(&target).await?;
+            let application = granted(admin.application(&uri).await)?;
             for problem in application.problems() {
                 output::note(format_args!("needs repair (disabled until then): {problem}\n"));
             }
@@ -361,18 +361,18 @@ pub(super) async fn application(command: AppCommand, environment: Environment<'_
         AppCommand::AddSecret { target, uri, label, expires_in } => {
             const DAY: Duration = Duration::from_hours(24);
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
+            let (_, admin) = desk.admin(&target).await?;
             let mut moment = moment!(rng);
             let expires_at = expires_in.map(|days| moment.now.plus(DAY * days));
-            let secret = granted(office.add_secret(&uri, (&label, expires_at), &mut moment).await)?;
+            let secret = granted(admin.add_secret(&uri, (&label, expires_at), &mut moment).await)?;
             let text = format!("New client secret for {uri}, shown only once:\n\n  {}\n", secret.expose());
             print(&target.output, &json!({ "application": uri, "label": label, "secret": secret.expose() }), &text)?;
             desk.database.close().await;
         }
         AppCommand::List { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            let applications = office.applications().await?;
+            let (_, admin) = desk.admin(&target).await?;
+            let applications = admin.applications().await?;
             let records: Vec<ApplicationRecord> =
                 applications.iter().map(model::TrustedApplication::to_record).collect();
             let rows = applications.iter().zip(&records).map(|(application, record)| {
@@ -399,8 +399,8 @@ async fn set_application_enabled(
 ) -> Result<()> {
     let mut rng = SystemRng;
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (_, office) = desk.office(target).await?;
-    granted(office.set_application_enabled(uri, enabled, &mut moment!(rng)).await)?;
+    let (_, admin) = desk.admin(target).await?;
+    granted(admin.set_application_enabled(uri, enabled, &mut moment!(rng)).await)?;
     let text = if enabled {
         format!(
             "Application {uri} enabled. Access and refresh tokens issued before stay revoked; reference tokens work again."

@@ -17,9 +17,9 @@ use crate::platform::SystemPlatform;
 pub(super) async fn replace(target: &Target, record: ApplicationRecord, environment: Environment<'_>) -> Result<()> {
     let mut rng = SystemRng;
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (_, office) = desk.office(target).await?;
-    let current = granted(office.application(&record.application_uri).await)?;
-    let (changed, warnings) = granted(office.change_application(&current, record, &mut moment!(rng)).await)?;
+    let (_, admin) = desk.admin(target).await?;
+    let current = granted(admin.application(&record.application_uri).await)?;
+    let (changed, warnings) = granted(admin.change_application(&current, record, &mut moment!(rng)).await)?;
     for warning in &warnings {
         output::note(format_args!("warning: {warning}\n"));
     }
@@ -31,8 +31,8 @@ pub(super) async fn replace(target: &Target, record: ApplicationRecord, environm
 
 pub(super) async fn secrets(target: &Target, uri: &str, environment: Environment<'_>) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (_, office) = desk.office(target).await?;
-    let application = granted(office.application(uri).await)?;
+    let (_, admin) = desk.admin(target).await?;
+    let application = granted(admin.application(uri).await)?;
     let now = SystemPlatform.now();
     let rows = application.secrets().iter().map(|secret| {
         let state = if secret.expires_at.is_some_and(|end| end <= now) { "expired" } else { "live" };
@@ -56,9 +56,9 @@ pub(super) async fn secrets(target: &Target, uri: &str, environment: Environment
 pub(super) async fn remove_secret(target: &Target, uri: &str, id: &str, environment: Environment<'_>) -> Result<()> {
     let mut rng = SystemRng;
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (_, office) = desk.office(target).await?;
-    let application = granted(office.application(uri).await)?;
-    granted(office.remove_secret(&application, id, &mut moment!(rng)).await)?;
+    let (_, admin) = desk.admin(target).await?;
+    let application = granted(admin.application(uri).await)?;
+    granted(admin.remove_secret(&application, id, &mut moment!(rng)).await)?;
     print(&target.output, &json!({ "application": uri, "secret": id }), &format!("Secret {id} of {uri} removed."))?;
     desk.database.close().await;
     Ok(())

@@ -45,8 +45,8 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
         }
         AuditCommand::Checkpoint { target, chain } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            let book = office.audit_reader_of(chain, &desk.master).await?;
+            let (_, admin) = desk.admin(&target).await?;
+            let book = admin.audit_reader_of(chain, &desk.master).await?;
             book.seal(&mut moment!(rng)).await.context("database error")?;
             let checkpoint = book.checkpoint().await?.context("the chain is empty")?;
             let json = json!({ "checkpoint": checkpoint, "keys": book.keys().await? });
@@ -56,8 +56,8 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
         }
         AuditCommand::RenewKey { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            let book = office.audit_reader(&desk.master);
+            let (_, admin) = desk.admin(&target).await?;
+            let book = admin.audit_reader(&desk.master);
             granted(book.renew_key(&mut moment!(rng)).await.map(|renewed| renewed.map_err(AdminRefusal::from)))?;
             let text = "Checkpoints are now signed with a new key. Old checkpoints stay valid.";
             print(&target.output, &json!({ "keys": book.keys().await? }), text)?;
@@ -74,10 +74,10 @@ async fn verify(
 ) -> Result<()> {
     let elsewhere = against.map(read_checkpoints).transpose()?.unwrap_or_default();
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (name, office) = desk.office(target).await?;
+    let (name, admin) = desk.admin(target).await?;
     let mut verdicts = Vec::new();
     for chain in chain.map_or(Chain::ALL.to_vec(), |chain| vec![chain]) {
-        let book = office.audit_reader_of(chain, &desk.master).await?;
+        let book = admin.audit_reader_of(chain, &desk.master).await?;
         let progress = Progress::new();
         let verdict = book
             .verify(&elsewhere, |seals, events| {
@@ -197,8 +197,8 @@ async fn export(
     environment: Environment<'_>,
 ) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (name, office) = desk.office(target).await?;
-    let book = office.audit_reader_of(chain, &desk.master).await?;
+    let (name, admin) = desk.admin(target).await?;
+    let book = admin.audit_reader_of(chain, &desk.master).await?;
     let mut rng = SystemRng;
     book.seal(&mut moment!(rng)).await.context("database error")?;
     match out {

@@ -54,14 +54,14 @@ impl CliSession {
         Ok(Self { config, database, master, post: provisions.post })
     }
 
-    pub(super) async fn office(&self, target: &Target) -> Result<(String, ElevatedAdminService<'_>)> {
+    pub(super) async fn admin(&self, target: &Target) -> Result<(String, ElevatedAdminService<'_>)> {
         let name = match (&target.instance, self.config.instances.as_slice()) {
             (Some(name), _) => name.clone(),
             (None, [only]) => only.name.clone(),
             (None, _) => bail!("there are several instances; choose one with --instance"),
         };
-        let office = granted(ElevatedAdminService::open(&self.database, &self.master, &name).await)?;
-        Ok((name, office))
+        let admin = granted(ElevatedAdminService::open(&self.database, &self.master, &name).await)?;
+        Ok((name, admin))
     }
 
     /// The address of a one-time link.

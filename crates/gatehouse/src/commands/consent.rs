@@ -18,16 +18,16 @@ pub(super) async fn run(command: ConsentCommand, environment: Environment<'_>) -
     match command {
         ConsentCommand::List { target, user } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            let known = granted(office.connections(&user, &moment!(rng)).await)?;
+            let (_, admin) = desk.admin(&target).await?;
+            let known = granted(admin.connections(&user, &moment!(rng)).await)?;
             let list: Vec<Value> = known.iter().map(entry).collect();
             let text = table(["application", "consented scope", "holds tokens"], known.iter().map(row));
             print(&target.output, &json!(list), &text)
         }
         ConsentCommand::Withdraw { target, user, app } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            granted(office.withdraw_consent(&user, &app, &mut moment!(rng)).await)?;
+            let (_, admin) = desk.admin(&target).await?;
+            granted(admin.withdraw_consent(&user, &app, &mut moment!(rng)).await)?;
             let text = format!("Consent of {user} to {app} withdrawn. Its tokens are revoked.");
             print(&target.output, &json!({ "user": user, "application": app }), &text)?;
             desk.database.close().await;

@@ -51,10 +51,10 @@ pub(super) async fn run(demo: Demo, environment: Environment<'_>) -> Result<()> 
         .into_iter()
         .collect::<Result<Vec<_>>>()?;
     let default = DefaultInstance::OfLoopback(DemoInstance::TestDb.name());
-    let house = Server::open(database, master, sites, Some(default), Arc::new(SystemPlatform)).await?;
-    watch.over(&house);
+    let server = Server::open(database, master, sites, Some(default), Arc::new(SystemPlatform)).await?;
+    watch.over(&server);
     output::print(&welcome::text(port)).context("the welcome cannot be printed")?;
-    answer(&house, TrustedProxies::default(), (listeners, Security::Plain), watch.stop()).await;
+    answer(&server, TrustedProxies::default(), (listeners, Security::Plain), watch.stop()).await;
     Ok(())
 }
 

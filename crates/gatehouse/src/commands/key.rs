@@ -19,17 +19,17 @@ pub(super) async fn run(command: KeyCommand, environment: Environment<'_>) -> Re
     match command {
         KeyCommand::List { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
+            let (_, admin) = desk.admin(&target).await?;
             let now = SystemPlatform.now();
-            let keys = office.keys(now).await?;
+            let keys = admin.keys(now).await?;
             let list: Vec<Value> = keys.iter().map(entry).collect();
             let text = table(["key", "algorithm", "state", "days left"], keys.iter().map(|key| row(key, now)));
             print(&target.output, &json!(list), &text)?;
         }
         KeyCommand::Rotate { target, algorithm } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            let key = granted(office.rotate_key(&desk.master, parse(&algorithm)?, &mut moment!(rng)).await)?;
+            let (_, admin) = desk.admin(&target).await?;
+            let key = granted(admin.rotate_key(&desk.master, parse(&algorithm)?, &mut moment!(rng)).await)?;
             let json = json!({ "kid": key.kid, "signsFrom": key.signs_from.seconds() });
             let text = format!("Key {} published. It signs from a day later; existing tokens stay valid.", key.kid);
             print(&target.output, &json, &text)?;
@@ -37,13 +37,13 @@ pub(super) async fn run(command: KeyCommand, environment: Environment<'_>) -> Re
         }
         KeyCommand::Replace { target, algorithm, yes } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
+            let (_, admin) = desk.admin(&target).await?;
             let algorithm = parse(&algorithm)?;
             if !yes {
-                let preview = granted(office.preview_replacement(&desk.master, algorithm).await)?;
+                let preview = granted(admin.preview_replacement(&desk.master, algorithm).await)?;
                 return print(&target.output, &preview_entry(&preview), &preview_text(&preview));
             }
-            let key = granted(office.replace_keys(&desk.master, algorithm, &mut moment!(rng)).await)?;
+            let key = granted(admin.replace_keys(&desk.master, algorithm, &mut moment!(rng)).await)?;
             let text =
                 format!("Key {} signs now. The old keys are removed, and every token they signed is invalid.", key.kid);
             print(&target.output, &json!({ "kid": key.kid }), &text)?;

@@ -14,8 +14,8 @@ pub(super) async fn run(command: ReportCommand, environment: Environment<'_>) ->
     match command {
         ReportCommand::Legacy { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            let report = office.legacy_report().await?;
+            let (_, admin) = desk.admin(&target).await?;
+            let report = admin.legacy_report().await?;
             print(&target.output, &as_json(&report), &as_text(&report))?;
             desk.database.close().await;
         }

@@ -22,34 +22,34 @@ pub(super) async fn run(command: RoleCommand, environment: Environment<'_>) -> R
     match command {
         RoleCommand::Create { target, name, patterns } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            granted(office.create_role(&name, &permissions(patterns), &mut moment!(rng)).await)?;
+            let (_, admin) = desk.admin(&target).await?;
+            granted(admin.create_role(&name, &permissions(patterns), &mut moment!(rng)).await)?;
             print(&target.output, &json!({ "name": name }), &format!("Role {name} created."))?;
             desk.database.close().await;
         }
         RoleCommand::Set { target, name, patterns } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            let role = granted(office.role(&name).await)?;
-            let changed = granted(office.change_role(&role, permissions(patterns), &mut moment!(rng)).await)?;
+            let (_, admin) = desk.admin(&target).await?;
+            let role = granted(admin.role(&name).await)?;
+            let changed = granted(admin.change_role(&role, permissions(patterns), &mut moment!(rng)).await)?;
             print(&target.output, &entry(&changed), &format!("Role {name} changed."))?;
             desk.database.close().await;
         }
         RoleCommand::Delete { target, name } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            let role = granted(office.role(&name).await)?;
-            granted(office.delete_role(&role, &mut moment!(rng)).await)?;
+            let (_, admin) = desk.admin(&target).await?;
+            let role = granted(admin.role(&name).await)?;
+            granted(admin.delete_role(&role, &mut moment!(rng)).await)?;
             print(&target.output, &json!({ "name": name }), &format!("Role {name} deleted."))?;
             desk.database.close().await;
         }
         RoleCommand::List { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
+            let (_, admin) = desk.admin(&target).await?;
             let mut roles: Vec<Role> = Vec::new();
             loop {
                 let last = roles.last().map(|role| role.name.clone()).unwrap_or_default();
-                let more = office.roles_after(&last, AT_ONCE).await?;
+                let more = admin.roles_after(&last, AT_ONCE).await?;
                 if more.is_empty() {
                     break;
                 }

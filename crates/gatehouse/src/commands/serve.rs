@@ -50,7 +50,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
         .collect();
     let master = provisions.master_keys.sealing();
     let default = config.default_instance.as_deref().map(DefaultInstance::OfEveryHost);
-    let house = Server::open(database, master, sites, default, Arc::new(SystemPlatform)).await?;
+    let server = Server::open(database, master, sites, default, Arc::new(SystemPlatform)).await?;
     let security = match provisions.certificate {
         None => Security::Plain,
         Some(certificate) => {
@@ -59,21 +59,21 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
             Security::Tls(newest)
         }
     };
-    let delivering = provisions.post.map(|post| tokio::spawn(post.deliver(house.open_outbox())));
-    let publishing = config.publishing.map(|publishing| tokio::spawn(publishing.publish(house.open_checkpoints())));
+    let delivering = provisions.post.map(|post| tokio::spawn(post.deliver(server.open_outbox())));
+    let publishing = config.publishing.map(|publishing| tokio::spawn(publishing.publish(server.open_checkpoints())));
     let (tracer, exporting) = config.traces.map(trace).unzip();
     let limits = config.connections.limits();
     let trusted_proxies = config.trusted_proxies.clone();
-    let gate = AppState::traced(Arc::clone(&house), config.trusted_proxies, tracer);
+    let gate = AppState::traced(Arc::clone(&server), config.trusted_proxies, tracer);
     let terms = ListenerSettings { security, limits, trusted_proxies, figures: Arc::clone(&gate.connections) };
-    watch.over(&house);
+    watch.over(&server);
     if let Some(listener) = figures {
         let hosts = config.metrics.map(|metrics| metrics.hosts).unwrap_or_default();
         watch.show(WatchSettings { listeners: vec![listener], gate: Arc::clone(&gate), hosts });
     }
     tracing::info!(version = web::VERSION, ?listen, ?metrics, instances = config.instances.len(), "ready");
     serve(listeners, HttpService::new(Arc::clone(&gate)), terms, watch.stop()).await;
-    close(&house).await;
+    close(&server).await;
     watch.hide().await;
     // The last owner of the tracer: its spans end here.
     drop(gate);
@@ -95,10 +95,10 @@ async fn at_last(task: Option<JoinHandle<()>>, too_slow: &'static str) {
 }
 
 /// Writes down what memory knows, if the database takes it.
-async fn close(house: &Arc<Server>) {
-    if !house.close_within(CLOSING).await {
+async fn close(server: &Arc<Server>) {
+    if !server.close_within(CLOSING).await {
         tracing::error!("the database does not take what is to be written before the end");
-        tell_unwritten(Some(house));
+        tell_unwritten(Some(server));
     }
 }
 
@@ -143,14 +143,14 @@ pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
 
 /// Serves until told to stop; then finishes what runs and writes everything down.
 pub(super) async fn answer(
-    house: &Arc<Server>,
+    server: &Arc<Server>,
     proxies: TrustedProxies,
     (listeners, security): (Vec<TcpListener>, Security),
     stop: impl Future<Output = ()>,
 ) {
-    let gate = AppState::new(Arc::clone(house), proxies.clone());
+    let gate = AppState::new(Arc::clone(server), proxies.clone());
     let figures = Arc::clone(&gate.connections);
     let terms = ListenerSettings { security, limits: Limits::default(), trusted_proxies: proxies, figures };
     serve(listeners, HttpService::new(gate), terms, stop).await;
-    close(house).await;
+    close(server).await;
 }

@@ -19,8 +19,8 @@ pub(super) async fn session(command: SessionCommand, environment: Environment<'_
     match command {
         SessionCommand::List { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            let (seats, sessions) = office.sessions().await?;
+            let (_, admin) = desk.admin(&target).await?;
+            let (seats, sessions) = admin.sessions().await?;
             let shown: Vec<Value> = sessions.iter().map(|view| as_json(view, now)).collect();
             let json = json!({
                 "seats": seats.seats, "used": seats.used, "reserved": seats.reserved, "sessions": shown,
@@ -30,8 +30,8 @@ pub(super) async fn session(command: SessionCommand, environment: Environment<'_
         }
         SessionCommand::History { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            let counts = office.seats_over_the_day(now).await?;
+            let (_, admin) = desk.admin(&target).await?;
+            let counts = admin.seats_over_the_day(now).await?;
             let items: Vec<Value> =
                 counts.iter().map(|(at, used)| json!({ "at": at.seconds(), "used": used })).collect();
             let rows = counts.iter().map(|(at, used)| [at.rfc3339(), used.to_string()]);
@@ -40,9 +40,9 @@ pub(super) async fn session(command: SessionCommand, environment: Environment<'_
         }
         SessionCommand::End { target, which } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
+            let (_, admin) = desk.admin(&target).await?;
             let mut rng = SystemRng;
-            let ended = granted(office.end_sessions(ending(&which), &mut Moment { now, rng: &mut rng }).await)?;
+            let ended = granted(admin.end_sessions(ending(&which), &mut Moment { now, rng: &mut rng }).await)?;
             print(&target.output, &json!({ "ended": ended }), &format!("{ended} sessions ended."))?;
             desk.database.close().await;
         }

@@ -26,7 +26,7 @@ pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> 
     match command {
         TokenCommand::Issue { target, uri, user, description, scope, expires_in } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (instance, office) = desk.office(&target).await?;
+            let (instance, admin) = desk.admin(&target).await?;
             let scope = Scope::parse(&scope).context("--scope")?;
             let mut moment = moment!(rng);
             let wish = NewTokenRequest {
@@ -36,7 +36,7 @@ pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> 
                 expires_at: expires_in.map(|days| moment.now.plus(DAY * days)),
             };
             let draft = TokenDraft { application: &uri, login: user.as_deref(), wish };
-            let IssuedToken { token, value, holder } = granted(office.issue_token(&draft, &mut moment).await)?;
+            let IssuedToken { token, value, holder } = granted(admin.issue_token(&draft, &mut moment).await)?;
             if token.kind == ReferenceTokenKind::Personal {
                 let told = (masked(&token.tail), &token.description);
                 desk.write_to(&instance, &holder, |letter| letter.token_created(&told.0, told.1)).await;
@@ -48,15 +48,15 @@ pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> 
         }
         TokenCommand::List { target, app, user, limit } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
+            let (_, admin) = desk.admin(&target).await?;
             let names: HashMap<ApplicationId, String> =
-                office.applications().await?.into_iter().map(|app| (app.id, app.uri.to_string())).collect();
+                admin.applications().await?.into_iter().map(|app| (app.id, app.uri.to_string())).collect();
             let of = match (app, user) {
-                (Some(uri), _) => TokensOf::Application(granted(office.application(&uri).await)?.id),
-                (None, Some(login)) => TokensOf::User(granted(office.user_by_name(&login).await)?.user.id),
+                (Some(uri), _) => TokensOf::Application(granted(admin.application(&uri).await)?.id),
+                (None, Some(login)) => TokensOf::User(granted(admin.user_by_name(&login).await)?.user.id),
                 (None, None) => TokensOf::Everybody,
             };
-            let tokens = office.tokens_before(None, of, limit).await?;
+            let tokens = admin.tokens_before(None, of, limit).await?;
             let now = SystemPlatform.now();
             let list: Vec<Value> = tokens.iter().map(|token| entry(token, &names)).collect();
             let columns = ["id", "value", "state", "kind", "application", "description"];
@@ -65,8 +65,8 @@ pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> 
         }
         TokenCommand::Revoke { target, id } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            granted(office.revoke_token(ReferenceTokenId(id), &mut moment!(rng)).await)?;
+            let (_, admin) = desk.admin(&target).await?;
+            granted(admin.revoke_token(ReferenceTokenId(id), &mut moment!(rng)).await)?;
             print(&target.output, &json!({ "id": id }), &format!("Token {id} revoked."))?;
             desk.database.close().await;
         }

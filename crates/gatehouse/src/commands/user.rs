@@ -15,8 +15,8 @@ use crate::platform::SystemPlatform;
 
 pub(super) async fn show(target: &Target, login: &str, environment: Environment<'_>) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (_, office) = desk.office(target).await?;
-    let row = granted(office.user_by_name(login).await)?;
+    let (_, admin) = desk.admin(target).await?;
+    let row = granted(admin.user_by_name(login).await)?;
     print(&target.output, &entry(&row), &text(&row))
 }
 
@@ -28,8 +28,8 @@ pub(super) async fn change(
 ) -> Result<()> {
     let mut rng = SystemRng;
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (_, office) = desk.office(target).await?;
-    let current = granted(office.user_by_name(login).await)?;
+    let (_, admin) = desk.admin(target).await?;
+    let current = granted(admin.user_by_name(login).await)?;
     let mut record = PersonRecord::of(&current.user, current.role.as_deref());
     let UserChanges { name, email, role, email_verified, language, administrator } = changes;
     record.name = name.unwrap_or(record.name);
@@ -45,7 +45,7 @@ pub(super) async fn change(
     if let Some(role) = role {
         record.role = Some(role).filter(|role| !role.is_empty());
     }
-    let row = granted(office.change_user(&current, record, None, &mut moment!(rng)).await)?;
+    let row = granted(admin.change_user(&current, record, None, &mut moment!(rng)).await)?;
     print(&target.output, &entry(&row), &text(&row))?;
     desk.database.close().await;
     Ok(())

@@ -15,8 +15,8 @@ use crate::platform::SystemPlatform;
 
 pub(super) async fn run(target: &Target, reference: &str, environment: Environment<'_>) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (name, office) = desk.office(target).await?;
-    let answer = office.why(reference, SystemPlatform.now()).await;
+    let (name, admin) = desk.admin(target).await?;
+    let answer = admin.why(reference, SystemPlatform.now()).await;
     if let Ok(Err(AdminRefusal::Unknown(_))) = answer {
         bail!("no event found for reference {reference} in instance {name}: check the instance (--instance)");
     }

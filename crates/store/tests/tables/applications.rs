@@ -10,7 +10,7 @@ use store::{Batch, CommitOutcome, NewSecret, NewUser, Store};
 use uuid::Uuid;
 
 use crate::common::Place;
-use crate::{LATER, NOW, done, house, login, refused, user, user_id};
+use crate::{LATER, NOW, done, login, refused, server, user, user_id};
 
 crate::on_both! {
     an_application_reads_back_with_its_secrets_and_its_system_user
@@ -77,8 +77,8 @@ async fn system_user(store: &Store) -> User {
 }
 
 async fn an_application_reads_back_with_its_secrets_and_its_system_user(place: Place) {
-    let house = house(&place).await;
-    let service = system_user(&house.here).await;
+    let server = server(&place).await;
+    let service = system_user(&server.here).await;
     let written = application(
         "my.app/service",
         1,
@@ -89,13 +89,13 @@ async fn an_application_reads_back_with_its_secrets_and_its_system_user(place: P
         }),
     );
     let batch = Batch::new()
-        .with(house.here.insert_application(&written, NOW))
-        .with(house.here.insert_secret(&secret("older", &written, None), NOW))
-        .with(house.here.insert_secret(&secret("newer", &written, Some(LATER)), LATER));
-    assert_eq!(house.here.commit(batch).await.expect("no fault"), CommitOutcome::Committed);
-    done(&house.here, house.here.insert_application(&application("my.app/a", 2, None, &json!({})), NOW)).await;
+        .with(server.here.insert_application(&written, NOW))
+        .with(server.here.insert_secret(&secret("older", &written, None), NOW))
+        .with(server.here.insert_secret(&secret("newer", &written, Some(LATER)), LATER));
+    assert_eq!(server.here.commit(batch).await.expect("no fault"), CommitOutcome::Committed);
+    done(&server.here, server.here.insert_application(&application("my.app/a", 2, None, &json!({})), NOW)).await;
 
-    let read = register(&house.here).await;
+    let read = register(&server.here).await;
     assert_eq!(read.iter().map(|read| read.uri.as_str()).collect::<Vec<_>>(), ["my.app/a", "my.app/service"]);
     let read = &read[1];
     assert_eq!((read.id, read.epoch, read.version), (written.id, 0, 1));
@@ -110,17 +110,17 @@ async fn an_application_reads_back_with_its_secrets_and_its_system_user(place: P
     assert_eq!(kept, [("older", digest("older"), NOW, None), ("newer", digest("newer"), LATER, Some(LATER))]);
     assert_eq!(secrets[0].label, "label");
 
-    assert!(register(&house.there).await.is_empty());
+    assert!(register(&server.there).await.is_empty());
 }
 
 /// What is refused today stops no start: `model::application::record` and `model::line` refuse it where it is written anew.
 async fn names_and_addresses_of_older_rules_are_read(place: Place) {
-    let house = house(&place).await;
+    let server = server(&place).await;
     let mut old = application("my.app/old", 1, None, &json!({}));
     "Pay\u{202e}roll\u{7}".clone_into(&mut old.name);
     old.redirect_uris = vec![RedirectUri::parse("https://a.example/*").expect("it was accepted")];
-    done(&house.here, house.here.insert_application(&old, NOW)).await;
-    let read = register(&house.here).await.remove(0);
+    done(&server.here, server.here.insert_application(&old, NOW)).await;
+    let read = register(&server.here).await.remove(0);
     assert_eq!((read.name.as_str(), &read.redirect_uris), ("Payroll", &old.redirect_uris));
     let name = login("mallory");
     let new = NewUser {
@@ -134,39 +134,39 @@ async fn names_and_addresses_of_older_rules_are_read(place: Place) {
         role: None,
         password: None,
     };
-    done(&house.here, house.here.insert_user(&new, NOW)).await;
-    assert_eq!(user(&house.here, 6).await.name, "Mallory");
+    done(&server.here, server.here.insert_user(&new, NOW)).await;
+    assert_eq!(user(&server.here, 6).await.name, "Mallory");
 }
 
 async fn an_application_uri_is_given_once(place: Place) {
-    let house = house(&place).await;
-    done(&house.here, house.here.insert_application(&application("my.app", 1, None, &json!({})), NOW)).await;
+    let server = server(&place).await;
+    done(&server.here, server.here.insert_application(&application("my.app", 1, None, &json!({})), NOW)).await;
     let second = application("my.app", 2, None, &json!({}));
-    refused(&house.here, house.here.insert_application(&second, NOW)).await;
-    done(&house.there, house.there.insert_application(&second, NOW)).await;
-    assert_eq!(register(&house.here).await[0].id, ApplicationId(Uuid::from_u128(1)));
+    refused(&server.here, server.here.insert_application(&second, NOW)).await;
+    done(&server.there, server.there.insert_application(&second, NOW)).await;
+    assert_eq!(register(&server.here).await[0].id, ApplicationId(Uuid::from_u128(1)));
 }
 
 async fn a_change_counts_on_the_version_that_was_read(place: Place) {
-    let house = house(&place).await;
-    done(&house.here, house.here.insert_application(&application("my.app", 1, None, &json!({})), NOW)).await;
-    let before = register(&house.here).await.remove(0);
+    let server = server(&place).await;
+    done(&server.here, server.here.insert_application(&application("my.app", 1, None, &json!({})), NOW)).await;
+    let before = register(&server.here).await.remove(0);
     let mut off = before.clone();
     off.enabled = false;
-    done(&house.here, house.here.update_application(&off, true)).await;
-    refused(&house.here, house.here.update_application(&before, false)).await;
-    let mut after = register(&house.here).await.remove(0);
+    done(&server.here, server.here.update_application(&off, true)).await;
+    refused(&server.here, server.here.update_application(&before, false)).await;
+    let mut after = register(&server.here).await.remove(0);
     assert_eq!((after.enabled, after.epoch, after.version), (false, 1, 2), "switched off: older tokens are dead");
     after.enabled = true;
-    done(&house.here, house.here.update_application(&after, false)).await;
-    let on = register(&house.here).await.remove(0);
+    done(&server.here, server.here.update_application(&after, false)).await;
+    let on = register(&server.here).await.remove(0);
     assert_eq!((on.enabled, on.epoch, on.version), (true, 1, 3), "switched on: older tokens stay dead");
-    refused(&house.there, house.there.update_application(&on, true)).await;
+    refused(&server.there, server.there.update_application(&on, true)).await;
 }
 
 async fn a_secret_belongs_to_an_application_that_exists(place: Place) {
-    let house = house(&place).await;
+    let server = server(&place).await;
     let nobody = application("my.app", 1, None, &json!({}));
-    let batch = Batch::new().with(house.here.insert_secret(&secret("s", &nobody, None), NOW));
-    assert!(house.here.commit(batch).await.is_err(), "no such application");
+    let batch = Batch::new().with(server.here.insert_secret(&secret("s", &nobody, None), NOW));
+    assert!(server.here.commit(batch).await.is_err(), "no such application");
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::common::Place;
 use crate::email_changes::email_change;
-use crate::{LATER, MUCH_LATER, NOW, done, house, login, on_both, refused, somebody, user_id};
+use crate::{LATER, MUCH_LATER, NOW, done, login, on_both, refused, server, somebody, user_id};
 
 on_both! {
     the_next_seal_is_put_behind_the_newest_once
@@ -68,8 +68,8 @@ async fn chain(store: &Store) -> Vec<Seal> {
 }
 
 async fn the_next_seal_is_put_behind_the_newest_once(place: Place) {
-    let house = house(&place).await;
-    let (here, there) = (&house.here, &house.there);
+    let server = server(&place).await;
+    let (here, there) = (&server.here, &server.there);
     assert_eq!(here.audit_head().await.expect("no fault"), ChainHead::NONE);
     let seals = chain(here).await;
     assert_eq!(here.audit_head().await.expect("no fault"), head(&seals[2], *here.instance()));
@@ -79,8 +79,8 @@ async fn the_next_seal_is_put_behind_the_newest_once(place: Place) {
 }
 
 async fn what_waits_is_taken_by_one_only(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     let event = AuditEvent::done(NOW, AuditKind::SignIn, &visitor(RequestId::new(NOW, 1, 1)));
     // More than one statement takes at once.
     let batch: Vec<_> = (0..300)
@@ -101,7 +101,7 @@ async fn what_waits_is_taken_by_one_only(place: Place) {
     done(store, store.take_unsealed_events(&ids[..1]).remove(0)).await;
     let all: Batch = store.take_unsealed_events(&ids).into();
     assert!(matches!(store.commit(all).await.expect("no fault"), CommitOutcome::GuardFailed { .. }), "one is gone");
-    let theirs: Batch = house.there.take_unsealed_events(&ids[1..]).into();
+    let theirs: Batch = server.there.take_unsealed_events(&ids[1..]).into();
     assert!(
         matches!(store.commit(theirs).await.expect("no fault"), CommitOutcome::GuardFailed { .. }),
         "of another instance"
@@ -123,8 +123,8 @@ async fn what_waits_is_taken_by_one_only(place: Place) {
 }
 
 async fn seals_are_found_by_number_time_and_request(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     let seals = chain(store).await;
     let numbers = |seals: Vec<Seal>| seals.iter().map(|seal| seal.number).collect::<Vec<_>>();
     assert_eq!(numbers(store.seals_after(1, 1).await.expect("no fault")), [2]);
@@ -135,13 +135,13 @@ async fn seals_are_found_by_number_time_and_request(place: Place) {
     let of = store.seals_of(RequestId::new(LATER, 1, 7)).await.expect("no fault");
     assert_eq!(of, [seals[1].clone()]);
     assert!(store.seals_of(RequestId::new(LATER, 1, 8)).await.expect("no fault").is_empty());
-    assert!(house.there.seals_of(RequestId::new(LATER, 1, 7)).await.expect("no fault").is_empty());
+    assert!(server.there.seals_of(RequestId::new(LATER, 1, 7)).await.expect("no fault").is_empty());
     assert_eq!(store.audit_trail().await.expect("no fault").len(), 3);
 }
 
 async fn what_is_remembered_is_read_with_the_chain_and_written_once(place: Place) {
-    let house = house(&place).await;
-    let (store, there) = (&house.here, &house.there);
+    let server = server(&place).await;
+    let (store, there) = (&server.here, &server.there);
     let read = async |asked| store.audit_memory(asked).await.expect("no fault");
     let nothing = read(0).await;
     assert!(nothing.row.is_none() && nothing.remembered_head.is_none() && nothing.remembered_checkpoint.is_none());
@@ -185,8 +185,8 @@ async fn what_is_remembered_is_read_with_the_chain_and_written_once(place: Place
 }
 
 async fn a_block_is_written_once_however_often_it_is_tried(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     let block = WaitingBlock { id: id(5).to_string(), first_at: NOW, lines: "x\n".to_owned(), code: None };
     let insert = async || done(store, store.insert_audit_block(block.clone(), LATER)).await;
     insert().await;
@@ -199,20 +199,20 @@ async fn a_block_is_written_once_however_often_it_is_tried(place: Place) {
     assert!(!store.has_seal(link).await.expect("no fault"));
     let take = [store.insert_seal(seal, Some((&block.id, &block.id))), store.take_unsealed_block(&block.id)];
     assert_eq!(store.commit(Vec::from(take).into()).await.expect("no fault"), CommitOutcome::Committed);
-    assert!(store.has_seal(link).await.expect("no fault") && !house.there.has_seal(link).await.expect("no fault"));
+    assert!(store.has_seal(link).await.expect("no fault") && !server.there.has_seal(link).await.expect("no fault"));
     assert!(
         !store.has_seal(SealLink { hash: SealHash::NONE, ..link }).await.expect("no fault"),
         "another in its place"
     );
     insert().await;
     assert!(store.unsealed_blocks(10).await.expect("no fault").is_empty(), "it is sealed");
-    done(&house.there, house.there.insert_audit_block(block.clone(), LATER)).await;
-    assert_eq!(house.there.unsealed_blocks(10).await.expect("no fault").len(), 1, "of another instance");
+    done(&server.there, server.there.insert_audit_block(block.clone(), LATER)).await;
+    assert_eq!(server.there.unsealed_blocks(10).await.expect("no fault").len(), 1, "of another instance");
 }
 
 async fn what_is_sealed_is_found_by_its_id(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     let event = |id: String| (StoredEvent { id, at: NOW, kind: "k".to_owned(), ..StoredEvent::default() }, None);
     let (one, three, block) = (id(1).to_string(), id(3).to_string(), id(2).to_string());
     let events =
@@ -232,13 +232,13 @@ async fn what_is_sealed_is_found_by_its_id(place: Place) {
     assert_eq!(sealed(store, &ids).await, BTreeSet::from([one.clone(), block, three]));
     assert!(sealed(store, &ids[4..]).await.is_empty());
     assert!(sealed(store, &[]).await.is_empty());
-    assert!(sealed(&house.there, &ids).await.is_empty(), "of another instance");
+    assert!(sealed(&server.there, &ids).await.is_empty(), "of another instance");
 }
 
 /// An event that is sealed after those that wait were read is found in both: the sealed one is told, once.
 async fn an_event_that_is_sealed_while_the_trail_is_read_is_told_once(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     let event = AuditEvent::done(NOW, AuditKind::SignIn, &visitor(RequestId::new(NOW, 1, 1))).stored(id(1));
     done(store, store.insert_audit_event(event.clone(), None)).await;
     let block = WaitingBlock { id: id(3).to_string(), first_at: NOW, lines: "x\n".to_owned(), code: None };
@@ -264,8 +264,8 @@ async fn an_event_that_is_sealed_while_the_trail_is_read_is_told_once(place: Pla
 }
 
 async fn chains_of_an_instance_are_apart(place: Place) {
-    let house = house(&place).await;
-    let (main, refusals) = (&house.here, house.here.with_chain(Chain::Refusals));
+    let server = server(&place).await;
+    let (main, refusals) = (&server.here, server.here.with_chain(Chain::Refusals));
     chain(main).await;
     assert_eq!(refusals.audit_head().await.expect("no fault"), ChainHead::NONE);
     let block = WaitingBlock { id: id(5).to_string(), first_at: NOW, lines: "x\n".to_owned(), code: None };
@@ -286,8 +286,8 @@ async fn chains_of_an_instance_are_apart(place: Place) {
 }
 
 async fn the_oldest_seals_go_until_the_others_fit(place: Place) {
-    let house = house(&place).await;
-    let store = house.here.with_chain(Chain::Refusals);
+    let server = server(&place).await;
+    let store = server.here.with_chain(Chain::Refusals);
     let seals = chain(&store).await;
     let sizes: Vec<i64> = seals.iter().map(|seal| seal.bytes() + 512).collect();
     let beyond = async |bytes| {
@@ -301,8 +301,8 @@ async fn the_oldest_seals_go_until_the_others_fit(place: Place) {
 }
 
 async fn old_seals_go_and_a_checkpoint_stays_in_their_place(place: Place) {
-    let house = house(&place).await;
-    let (store, there) = (&house.here, &house.there);
+    let server = server(&place).await;
+    let (store, there) = (&server.here, &server.there);
     let seals = chain(store).await;
     chain(there).await;
     assert_eq!(store.newest_checkpoint().await.expect("no fault"), None);
@@ -332,8 +332,8 @@ async fn old_seals_go_and_a_checkpoint_stays_in_their_place(place: Place) {
 }
 
 async fn a_person_has_one_key_until_it_is_erased(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     let (alice, bob) = (user_id(1), user_id(2));
     done(store, store.insert_audit_person(alice, &[1; 32])).await;
     refused(store, store.insert_audit_person(alice, &[2; 32])).await;
@@ -344,12 +344,12 @@ async fn a_person_has_one_key_until_it_is_erased(place: Place) {
     done(store, store.erase_audit_person(bob)).await;
     assert_eq!(BTreeSet::from_iter(keys().await), BTreeSet::from([(alice, None), (bob, None)]));
     refused(store, store.insert_audit_person(bob, &[3; 32])).await;
-    assert!(house.there.audit_people(&[alice]).await.expect("no fault").is_empty());
+    assert!(server.there.audit_people(&[alice]).await.expect("no fault").is_empty());
 }
 
 async fn a_checkpoint_key_is_replaced_by_one_of_two(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     let replace = async |old: Option<&str>, kid: &str| {
         let batch = store.replace_audit_key(old, (kid, vec![7]), NOW);
         store.commit(batch.into()).await.expect("no fault")
@@ -365,8 +365,8 @@ async fn a_checkpoint_key_is_replaced_by_one_of_two(place: Place) {
 }
 
 async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     let eve = somebody(store, 1, "Eve").await;
     done(store, store.insert_link(&[1; 32], LinkPurpose::PasswordReset, &eve, MUCH_LATER)).await;
     done(store, store.put_picture(eve.id, 64, vec![1])).await;
@@ -408,7 +408,7 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
         refused(store, store.insert_user(&again, NOW)).await;
     }
     // The login is another person's in another instance.
-    somebody(&house.there, 2, "eve").await;
+    somebody(&server.there, 2, "eve").await;
 }
 
 /// A new table with data of users has to be erased with them: this fails until it is on one of the two lists.

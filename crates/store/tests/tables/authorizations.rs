@@ -13,7 +13,7 @@ use store::{CommitOutcome, Store};
 use uuid::Uuid;
 
 use crate::common::Place;
-use crate::{LATER, MUCH_LATER, NOW, done, house, refused, somebody};
+use crate::{LATER, MUCH_LATER, NOW, done, refused, server, somebody};
 
 crate::on_both! {
     families_are_counted_while_their_newest_token_is_good
@@ -87,12 +87,12 @@ async fn has_ended(store: &Store, number: u128) -> bool {
 }
 
 async fn a_code_reads_back_as_issued_with_and_without_its_options(place: Place) {
-    let house = house(&place).await;
+    let server = server(&place).await;
     for (number, options) in [(1, true), (2, false)] {
         let code = issued(options);
         let written = authorization(number, 9, &code);
-        done(&house.here, house.here.insert_authorization(&written, &code)).await;
-        let (read, digest) = house.here.authorization(id(number)).await.expect("no fault").expect("there");
+        done(&server.here, server.here.insert_authorization(&written, &code)).await;
+        let (read, digest) = server.here.authorization(id(number)).await.expect("no fault").expect("there");
         assert_eq!((read.id, read.application, read.user), (written.id, written.application, written.user));
         assert_eq!((read.session, read.scope, read.auth_time), (written.session, written.scope, written.auth_time));
         assert_eq!((read.amr, read.epochs), (written.amr, written.epochs));
@@ -101,40 +101,40 @@ async fn a_code_reads_back_as_issued_with_and_without_its_options(place: Place) 
         assert_eq!((read.digest, read.redirect_uri), (code.digest, code.redirect_uri));
         assert_eq!((read.nonce, read.challenge, read.expires_at), (code.nonce, code.challenge, code.expires_at));
     }
-    assert!(house.here.authorization(id(3)).await.expect("no fault").is_none());
-    assert!(house.there.authorization(id(1)).await.expect("no fault").is_none(), "not of this instance");
+    assert!(server.here.authorization(id(3)).await.expect("no fault").is_none());
+    assert!(server.there.authorization(id(1)).await.expect("no fault").is_none(), "not of this instance");
 }
 
 async fn a_code_is_redeemed_once(place: Place) {
-    let house = house(&place).await;
-    issue(&house.here, 1, 9).await;
-    refused(&house.there, house.there.redeem_code(id(1), None, LATER)).await;
-    done(&house.here, house.here.redeem_code(id(1), Some(MUCH_LATER), LATER)).await;
-    refused(&house.here, house.here.redeem_code(id(1), None, MUCH_LATER)).await;
-    assert_eq!(family(&house.here, 1).await, (1, LATER, false, Some(MUCH_LATER)));
-    issue(&house.here, 2, 9).await;
-    done(&house.here, house.here.redeem_code(id(2), None, LATER)).await;
-    assert_eq!(family(&house.here, 2).await, (1, LATER, false, None), "no offline_access, no refresh");
-    let (_, digest) = house.here.authorization(id(1)).await.expect("no fault").expect("there");
+    let server = server(&place).await;
+    issue(&server.here, 1, 9).await;
+    refused(&server.there, server.there.redeem_code(id(1), None, LATER)).await;
+    done(&server.here, server.here.redeem_code(id(1), Some(MUCH_LATER), LATER)).await;
+    refused(&server.here, server.here.redeem_code(id(1), None, MUCH_LATER)).await;
+    assert_eq!(family(&server.here, 1).await, (1, LATER, false, Some(MUCH_LATER)));
+    issue(&server.here, 2, 9).await;
+    done(&server.here, server.here.redeem_code(id(2), None, LATER)).await;
+    assert_eq!(family(&server.here, 2).await, (1, LATER, false, None), "no offline_access, no refresh");
+    let (_, digest) = server.here.authorization(id(1)).await.expect("no fault").expect("there");
     assert_eq!(digest, issued(true).digest, "a spent code is still known: its reuse is an attack");
-    refused(&house.here, house.here.redeem_code(id(3), None, LATER)).await;
+    refused(&server.here, server.here.redeem_code(id(3), None, LATER)).await;
 }
 
 async fn a_family_advances_only_from_the_generation_that_was_read(place: Place) {
-    let house = house(&place).await;
-    issue(&house.here, 1, 9).await;
-    refused(&house.here, house.here.advance_family(id(1), Generation(0), (&by(), LATER))).await;
-    done(&house.here, house.here.redeem_code(id(1), Some(MUCH_LATER), NOW)).await;
-    done(&house.here, house.here.advance_family(id(1), Generation(1), (&by(), LATER))).await;
-    refused(&house.here, house.here.advance_family(id(1), Generation(1), (&by(), MUCH_LATER))).await;
-    refused(&house.here, house.here.advance_family(id(1), Generation(3), (&by(), MUCH_LATER))).await;
-    refused(&house.there, house.there.advance_family(id(1), Generation(2), (&by(), MUCH_LATER))).await;
-    assert_eq!(family(&house.here, 1).await, (2, LATER, false, Some(MUCH_LATER)));
+    let server = server(&place).await;
+    issue(&server.here, 1, 9).await;
+    refused(&server.here, server.here.advance_family(id(1), Generation(0), (&by(), LATER))).await;
+    done(&server.here, server.here.redeem_code(id(1), Some(MUCH_LATER), NOW)).await;
+    done(&server.here, server.here.advance_family(id(1), Generation(1), (&by(), LATER))).await;
+    refused(&server.here, server.here.advance_family(id(1), Generation(1), (&by(), MUCH_LATER))).await;
+    refused(&server.here, server.here.advance_family(id(1), Generation(3), (&by(), MUCH_LATER))).await;
+    refused(&server.there, server.there.advance_family(id(1), Generation(2), (&by(), MUCH_LATER))).await;
+    assert_eq!(family(&server.here, 1).await, (2, LATER, false, Some(MUCH_LATER)));
 }
 
 async fn a_rotation_is_remembered_with_its_address_until_the_person_is_erased(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     let eve = somebody(store, 1, "eve").await;
     let code = issued(true);
     let hers = Authorization { user: eve.id, ..authorization(1, 9, &code) };
@@ -158,92 +158,92 @@ async fn a_rotation_is_remembered_with_its_address_until_the_person_is_erased(pl
 }
 
 async fn a_repeat_is_for_a_family_that_stands(place: Place) {
-    let house = house(&place).await;
-    issue(&house.here, 1, 9).await;
-    refused(&house.here, house.here.expect_family_stands(id(1))).await;
-    done(&house.here, house.here.redeem_code(id(1), Some(MUCH_LATER), NOW)).await;
-    refused(&house.there, house.there.expect_family_stands(id(1))).await;
-    done(&house.here, house.here.advance_family(id(1), Generation(1), (&by(), LATER))).await;
-    done(&house.here, house.here.expect_family_stands(id(1))).await;
-    done(&house.here, house.here.end_authorization(id(1), "sign_out", LATER)).await;
-    refused(&house.here, house.here.expect_family_stands(id(1))).await;
+    let server = server(&place).await;
+    issue(&server.here, 1, 9).await;
+    refused(&server.here, server.here.expect_family_stands(id(1))).await;
+    done(&server.here, server.here.redeem_code(id(1), Some(MUCH_LATER), NOW)).await;
+    refused(&server.there, server.there.expect_family_stands(id(1))).await;
+    done(&server.here, server.here.advance_family(id(1), Generation(1), (&by(), LATER))).await;
+    done(&server.here, server.here.expect_family_stands(id(1))).await;
+    done(&server.here, server.here.end_authorization(id(1), "sign_out", LATER)).await;
+    refused(&server.here, server.here.expect_family_stands(id(1))).await;
 }
 
 async fn a_generation_is_proven_until_the_next(place: Place) {
-    let house = house(&place).await;
-    issue(&house.here, 1, 9).await;
-    done(&house.here, house.here.redeem_code(id(1), None, NOW)).await;
-    done(&house.here, house.here.prove_generation(id(1), Generation(2))).await;
-    assert!(!family(&house.here, 1).await.2, "another generation proves nothing of this one");
-    done(&house.here, house.here.prove_generation(id(1), Generation(1))).await;
-    assert!(family(&house.here, 1).await.2);
-    done(&house.here, house.here.advance_family(id(1), Generation(1), (&by(), LATER))).await;
-    assert!(!family(&house.here, 1).await.2, "the next one has proven nothing yet");
-    done(&house.here, house.here.prove_generation(id(1), Generation(1))).await;
-    assert!(!family(&house.here, 1).await.2, "an old token's use comes too late");
+    let server = server(&place).await;
+    issue(&server.here, 1, 9).await;
+    done(&server.here, server.here.redeem_code(id(1), None, NOW)).await;
+    done(&server.here, server.here.prove_generation(id(1), Generation(2))).await;
+    assert!(!family(&server.here, 1).await.2, "another generation proves nothing of this one");
+    done(&server.here, server.here.prove_generation(id(1), Generation(1))).await;
+    assert!(family(&server.here, 1).await.2);
+    done(&server.here, server.here.advance_family(id(1), Generation(1), (&by(), LATER))).await;
+    assert!(!family(&server.here, 1).await.2, "the next one has proven nothing yet");
+    done(&server.here, server.here.prove_generation(id(1), Generation(1))).await;
+    assert!(!family(&server.here, 1).await.2, "an old token's use comes too late");
 }
 
 async fn an_authorization_ends_once_with_its_first_reason_and_for_good(place: Place) {
-    let house = house(&place).await;
+    let server = server(&place).await;
     for number in [1, 2, 3] {
-        issue(&house.here, number, 9).await;
+        issue(&server.here, number, 9).await;
     }
-    done(&house.here, house.here.redeem_code(id(2), None, NOW)).await;
-    done(&house.here, house.here.end_authorization(id(1), "code_reused", NOW)).await;
-    done(&house.here, house.here.end_authorization(id(2), "code_reused", LATER)).await;
-    done(&house.here, house.here.end_authorization(id(1), "later", MUCH_LATER)).await;
-    done(&house.there, house.there.end_authorization(id(3), "elsewhere", LATER)).await;
-    assert!(has_ended(&house.here, 1).await && has_ended(&house.here, 2).await && !has_ended(&house.here, 3).await);
-    refused(&house.here, house.here.redeem_code(id(1), None, LATER)).await;
-    refused(&house.here, house.here.advance_family(id(2), Generation(1), (&by(), LATER))).await;
+    done(&server.here, server.here.redeem_code(id(2), None, NOW)).await;
+    done(&server.here, server.here.end_authorization(id(1), "code_reused", NOW)).await;
+    done(&server.here, server.here.end_authorization(id(2), "code_reused", LATER)).await;
+    done(&server.here, server.here.end_authorization(id(1), "later", MUCH_LATER)).await;
+    done(&server.there, server.there.end_authorization(id(3), "elsewhere", LATER)).await;
+    assert!(has_ended(&server.here, 1).await && has_ended(&server.here, 2).await && !has_ended(&server.here, 3).await);
+    refused(&server.here, server.here.redeem_code(id(1), None, LATER)).await;
+    refused(&server.here, server.here.advance_family(id(2), Generation(1), (&by(), LATER))).await;
     let ended = async |store: &Store, since| store.authorizations_ended_since(since).await.expect("no fault");
-    assert_eq!(ended(&house.here, LATER).await, [id(2)], "the second end did not move the first");
-    assert_eq!(ended(&house.here, NOW).await.len(), 2);
-    assert!(ended(&house.there, NOW).await.is_empty());
+    assert_eq!(ended(&server.here, LATER).await, [id(2)], "the second end did not move the first");
+    assert_eq!(ended(&server.here, NOW).await.len(), 2);
+    assert!(ended(&server.there, NOW).await.is_empty());
 }
 
 async fn a_sign_in_ends_all_that_descends_from_it(place: Place) {
-    let house = house(&place).await;
+    let server = server(&place).await;
     for (number, session) in [(1, 9), (2, 9), (3, 8)] {
-        issue(&house.here, number, session).await;
+        issue(&server.here, number, session).await;
     }
-    done(&house.here, house.here.redeem_code(id(2), None, NOW)).await;
+    done(&server.here, server.here.redeem_code(id(2), None, NOW)).await;
     let session = SessionId(Uuid::from_u128(9));
-    done(&house.there, house.there.end_authorizations_of(session, "signed_out", LATER)).await;
-    assert!(!has_ended(&house.here, 1).await, "not of that instance");
-    done(&house.here, house.here.end_authorizations_of(session, "signed_out", LATER)).await;
-    assert!(has_ended(&house.here, 1).await && has_ended(&house.here, 2).await && !has_ended(&house.here, 3).await);
+    done(&server.there, server.there.end_authorizations_of(session, "signed_out", LATER)).await;
+    assert!(!has_ended(&server.here, 1).await, "not of that instance");
+    done(&server.here, server.here.end_authorizations_of(session, "signed_out", LATER)).await;
+    assert!(has_ended(&server.here, 1).await && has_ended(&server.here, 2).await && !has_ended(&server.here, 3).await);
 }
 
 async fn a_sweep_deletes_only_what_nobody_can_use(place: Place) {
-    let house = house(&place).await;
+    let server = server(&place).await;
     let (rotated, refreshable, ended) = (2, 3, 4);
     for number in [1, rotated, refreshable, ended] {
-        issue(&house.here, number, 9).await; // every code is good until LATER
+        issue(&server.here, number, 9).await; // every code is good until LATER
     }
-    issue(&house.there, 5, 9).await;
-    done(&house.here, house.here.redeem_code(id(rotated), None, MUCH_LATER)).await;
-    done(&house.here, house.here.redeem_code(id(refreshable), Some(MUCH_LATER), NOW)).await;
-    done(&house.here, house.here.end_authorization(id(ended), "x", NOW)).await;
+    issue(&server.there, 5, 9).await;
+    done(&server.here, server.here.redeem_code(id(rotated), None, MUCH_LATER)).await;
+    done(&server.here, server.here.redeem_code(id(refreshable), Some(MUCH_LATER), NOW)).await;
+    done(&server.here, server.here.end_authorization(id(ended), "x", NOW)).await;
     let left = async || {
         let mut left = Vec::new();
         for number in 1..=4 {
-            left.extend(read(&house.here, number).await.map(|_| number));
+            left.extend(read(&server.here, number).await.map(|_| number));
         }
         left
     };
-    done(&house.here, house.here.sweep_authorizations(LATER)).await;
+    done(&server.here, server.here.sweep_authorizations(LATER)).await;
     assert_eq!(left().await, [1, 2, 3, 4], "a code is not dead at the moment it expires");
-    done(&house.here, house.here.sweep_authorizations(MUCH_LATER)).await;
+    done(&server.here, server.here.sweep_authorizations(MUCH_LATER)).await;
     assert_eq!(left().await, [2, 3], "its access token, its refresh token may live");
-    done(&house.here, house.here.sweep_authorizations(Timestamp(MUCH_LATER.0 + 1))).await;
+    done(&server.here, server.here.sweep_authorizations(Timestamp(MUCH_LATER.0 + 1))).await;
     assert!(left().await.is_empty());
-    assert!(read(&house.there, 5).await.is_some(), "not of this instance");
+    assert!(read(&server.there, 5).await.is_some(), "not of this instance");
 }
 
 async fn what_a_user_gave_an_application_ends_together_and_is_found_by_its_reason(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     let (user, application) = (UserId(Uuid::from_u128(30)), ApplicationId(Uuid::from_u128(20)));
     for number in [1, 2, 3] {
         issue(store, number, 40 + number).await;
@@ -264,7 +264,7 @@ async fn what_a_user_gave_an_application_ends_together_and_is_found_by_its_reaso
     assert_eq!(holds(LATER, LATER).await, [(application, false, true)], "the family outlives the codes");
     assert_eq!(holds(MUCH_LATER, LATER).await, []);
 
-    done(&house.there, house.there.end_authorizations_between((user, application), "withdrawn", LATER)).await;
+    done(&server.there, server.there.end_authorizations_between((user, application), "withdrawn", LATER)).await;
     assert!(!matches!(read(store, 1).await.expect("there").state, AuthorizationState::Ended(_)));
     done(store, store.end_authorizations_between((user, application), "withdrawn", LATER)).await;
     for (number, is_ended) in [(1, true), (2, true), (3, true), (4, false), (5, false)] {
@@ -279,21 +279,21 @@ async fn what_a_user_gave_an_application_ends_together_and_is_found_by_its_reaso
     assert_eq!(ended(store, "withdrawn", LATER).await, [id(1), id(2)]);
     assert_eq!(ended(store, "withdrawn", MUCH_LATER).await, []);
     assert_eq!(ended(store, "reused", NOW).await, [id(3)], "the first reason stays");
-    assert_eq!(ended(&house.there, "withdrawn", NOW).await, []);
+    assert_eq!(ended(&server.there, "withdrawn", NOW).await, []);
 }
 
 async fn families_are_counted_while_their_newest_token_is_good(place: Place) {
-    let house = house(&place).await;
-    let count = async |now| house.here.live_families(now).await.expect("no fault");
+    let server = server(&place).await;
+    let count = async |now| server.here.live_families(now).await.expect("no fault");
     for number in 1..=4 {
-        issue(&house.here, number, 40).await;
+        issue(&server.here, number, 40).await;
     }
     assert_eq!(count(NOW).await, 0, "a code is no refresh token");
-    done(&house.here, house.here.redeem_code(id(1), Some(LATER), NOW)).await;
-    done(&house.here, house.here.redeem_code(id(2), Some(MUCH_LATER), NOW)).await;
-    done(&house.here, house.here.redeem_code(id(3), None, NOW)).await;
+    done(&server.here, server.here.redeem_code(id(1), Some(LATER), NOW)).await;
+    done(&server.here, server.here.redeem_code(id(2), Some(MUCH_LATER), NOW)).await;
+    done(&server.here, server.here.redeem_code(id(3), None, NOW)).await;
     assert_eq!((count(NOW).await, count(LATER).await, count(MUCH_LATER).await), (2, 1, 0));
-    done(&house.here, house.here.end_authorization(id(1), "test", NOW)).await;
+    done(&server.here, server.here.end_authorization(id(1), "test", NOW)).await;
     assert_eq!(count(NOW).await, 1);
-    assert_eq!(house.there.live_families(NOW).await.expect("no fault"), 0);
+    assert_eq!(server.there.live_families(NOW).await.expect("no fault"), 0);
 }

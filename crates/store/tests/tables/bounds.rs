@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::applications::application;
 use crate::common::Place;
-use crate::{LATER, MUCH_LATER, NOW, done, house, somebody};
+use crate::{LATER, MUCH_LATER, NOW, done, server, somebody};
 
 crate::on_both! {
     two_who_saw_room_for_one_are_not_both_let_in
@@ -78,23 +78,23 @@ fn batch(store: &Store, what: usize, user: &User, number: u8) -> Batch {
 
 /// Each batch is made by who has seen that there is room, before either is committed; both wait for the user's row.
 async fn two_who_saw_room_for_one_are_not_both_let_in(place: Place) {
-    let house = house(&place).await;
-    done(&house.here, house.here.insert_application(&application("my.app", 1, None, &json!({})), NOW)).await;
+    let server = server(&place).await;
+    done(&server.here, server.here.insert_application(&application("my.app", 1, None, &json!({})), NOW)).await;
     for what in 0..3 {
         let name = format!("user-{what}");
-        let user = somebody(&house.here, 10 + what as u128, &name).await;
+        let user = somebody(&server.here, 10 + what as u128, &name).await;
         let base = u8::try_from(10 * what).expect("small");
         for number in 1..MOST {
             let number = base + u8::try_from(number).expect("small");
-            let made = house.here.commit(batch(&house.here, what, &user, number)).await.expect("no fault");
+            let made = server.here.commit(batch(&server.here, what, &user, number)).await.expect("no fault");
             assert_eq!(made, CommitOutcome::Committed, "{name}");
         }
-        let (one, other) = (batch(&house.here, what, &user, base + 8), batch(&house.here, what, &user, base + 9));
+        let (one, other) = (batch(&server.here, what, &user, base + 8), batch(&server.here, what, &user, base + 9));
         let held = match place.path() {
             Some(_) => None,
             None => Some(hold(&place, &user).await),
         };
-        let both = async { tokio::join!(house.here.commit(one), house.here.commit(other)) };
+        let both = async { tokio::join!(server.here.commit(one), server.here.commit(other)) };
         let release = async {
             if let Some(client) = &held {
                 until_two_wait(&place.client().await).await;
@@ -105,7 +105,7 @@ async fn two_who_saw_room_for_one_are_not_both_let_in(place: Place) {
         let mut outcomes = [one.expect("no fault"), other.expect("no fault")];
         outcomes.sort_by_key(|outcome| *outcome != CommitOutcome::Committed);
         assert_eq!(outcomes, [CommitOutcome::Committed, CommitOutcome::GuardFailed { statement: 2 }], "{name}");
-        let full = house.here.commit(batch(&house.here, what, &user, base + 7)).await.expect("no fault");
+        let full = server.here.commit(batch(&server.here, what, &user, base + 7)).await.expect("no fault");
         assert_eq!(full, CommitOutcome::GuardFailed { statement: 2 }, "{name}");
     }
 }
@@ -130,11 +130,11 @@ async fn until_two_wait(client: &tokio_postgres::Client) {
 }
 
 async fn who_is_not_as_they_were_gets_nothing(place: Place) {
-    let house = house(&place).await;
-    let alice = somebody(&house.here, 1, "alice").await;
-    done(&house.here, house.here.set_user_enabled(&alice, false, NOW)).await;
+    let server = server(&place).await;
+    let alice = somebody(&server.here, 1, "alice").await;
+    done(&server.here, server.here.set_user_enabled(&alice, false, NOW)).await;
     for what in 1..3 {
-        let made = house.here.commit(batch(&house.here, what, &alice, 1)).await.expect("no fault");
+        let made = server.here.commit(batch(&server.here, what, &alice, 1)).await.expect("no fault");
         assert_eq!(made, CommitOutcome::GuardFailed { statement: 0 });
     }
 }

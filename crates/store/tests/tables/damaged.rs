@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::applications::{application, register};
 use crate::common::Place;
-use crate::{LATER, NOW, done, house, somebody, user_id};
+use crate::{LATER, NOW, done, server, somebody, user_id};
 
 crate::on_both! {
     one_bad_row_of_each_kind_stops_no_list
@@ -73,9 +73,9 @@ async fn fill(store: &Store) {
 }
 
 async fn one_bad_row_of_each_kind_stops_no_list(place: Place) {
-    let house = house(&place).await;
-    done(&house.here, house.here.insert_seats()).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    done(&server.here, server.here.insert_seats()).await;
+    let store = &server.here;
     fill(store).await;
     let bad = Uuid::from_u128(11);
 
@@ -132,12 +132,12 @@ async fn one_bad_row_of_each_kind_stops_no_list(place: Place) {
     assert_eq!(kinds, expected, "{findings:?}");
     assert!(findings.iter().all(|finding| !finding.problems.is_empty()));
     assert_eq!(store.findings(2).await.expect("no fault").len(), 2, "so many at most");
-    assert!(house.there.findings(100).await.expect("no fault").is_empty());
+    assert!(server.there.findings(100).await.expect("no fault").is_empty());
 }
 
 async fn a_page_is_full_although_rows_of_it_cannot_be_read(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     fill(store).await;
     for number in 1..=9_u8 {
         let bad = number % 3 != 0;
@@ -162,8 +162,8 @@ async fn a_page_is_full_although_rows_of_it_cannot_be_read(place: Place) {
 }
 
 async fn settings_that_cannot_be_read_permit_least_and_are_kept(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     run(
         store,
         "UPDATE instances SET settings = '{\"seats\":\"many\",\"scope_as_string\":true,\"colour\":\"red\"}' \
@@ -189,8 +189,8 @@ async fn settings_that_cannot_be_read_permit_least_and_are_kept(place: Place) {
 }
 
 async fn a_role_keeps_what_a_newer_version_wrote(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     let permits = "'{\"read\":[\"A\"],\"update\":[],\"delete\":[\"B\"]}'";
     let sql =
         format!("INSERT INTO roles (instance, name, permits) VALUES ('{}', 'New', {permits})", store.instance().0);
@@ -209,8 +209,8 @@ async fn a_role_keeps_what_a_newer_version_wrote(place: Place) {
 
 /// A register read in two statements could show an application of now with the secrets of before.
 async fn an_application_is_read_with_its_secrets_in_one_statement(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     let confidential = json!({ "ClientType": "Confidential" });
     for (number, uri) in [(1, "my.app/one"), (2, "my.app/two"), (3, "my.app/bare")] {
         done(store, store.insert_application(&application(uri, number, None, &confidential), NOW)).await;

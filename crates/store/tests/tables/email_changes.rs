@@ -8,7 +8,7 @@ use oauth::secret::Digest;
 use store::{Batch, CommitOutcome, Store};
 
 use crate::common::Place;
-use crate::{LATER, MUCH_LATER, NOW, done, house, refused, somebody, user};
+use crate::{LATER, MUCH_LATER, NOW, done, refused, server, somebody, user};
 
 crate::on_both! {
     a_change_reads_back_by_its_person_and_by_either_code
@@ -45,24 +45,24 @@ async fn of(store: &Store, user: &User) -> Option<EmailChange> {
 }
 
 async fn a_change_reads_back_by_its_person_and_by_either_code(place: Place) {
-    let house = house(&place).await;
-    let (alice, bob) = (somebody(&house.here, 1, "alice").await, somebody(&house.here, 2, "bob").await);
-    somebody(&house.there, 1, "alice").await;
+    let server = server(&place).await;
+    let (alice, bob) = (somebody(&server.here, 1, "alice").await, somebody(&server.here, 2, "bob").await);
+    somebody(&server.there, 1, "alice").await;
     let change = email_change(&alice, "alice@home.example", [Some(1), Some(2)]);
-    done(&house.here, house.here.put_email_change(&change)).await;
+    done(&server.here, server.here.put_email_change(&change)).await;
     let bare = EmailChange { old: None, ..email_change(&bob, "bob@home.example", [None, Some(3)]) };
-    done(&house.here, house.here.put_email_change(&bare)).await;
+    done(&server.here, server.here.put_email_change(&bare)).await;
     assert_eq!(
-        (of(&house.here, &alice).await, of(&house.here, &bob).await),
+        (of(&server.here, &alice).await, of(&server.here, &bob).await),
         (Some(change.clone()), Some(bare.clone()))
     );
-    assert_eq!((by_code(&house.here, 1).await, by_code(&house.here, 2).await), (Some(change.clone()), Some(change)));
-    assert_eq!((by_code(&house.here, 3).await, by_code(&house.here, 4).await), (Some(bare), None));
-    assert_eq!((of(&house.there, &alice).await, by_code(&house.there, 1).await), (None, None), "of another instance");
+    assert_eq!((by_code(&server.here, 1).await, by_code(&server.here, 2).await), (Some(change.clone()), Some(change)));
+    assert_eq!((by_code(&server.here, 3).await, by_code(&server.here, 4).await), (Some(bare), None));
+    assert_eq!((of(&server.there, &alice).await, by_code(&server.there, 1).await), (None, None), "of another instance");
 }
 
 async fn whoever_asks_again_has_changed_their_mind(place: Place) {
-    let here = house(&place).await.here;
+    let here = server(&place).await.here;
     let alice = somebody(&here, 1, "alice").await;
     let first = email_change(&alice, "alice@home.example", [Some(1), Some(2)]);
     done(&here, here.put_email_change(&first)).await;
@@ -76,26 +76,26 @@ async fn whoever_asks_again_has_changed_their_mind(place: Place) {
 }
 
 async fn an_answer_counts_on_the_answers_that_were_read(place: Place) {
-    let house = house(&place).await;
-    let alice = somebody(&house.here, 1, "alice").await;
-    somebody(&house.there, 1, "alice").await;
+    let server = server(&place).await;
+    let alice = somebody(&server.here, 1, "alice").await;
+    somebody(&server.there, 1, "alice").await;
     let asked = email_change(&alice, "alice@home.example", [Some(1), Some(2)]);
-    done(&house.here, house.here.put_email_change(&asked)).await;
+    done(&server.here, server.here.put_email_change(&asked)).await;
     let waiting = asked.agreed(AddressSide::Old).expect("the new one has not answered");
-    refused(&house.there, house.there.advance_email_change(&asked, &waiting)).await;
-    done(&house.here, house.here.advance_email_change(&asked, &waiting)).await;
-    assert_eq!(of(&house.here, &alice).await, Some(waiting.clone()));
-    assert_eq!(by_code(&house.here, 1).await, None, "each link is good once");
-    refused(&house.here, house.here.advance_email_change(&asked, &waiting)).await;
-    refused(&house.here, house.here.end_email_change(&asked)).await;
-    refused(&house.there, house.there.end_email_change(&waiting)).await;
-    done(&house.here, house.here.end_email_change(&waiting)).await;
-    refused(&house.here, house.here.end_email_change(&waiting)).await;
+    refused(&server.there, server.there.advance_email_change(&asked, &waiting)).await;
+    done(&server.here, server.here.advance_email_change(&asked, &waiting)).await;
+    assert_eq!(of(&server.here, &alice).await, Some(waiting.clone()));
+    assert_eq!(by_code(&server.here, 1).await, None, "each link is good once");
+    refused(&server.here, server.here.advance_email_change(&asked, &waiting)).await;
+    refused(&server.here, server.here.end_email_change(&asked)).await;
+    refused(&server.there, server.there.end_email_change(&waiting)).await;
+    done(&server.here, server.here.end_email_change(&waiting)).await;
+    refused(&server.here, server.here.end_email_change(&waiting)).await;
 }
 
 /// Both have read that nobody has agreed. The second must not wait for an answer that was given.
 async fn of_two_answers_at_once_one_looks_again(place: Place) {
-    let here = house(&place).await.here;
+    let here = server(&place).await.here;
     let alice = somebody(&here, 1, "alice").await;
     let asked = email_change(&alice, "alice@home.example", [Some(1), Some(2)]);
     done(&here, here.put_email_change(&asked)).await;
@@ -111,26 +111,26 @@ async fn of_two_answers_at_once_one_looks_again(place: Place) {
 }
 
 async fn changes_that_have_expired_are_swept(place: Place) {
-    let house = house(&place).await;
-    let (alice, bob) = (somebody(&house.here, 1, "alice").await, somebody(&house.here, 2, "bob").await);
+    let server = server(&place).await;
+    let (alice, bob) = (somebody(&server.here, 1, "alice").await, somebody(&server.here, 2, "bob").await);
     let late = EmailChange { expires_at: MUCH_LATER, ..email_change(&bob, "bob@home.example", [Some(3), Some(4)]) };
-    done(&house.here, house.here.put_email_change(&email_change(&alice, "a@home.example", [Some(1), Some(2)]))).await;
-    done(&house.here, house.here.put_email_change(&late)).await;
-    done(&house.there, house.there.sweep_email_changes(MUCH_LATER)).await;
-    assert!(of(&house.here, &alice).await.is_some());
-    done(&house.here, house.here.sweep_email_changes(MUCH_LATER)).await;
-    assert_eq!((of(&house.here, &alice).await, of(&house.here, &bob).await), (None, Some(late)));
+    done(&server.here, server.here.put_email_change(&email_change(&alice, "a@home.example", [Some(1), Some(2)]))).await;
+    done(&server.here, server.here.put_email_change(&late)).await;
+    done(&server.there, server.there.sweep_email_changes(MUCH_LATER)).await;
+    assert!(of(&server.here, &alice).await.is_some());
+    done(&server.here, server.here.sweep_email_changes(MUCH_LATER)).await;
+    assert_eq!((of(&server.here, &alice).await, of(&server.here, &bob).await), (None, Some(late)));
 }
 
 async fn letters_to_new_addresses_have_a_ceiling_a_day(place: Place) {
-    let house = house(&place).await;
-    let (alice, bob) = (somebody(&house.here, 1, "alice").await, somebody(&house.here, 2, "bob").await);
+    let server = server(&place).await;
+    let (alice, bob) = (somebody(&server.here, 1, "alice").await, somebody(&server.here, 2, "bob").await);
     let (midnight, other) = (Timestamp::from_seconds(20_000 * 86_400), place.open().await);
-    let other = Store::new(other, *house.here.instance());
+    let other = Store::new(other, *server.here.instance());
     let at = |seconds| Timestamp::from_seconds(midnight.seconds() + seconds);
     // Ten at once on two nodes, of which four may.
     let tries = (0..10).map(|number| {
-        let store = if number % 2 == 0 { house.here.clone() } else { other.clone() };
+        let store = if number % 2 == 0 { server.here.clone() } else { other.clone() };
         let batch = Batch::new().with(store.count_new_address_letter(alice.id, at(number), 4));
         tokio::spawn(async move { store.commit(batch).await.expect("no fault") })
     });
@@ -139,7 +139,7 @@ async fn letters_to_new_addresses_have_a_ceiling_a_day(place: Place) {
         counted += u32::from(one.await.expect("no panic") == CommitOutcome::Committed);
     }
     assert_eq!(counted, 4);
-    refused(&house.here, house.here.count_new_address_letter(alice.id, at(86_399), 4)).await;
-    done(&house.here, house.here.count_new_address_letter(bob.id, at(1), 4)).await;
-    done(&house.here, house.here.count_new_address_letter(alice.id, at(86_400), 4)).await;
+    refused(&server.here, server.here.count_new_address_letter(alice.id, at(86_399), 4)).await;
+    done(&server.here, server.here.count_new_address_letter(bob.id, at(1), 4)).await;
+    done(&server.here, server.here.count_new_address_letter(alice.id, at(86_400), 4)).await;
 }

@@ -5,7 +5,7 @@ use model::legacy::{LegacyScheme, LegacyUse};
 use uuid::Uuid;
 
 use crate::common::Place;
-use crate::{LATER, MUCH_LATER, NOW, done, house, somebody, user_id};
+use crate::{LATER, MUCH_LATER, NOW, done, server, somebody, user_id};
 
 crate::on_both! {
     uses_add_up_whichever_node_counted_them
@@ -16,8 +16,8 @@ const fn app(number: u128) -> ApplicationId {
 }
 
 async fn uses_add_up_whichever_node_counted_them(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     somebody(store, 1, "alice").await;
     somebody(store, 2, "bob").await;
     let seen = |user, uses, first_at, last_at| LegacyUse {
@@ -46,6 +46,6 @@ async fn uses_add_up_whichever_node_counted_them(place: Place) {
     let told: Vec<_> = uses.iter().map(|(one, login)| (*one, login.as_str())).collect();
     assert_eq!(told, [(seen(1, 12, NOW, MUCH_LATER), "alice"), (login, "bob"), (seen(2, 1, NOW, NOW), "bob")]);
     assert_eq!(store.legacy_uses(2).await.expect("no fault").len(), 2);
-    assert!(house.there.legacy_totals().await.expect("no fault").is_empty(), "not of that instance");
-    assert!(house.there.legacy_uses(10).await.expect("no fault").is_empty());
+    assert!(server.there.legacy_totals().await.expect("no fault").is_empty(), "not of that instance");
+    assert!(server.there.legacy_uses(10).await.expect("no fault").is_empty());
 }

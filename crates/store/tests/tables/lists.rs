@@ -3,7 +3,7 @@
 use store::{Batch, CommitOutcome, LISTS, Store, statement, values};
 
 use crate::common::Place;
-use crate::house;
+use crate::server;
 
 /// Enough that a planner would rather not sort them.
 const MANY: i64 = 20_000;
@@ -63,11 +63,11 @@ crate::on_both! {
 }
 
 async fn no_list_is_sorted_as_a_whole(place: Place) {
-    let house = house(&place).await;
-    fill(&house.here).await;
+    let server = server(&place).await;
+    fill(&server.here).await;
     let plans = match place.path() {
-        Some(_) => plans_of_sqlite(&house.here).await,
-        None => plans_of_postgres(&place, &house.here).await,
+        Some(_) => plans_of_sqlite(&server.here).await,
+        None => plans_of_postgres(&place, &server.here).await,
     };
     for (sql, plan) in LISTS.iter().zip(plans) {
         let sorts = plan.lines().any(sorts_as_a_whole);

@@ -7,7 +7,7 @@ use model::seat::{Seat, SeatAdmission};
 use store::CommitOutcome;
 
 use crate::common::Place;
-use crate::{NOW, done, house};
+use crate::{NOW, done, server};
 
 crate::on_both! {
     a_look_tells_the_software_the_tables_and_the_clock
@@ -32,8 +32,8 @@ async fn a_look_tells_the_software_the_tables_and_the_clock(place: Place) {
 }
 
 async fn a_write_is_tried_and_changes_nothing(place: Place) {
-    let house = house(&place).await;
-    let database = house.here.database();
+    let server = server(&place).await;
+    let database = server.here.database();
     let sql = "SELECT version, name, checksum FROM refinery_schema_history ORDER BY version";
     let before = database.query(sql, vec![]).await.expect("no fault");
     assert_eq!(database.try_write().await.expect("no fault"), CommitOutcome::Committed);
@@ -45,11 +45,11 @@ fn total(spread: &HistogramSnapshot) -> u64 {
 }
 
 async fn commits_are_counted_and_measured(place: Place) {
-    let house = house(&place).await;
-    let database = house.here.database();
+    let server = server(&place).await;
+    let database = server.here.database();
     let before = database.figures();
     let (commits, batches, measured) = (before.commits, before.batches, total(&before.latency.read()));
-    done(&house.here, house.here.insert_role("Sales", &model::entities::Permissions::default())).await;
+    done(&server.here, server.here.insert_role("Sales", &model::entities::Permissions::default())).await;
     let after = database.figures();
     assert_eq!((after.commits - commits, after.batches - batches), (1, 1));
     assert_eq!(total(&after.latency.read()) - measured, 1);
@@ -59,13 +59,13 @@ async fn commits_are_counted_and_measured(place: Place) {
 }
 
 async fn seats_are_counted_for_all_instances_at_once(place: Place) {
-    let house = house(&place).await;
-    for store in [&house.here, &house.there] {
+    let server = server(&place).await;
+    for store in [&server.here, &server.there] {
         done(store, store.insert_seats()).await;
     }
     let admission =
         SeatAdmission { seat: Seat::Shared, version: 0, below: None, user_below: None, application_below: None };
-    done(&house.here, house.here.take_seat(admission)).await;
-    let used = house.here.database().seats_used().await.expect("no fault");
-    assert_eq!(used, HashMap::from([(*house.here.instance(), 1), (*house.there.instance(), 0)]));
+    done(&server.here, server.here.take_seat(admission)).await;
+    let used = server.here.database().seats_used().await.expect("no fault");
+    assert_eq!(used, HashMap::from([(*server.here.instance(), 1), (*server.there.instance(), 0)]));
 }

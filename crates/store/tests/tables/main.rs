@@ -16,7 +16,7 @@ mod bounds;
 mod damaged;
 mod email_changes;
 mod guesses;
-mod house;
+mod instances;
 mod legacy_uses;
 mod links;
 mod lists;
@@ -42,14 +42,14 @@ struct House {
     there: Store,
 }
 
-async fn house(place: &Place) -> House {
+async fn server(place: &Place) -> House {
     let database = place.migrated().await;
     let instance = |number| Store::new(database.clone(), InstanceId(Uuid::from_u128(number)));
-    let house = House { here: instance(1), there: instance(2) };
+    let server = House { here: instance(1), there: instance(2) };
     let settings = InstanceSettings::default();
-    done(&house.here, house.here.insert_instance("here", &settings, vec![1, 2, 3], NOW)).await;
-    done(&house.there, house.there.insert_instance("there", &settings, vec![4], NOW)).await;
-    house
+    done(&server.here, server.here.insert_instance("here", &settings, vec![1, 2, 3], NOW)).await;
+    done(&server.there, server.there.insert_instance("there", &settings, vec![4], NOW)).await;
+    server
 }
 
 async fn commit(store: &Store, statement: Statement) -> CommitOutcome {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use store::{SealedColumn, SealedRow, Store};
 
 use crate::common::Place;
-use crate::{NOW, done, house, refused, somebody};
+use crate::{NOW, done, refused, server, somebody};
 
 crate::on_both! {
     every_column_of_bytes_is_sealed_or_known_not_to_be
@@ -75,24 +75,24 @@ async fn all(store: &Store, column: SealedColumn) -> Vec<SealedRow> {
 }
 
 async fn sealed_rows_of_an_instance_read_back_page_by_page(place: Place) {
-    let house = house(&place).await;
-    fill(&house.here).await;
+    let server = server(&place).await;
+    fill(&server.here).await;
     let expected = [vec![1, 2, 3], vec![2], vec![3], vec![5], vec![6], vec![4]];
     for (column, sealed) in SealedColumn::ALL.into_iter().zip(expected) {
-        let rows = all(&house.here, column).await;
+        let rows = all(&server.here, column).await;
         assert_eq!(rows.iter().map(|row| row.sealed.clone()).collect::<Vec<_>>(), [sealed], "{column:?}");
-        let after = house.here.sealed_after(column, &rows[0].key, 100).await.expect("no fault");
+        let after = server.here.sealed_after(column, &rows[0].key, 100).await.expect("no fault");
         assert!(after.is_empty(), "{column:?}");
-        let others = all(&house.there, column).await;
+        let others = all(&server.there, column).await;
         assert_eq!(others.len(), usize::from(column == SealedColumn::RootSecret), "{column:?}");
     }
     for number in 2..=7 {
-        let person = somebody(&house.here, number, &format!("person{number}")).await;
-        done(&house.here, house.here.insert_authenticator_app(person.id, (vec![9], 1), NOW)).await;
+        let person = somebody(&server.here, number, &format!("person{number}")).await;
+        done(&server.here, server.here.insert_authenticator_app(person.id, (vec![9], 1), NOW)).await;
     }
     let (mut last, mut sizes) = (String::new(), Vec::new());
     loop {
-        let page = house.here.sealed_after(SealedColumn::AuthenticatorApp, &last, 3).await.expect("no fault");
+        let page = server.here.sealed_after(SealedColumn::AuthenticatorApp, &last, 3).await.expect("no fault");
         let Some(row) = page.last() else { break };
         last.clone_from(&row.key);
         sizes.push(page.len());
@@ -101,27 +101,27 @@ async fn sealed_rows_of_an_instance_read_back_page_by_page(place: Place) {
 }
 
 async fn a_row_is_resealed_by_the_bytes_that_were_read(place: Place) {
-    let house = house(&place).await;
-    fill(&house.here).await;
+    let server = server(&place).await;
+    fill(&server.here).await;
     for column in SealedColumn::ALL {
-        let row = all(&house.here, column).await.remove(0);
+        let row = all(&server.here, column).await.remove(0);
         let other = SealedRow { key: row.key.clone(), sealed: vec![77] };
-        refused(&house.here, house.here.reseal(column, &other, vec![8]).expect(1)).await;
-        refused(&house.there, house.there.reseal(column, &row, vec![8]).expect(1)).await;
-        done(&house.here, house.here.reseal(column, &row, vec![8]).expect(1)).await;
-        refused(&house.here, house.here.reseal(column, &row, vec![9]).expect(1)).await;
-        assert_eq!(all(&house.here, column).await[0].sealed, [8], "{column:?}");
+        refused(&server.here, server.here.reseal(column, &other, vec![8]).expect(1)).await;
+        refused(&server.there, server.there.reseal(column, &row, vec![8]).expect(1)).await;
+        done(&server.here, server.here.reseal(column, &row, vec![8]).expect(1)).await;
+        refused(&server.here, server.here.reseal(column, &row, vec![9]).expect(1)).await;
+        assert_eq!(all(&server.here, column).await[0].sealed, [8], "{column:?}");
     }
-    assert_eq!(house.there.root_secret().await.expect("no fault"), [4], "the neighbour's is as it was");
+    assert_eq!(server.there.root_secret().await.expect("no fault"), [4], "the neighbour's is as it was");
 }
 
 async fn a_root_secret_is_replaced_by_the_bytes_that_were_read(place: Place) {
-    let house = house(&place).await;
-    let old = house.here.root_secret().await.expect("no fault");
+    let server = server(&place).await;
+    let old = server.here.root_secret().await.expect("no fault");
     assert_eq!(old, [1, 2, 3]);
-    refused(&house.here, house.here.replace_root_secret(&[4], vec![5])).await;
-    done(&house.here, house.here.replace_root_secret(&old, vec![5])).await;
-    refused(&house.here, house.here.replace_root_secret(&old, vec![6])).await;
-    assert_eq!(house.here.root_secret().await.expect("no fault"), [5]);
-    assert_eq!(house.there.root_secret().await.expect("no fault"), [4]);
+    refused(&server.here, server.here.replace_root_secret(&[4], vec![5])).await;
+    done(&server.here, server.here.replace_root_secret(&old, vec![5])).await;
+    refused(&server.here, server.here.replace_root_secret(&old, vec![6])).await;
+    assert_eq!(server.here.root_secret().await.expect("no fault"), [5]);
+    assert_eq!(server.there.root_secret().await.expect("no fault"), [4]);
 }

@@ -24,14 +24,14 @@ pub(super) struct Office {
 
 impl Office {
     /// As the demo's `admin`, with nobody signed in.
-    pub(super) async fn of(house: &TestServer) -> Self {
-        let token = TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
-        Self { client: house.client(), token }
+    pub(super) async fn of(server: &TestServer) -> Self {
+        let token = TokenAnswer::read(&server.manager().await.service_token("manage").await).access;
+        Self { client: server.client(), token }
     }
 
-    async fn of_the_other(house: &TestServer) -> Self {
-        let token = TokenAnswer::read(&house.manager_at_other().await.service_token("manage").await).access;
-        Self { client: house.other_client(), token }
+    async fn of_the_other(server: &TestServer) -> Self {
+        let token = TokenAnswer::read(&server.manager_at_other().await.service_token("manage").await).access;
+        Self { client: server.other_client(), token }
     }
 
     async fn get(&self, path: &str) -> HttpAnswer {
@@ -120,8 +120,8 @@ fn assert_created(answer: &HttpAnswer) -> String {
 }
 
 /// Every method and path of the document, with something in the place of its variables.
-async fn every_operation(house: &TestServer) -> Vec<(Method, String)> {
-    let document = house.client().get(&format!("{ROOT}/openapi.json")).await.json();
+async fn every_operation(server: &TestServer) -> Vec<(Method, String)> {
+    let document = server.client().get(&format!("{ROOT}/openapi.json")).await.json();
     let mut operations = Vec::new();
     for (path, methods) in document["paths"].as_object().expect("paths") {
         let path = path.replace("{id}", NOBODY).replace("{name}", "Sales");

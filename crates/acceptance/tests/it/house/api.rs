@@ -18,9 +18,9 @@ const STRANGERS: [&str; 6] = [
 
 #[tokio::test]
 async fn pages_of_registered_apps_may_read_answers_and_others_may_not() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
+    let server = TestServer::open().await;
+    let client = server.client();
+    let token = TokenAnswer::read(&server.app(SERVICE).service_token("").await).access;
     for (method, path) in [
         (Method::GET, CUSTOMERS),
         (Method::GET, "/api/domain/odata/Nothing"),
@@ -43,10 +43,10 @@ async fn pages_of_registered_apps_may_read_answers_and_others_may_not() {
 
 #[tokio::test]
 async fn a_preflight_needs_no_token_and_says_nothing_to_strangers() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for path in [CUSTOMERS, "/id/connect/userinfo", "/id/connect/token"] {
         for (origin, known) in [(REGISTERED[0], true), (STRANGERS[0], false)] {
-            let client = house.client();
+            let client = server.client();
             let ask = client.ask(&Method::OPTIONS, path).header("origin", origin);
             let answer = ask.header("access-control-request-method", "PATCH").send().await;
             assert_eq!(answer.status, 204, "{path}");
@@ -55,14 +55,14 @@ async fn a_preflight_needs_no_token_and_says_nothing_to_strangers() {
             assert_eq!(answer.header("access-control-allow-methods").contains("PATCH"), known);
         }
     }
-    assert!(house.audit().await.iter().all(|row| row.kind != "api-call"), "nobody called the API");
+    assert!(server.audit().await.iter().all(|row| row.kind != "api-call"), "nobody called the API");
 }
 
 /// A browser asks whether it may send each header that a page's library sets, and gives the request up for one that is missing.
 #[tokio::test]
 async fn a_preflight_names_the_headers_that_libraries_in_browsers_send() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     for path in [CUSTOMERS, "/id/connect/userinfo", "/id/connect/token", "/id/connect/revocation"] {
         let ask = client.ask(&Method::OPTIONS, path).header("origin", REGISTERED[0]);
         let answer = ask.header("access-control-request-method", "POST").send().await;
@@ -109,10 +109,10 @@ async fn a_preflight_names_the_headers_that_libraries_in_browsers_send() {
 /// RFC 9110 §15.5.16, §12.5.3: at every door that reads a body, each in its own shape.
 #[tokio::test]
 async fn a_compressed_body_is_refused_at_every_door() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    let writer = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
-    let manager = TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
+    let server = TestServer::open().await;
+    let client = server.client();
+    let writer = TokenAnswer::read(&server.app(SERVICE).service_token("").await).access;
+    let manager = TokenAnswer::read(&server.manager().await.service_token("manage").await).access;
     let (form, json) = ("application/x-www-form-urlencoded", "application/json");
     for (path, token, kind) in [
         ("/id/connect/token", "", form),
@@ -145,8 +145,8 @@ async fn a_compressed_body_is_refused_at_every_door() {
 /// The answers' shapes: an app's developer reads JSON, a person a page.
 #[tokio::test]
 async fn a_body_that_is_refused_is_answered_in_the_shape_of_its_door() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     let ask = async |path: &str| {
         let ask = client.ask(&Method::POST, path).header("content-encoding", "gzip");
         ask.body("application/x-www-form-urlencoded", "x=1").send().await
@@ -159,42 +159,42 @@ async fn a_body_that_is_refused_is_answered_in_the_shape_of_its_door() {
 
 #[tokio::test]
 async fn a_disabled_apps_pages_are_strangers() {
-    let house = TestServer::open().await;
-    let ask = async |origin: &str| house.client().ask(&Method::GET, CUSTOMERS).header("origin", origin).send().await;
+    let server = TestServer::open().await;
+    let ask = async |origin: &str| server.client().ask(&Method::GET, CUSTOMERS).header("origin", origin).send().await;
     let origin = "https://your-app.example.com";
     assert_eq!(ask(origin).await.header("access-control-allow-origin"), origin);
-    house.enable_app(FIRST, false).await;
+    server.enable_app(FIRST, false).await;
     assert_eq!(ask(origin).await.header("access-control-allow-origin"), "");
     assert_eq!(ask("http://localhost:3000").await.header("access-control-allow-origin"), "http://localhost:3000");
 }
 
 #[tokio::test]
 async fn pages_with_forms_are_never_shared_across_origins() {
-    let house = TestServer::open().await;
-    let app = house.app(FIRST);
+    let server = TestServer::open().await;
+    let app = server.app(FIRST);
     for path in ["/id/account/login", &app.asks("read").path(), "/id/connect/endsession", "/id/account"] {
-        let answer = house.client().ask(&Method::GET, path).header("origin", REGISTERED[0]).send().await;
+        let answer = server.client().ask(&Method::GET, path).header("origin", REGISTERED[0]).send().await;
         assert_eq!(answer.header("access-control-allow-origin"), "", "{path}");
     }
 }
 
 #[tokio::test]
 async fn roles_decide_after_the_scope() {
-    let house = TestServer::open().await;
-    let app = house.app(FIRST);
+    let server = TestServer::open().await;
+    let app = server.app(FIRST);
     let products = "/api/domain/odata/General_Products_Products?$top=1";
     for (login, status) in [("alice", 200), ("bob", 403), ("admin", 200)] {
-        let token = app.sign_in(&mut house.browser(login), "read update").await.access;
-        assert_eq!(house.client().call_api(&token).await.status, 200, "{login}");
-        assert_eq!(house.client().get_with(products, &token).await.status, status, "{login}");
+        let token = app.sign_in(&mut server.browser(login), "read update").await.access;
+        assert_eq!(server.client().call_api(&token).await.status, 200, "{login}");
+        assert_eq!(server.client().get_with(products, &token).await.status, status, "{login}");
     }
 }
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
+    let server = TestServer::open().await;
+    let client = server.client();
+    let token = TokenAnswer::read(&server.app(SERVICE).service_token("").await).access;
     let large = format!("{{\"Name\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
     let ask = client.ask(&Method::POST, CUSTOMERS).bearer(&token).body("application/json", large);
     let answer = ask.send().await;

@@ -21,29 +21,29 @@ fn kinds(trail: &[AuditRow]) -> Vec<String> {
     trail.iter().filter(|row| row.kind != "admin-change" && row.kind != "key-rotated").map(told).collect()
 }
 
-async fn every_step_of_the_main_job_leaves_its_event(house: TestServer) {
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+async fn every_step_of_the_main_job_leaves_its_event(server: TestServer) {
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let second = std::time::Duration::from_secs(1);
     let page = alice.open(&app.asks("openid read offline_access").path()).await;
     let page = alice.enter(&page).await;
-    house.advance(second);
+    server.advance(second);
     let code = alice.allow(&page).await.callback()["code"].clone();
-    house.advance(second);
+    server.advance(second);
     let tokens = TokenAnswer::read(&app.redeem(&code).await);
-    house.advance(second);
+    server.advance(second);
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
-    house.advance(second);
+    server.advance(second);
     TokenAnswer::read(&app.refresh(tokens.refresh()).await);
-    house.advance(second);
-    TokenAnswer::read(&house.app(SERVICE).service_token("").await);
-    house.advance(second);
+    server.advance(second);
+    TokenAnswer::read(&server.app(SERVICE).service_token("").await);
+    server.advance(second);
     let asked = format!("/id/connect/endsession?id_token_hint={}", tokens.id());
     assert_eq!(alice.open(&asked).await.page(), "signed-out");
-    house.advance(second);
+    server.advance(second);
     assert_eq!(app.client.call_api(&tokens.access).await.status, 401);
     assert_eq!(app.client.user_info(&tokens.access).await.status, 401);
 
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let mut told = kinds(&trail);
     // Two events of one moment have no order.
     told[1..3].sort();
@@ -82,8 +82,8 @@ async fn every_step_of_the_main_job_leaves_its_event(house: TestServer) {
 
 #[tokio::test]
 async fn every_refusal_is_told_with_its_exact_cause() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let usual = app.asks("read");
     for asked in [
         usual.clone().without("client_id"),
@@ -94,11 +94,11 @@ async fn every_refusal_is_told_with_its_exact_cause() {
         usual.clone().with("response_type", "token"),
         usual.clone().with("code_challenge_method", "plain"),
         usual.clone().with("prompt", "none"),
-        house.app(NATIVE).asks("read").without("code_challenge").without("code_challenge_method"),
+        server.app(NATIVE).asks("read").without("code_challenge").without("code_challenge_method"),
     ] {
         alice.open(&asked.path()).await;
     }
-    let client = house.client();
+    let client = server.client();
     client.get("/id/connect/authorize?state=%FF").await;
     client.post("/id/connect/token", &[("grant_type", "password"), ("client_id", FIRST)]).await;
     client.ask(&Method::POST, "/id/connect/token").body("application/json", "{}").send().await;
@@ -111,12 +111,12 @@ async fn every_refusal_is_told_with_its_exact_cause() {
     let tokens = TokenAnswer::read(&app.redeem(&code).await);
     app.refresh_with(tokens.refresh(), "sec").await;
     app.service_token("").await;
-    house.app(READER).service_token("update").await;
+    server.app(READER).service_token("update").await;
     client.call_api("x").await;
     client.get("/api/domain/odata/Crm_Customers").await;
     client.user_info("x").await;
 
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let mut refused: Vec<String> =
         trail.iter().filter(|row| row.outcome == "refused").map(|row| format!("{} {}", row.kind, row.reason)).collect();
     refused.sort();
@@ -157,11 +157,11 @@ async fn every_refusal_is_told_with_its_exact_cause() {
 
 #[tokio::test]
 async fn what_administrators_change_is_told_with_who_did_it() {
-    let house = TestServer::open().await;
-    house.enable_app(FIRST, false).await;
-    house.enable_user("alice", false).await;
-    house.set_password("bob", "a new password of bob").await;
-    let trail = house.audit().await;
+    let server = TestServer::open().await;
+    server.enable_app(FIRST, false).await;
+    server.enable_user("alice", false).await;
+    server.set_password("bob", "a new password of bob").await;
+    let trail = server.audit().await;
     for (what, subject) in [("disable-application", FIRST), ("disable-user", "alice"), ("set-password", "bob")] {
         let row = trail.iter().find(|row| row.columns.last().is_some_and(|detail| detail.contains(what)));
         let row = row.unwrap_or_else(|| panic!("{what} is told"));
@@ -172,7 +172,7 @@ async fn what_administrators_change_is_told_with_who_did_it() {
 }
 
 /// Everything secret that these visits had to do with.
-async fn secrets_of_a_busy_day(house: &TestServer) -> Vec<String> {
+async fn secrets_of_a_busy_day(server: &TestServer) -> Vec<String> {
     let mut secrets: Vec<String> =
         ["first-secret", "service-secret", "ecila-Demo1", "a wrong password", "wrong-secret"]
             .map(str::to_owned)
@@ -186,11 +186,11 @@ async fn secrets_of_a_busy_day(house: &TestServer) -> Vec<String> {
         secrets.extend(tokens.refresh.iter().filter_map(|token| token.rsplit('.').next()).map(str::to_owned));
     };
     for uri in [FIRST, NATIVE] {
-        let (app, mut alice) = (house.app(uri), house.browser("alice"));
-        let mut mistyped = Browser { password: "a wrong password".to_owned(), ..house.browser("alice") };
+        let (app, mut alice) = (server.app(uri), server.browser("alice"));
+        let mut mistyped = Browser { password: "a wrong password".to_owned(), ..server.browser("alice") };
         mistyped.sign_in().await;
         // The commonest of mistakes: the password typed into the field of the login.
-        let mut misplaced = house.browser("ecila-Demo1");
+        let mut misplaced = server.browser("ecila-Demo1");
         misplaced.sign_in().await;
         let code = app.code(&mut alice, "openid read offline_access").await;
         app.with_secret(Some("wrong-secret")).redeem(&code).await;
@@ -214,20 +214,20 @@ async fn secrets_of_a_busy_day(house: &TestServer) -> Vec<String> {
         secrets.extend(page.form("csrf").field("csrf").map(str::to_owned));
         alice.submit(&page, "csrf", &[]).await;
     }
-    keep(&mut secrets, &TokenAnswer::read(&house.app(SERVICE).service_token("").await));
-    App { uri: "nobody".to_owned(), ..house.app(SERVICE) }.service_token("").await;
+    keep(&mut secrets, &TokenAnswer::read(&server.app(SERVICE).service_token("").await));
+    App { uri: "nobody".to_owned(), ..server.app(SERVICE) }.service_token("").await;
     secrets
 }
 
 #[tokio::test]
 async fn no_secret_is_ever_written_into_the_audit() {
-    let house = TestServer::open().await;
-    let secrets = secrets_of_a_busy_day(&house).await;
+    let server = TestServer::open().await;
+    let secrets = secrets_of_a_busy_day(&server).await;
     assert!(secrets.len() > 30 && secrets.iter().all(|secret| secret.len() >= 11), "{}", secrets.len());
-    let mut rng = house.rng();
-    let added = house.office().await.add_secret(SERVICE, ("second", None), &mut house.moment(&mut rng)).await;
+    let mut rng = server.rng();
+    let added = server.operator().await.add_secret(SERVICE, ("second", None), &mut server.moment(&mut rng)).await;
     let added = added.expect("the database answers").expect("it is Confidential").expose().to_owned();
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     assert!(trail.len() > 40, "{}", trail.len());
     for row in &trail {
         for column in &row.columns {

@@ -34,30 +34,30 @@ const MINUTE: Duration = Duration::from_mins(1);
 const KEPT: [&str; 3] = ["audit_seals", "audit_checkpoints", "audit_memory"];
 
 /// Statements in one commit, as somebody with SQL gives them; the server beats in between others.
-async fn run(house: &TestServer, sql: &[&str]) {
+async fn run(server: &TestServer, sql: &[&str]) {
     let statements: Vec<_> = sql.iter().map(|sql| statement((*sql).to_owned(), vec![])).collect();
-    let done = house.store().await.database().commit(statements.into()).await;
+    let done = server.store().await.database().commit(statements.into()).await;
     assert_eq!(done.expect("the database answers"), CommitOutcome::Committed);
 }
 
 /// A house with several seals, each signed.
-async fn written(house: &TestServer) {
+async fn written(server: &TestServer) {
     for enabled in [false, true, false, true] {
-        change(house, enabled).await;
+        change(server, enabled).await;
     }
 }
 
 /// One event more, sealed and signed.
-async fn change(house: &TestServer, enabled: bool) {
-    house.enable_user("bob", enabled).await;
-    house.advance(MINUTE);
-    house.seal().await;
+async fn change(server: &TestServer, enabled: bool) {
+    server.enable_user("bob", enabled).await;
+    server.advance(MINUTE);
+    server.seal().await;
 }
 
 /// An event that waits, of a house that stands still.
-async fn wait(house: &TestServer, login: &str) {
-    let mut rng = house.rng();
-    let done = house.office().await.set_user_enabled(login, false, &mut house.moment(&mut rng)).await;
+async fn wait(server: &TestServer, login: &str) {
+    let mut rng = server.rng();
+    let done = server.operator().await.set_user_enabled(login, false, &mut server.moment(&mut rng)).await;
     done.expect("the database answers").expect("the user is there");
 }
 
@@ -66,8 +66,8 @@ async fn seals(store: &Store) -> Vec<Seal> {
 }
 
 /// The instance that is attacked, quoted for SQL.
-async fn quoted(house: &TestServer) -> String {
-    format!("'{}'", house.store().await.instance())
+async fn quoted(server: &TestServer) -> String {
+    format!("'{}'", server.store().await.instance())
 }
 
 fn breaks(verdict: &VerificationResult) -> Vec<BreakCause> {
@@ -90,53 +90,53 @@ fn head(seal: &Seal, instance: InstanceId) -> ChainHead {
     ChainHead { number: seal.number, hash: seal.actual_hash(instance), at: seal.at }
 }
 
-async fn checkpoints_that_are_taken_out_are_found(house: TestServer) {
-    written(&house).await;
-    let house = house.stopped().await;
-    let verdict = house.verify_audit().await;
+async fn checkpoints_that_are_taken_out_are_found(server: TestServer) {
+    written(&server).await;
+    let server = server.stopped().await;
+    let verdict = server.verify_audit().await;
     assert!(verdict.is_whole(), "{:?}", verdict.findings);
-    let store = house.store().await;
+    let store = server.store().await;
     let checkpoints = store.checkpoints(0, i64::MAX).await.expect("the database answers");
     let (middle, _) = checkpoints[checkpoints.len() / 2];
-    let instance = quoted(&house).await;
-    run(&house, &[&format!("DELETE FROM audit_checkpoints WHERE instance = {instance} AND number = {middle}")]).await;
-    let verdict = house.verify_audit().await;
+    let instance = quoted(&server).await;
+    run(&server, &[&format!("DELETE FROM audit_checkpoints WHERE instance = {instance} AND number = {middle}")]).await;
+    let verdict = server.verify_audit().await;
     assert!(matches!(verdict.findings[..], [AuditFinding::CheckpointMissing { seal, .. }] if seal == middle));
     assert!(!verdict.is_only_broken());
     // Nobody notices that runs: only the newest one is looked at.
-    let house = house.started().await;
-    change(&house, false).await;
-    let verdict = house.verify_audit().await;
+    let server = server.started().await;
+    change(&server, false).await;
+    let verdict = server.verify_audit().await;
     assert!(matches!(verdict.findings[..], [AuditFinding::CheckpointMissing { seal, .. }] if seal == middle));
 }
 
-async fn a_newest_checkpoint_that_is_taken_out_breaks_the_chain(house: TestServer) {
-    written(&house).await;
-    let instance = quoted(&house).await;
+async fn a_newest_checkpoint_that_is_taken_out_breaks_the_chain(server: TestServer) {
+    written(&server).await;
+    let instance = quoted(&server).await;
     let newest = "(SELECT m FROM (SELECT MAX(number) AS m FROM audit_checkpoints WHERE instance = ";
     run(
-        &house,
+        &server,
         &[&format!("DELETE FROM audit_checkpoints WHERE instance = {instance} AND number = {newest}{instance}) n)")],
     )
     .await;
-    let verdict = house.verify_audit().await;
+    let verdict = server.verify_audit().await;
     assert!(
         matches!(&verdict.findings[..], [AuditFinding::CheckpointReplaced { .. }]) || breaks(&verdict).len() == 1,
         "{:?}",
         verdict.findings
     );
-    change(&house, false).await;
-    change(&house, true).await;
-    let verdict = house.verify_audit().await;
+    change(&server, false).await;
+    change(&server, true).await;
+    let verdict = server.verify_audit().await;
     assert_eq!(breaks(&verdict), [BreakCause::CheckpointReplaced], "told once: {:?}", verdict.findings);
     assert!(!verdict.is_only_broken());
-    let alarms = house.house.instances()[0].audit_alarms().read();
+    let alarms = server.server.instances()[0].audit_alarms().read();
     assert_eq!(alarms, [("checkpoint-replaced", 1)]);
 }
 
 /// Written anew from the first seal on, with right hashes throughout, and every signature gone that would tell.
-async fn rewrite(house: &TestServer) {
-    let store = house.store().await;
+async fn rewrite(server: &TestServer) {
+    let store = server.store().await;
     let (instance, old) = (*store.instance(), seals(&store).await);
     let (mut behind, mut batch) = (ChainHead::NONE, Batch::new());
     for table in ["audit_seals", "audit_checkpoints"] {
@@ -152,20 +152,20 @@ async fn rewrite(house: &TestServer) {
     assert_eq!(store.commit(batch).await.expect("the database answers"), CommitOutcome::Committed);
 }
 
-async fn a_chain_without_some_events_and_with_right_hashes_is_found(house: TestServer) {
-    written(&house).await;
-    let house = house.stopped().await;
-    rewrite(&house).await;
-    let verdict = house.verify_audit().await;
+async fn a_chain_without_some_events_and_with_right_hashes_is_found(server: TestServer) {
+    written(&server).await;
+    let server = server.stopped().await;
+    rewrite(&server).await;
+    let verdict = server.verify_audit().await;
     assert!(
         verdict.findings.iter().any(|found| matches!(found, AuditFinding::HeadReplaced { .. })),
         "{:?}",
         verdict.findings
     );
     // The next server does not sign it as it is.
-    let house = house.started().await;
-    change(&house, false).await;
-    let verdict = house.verify_audit().await;
+    let server = server.started().await;
+    change(&server, false).await;
+    let verdict = server.verify_audit().await;
     assert_eq!(breaks(&verdict), [BreakCause::HeadReplaced], "{:?}", verdict.findings);
     assert!(
         verdict.findings.iter().any(|found| matches!(found, AuditFinding::SealUnlinked { .. })),
@@ -173,9 +173,9 @@ async fn a_chain_without_some_events_and_with_right_hashes_is_found(house: TestS
     );
 }
 
-async fn a_head_in_the_place_of_another_breaks_the_chain_of_a_running_server(house: TestServer) {
-    written(&house).await;
-    let store = house.store().await;
+async fn a_head_in_the_place_of_another_breaks_the_chain_of_a_running_server(server: TestServer) {
+    written(&server).await;
+    let store = server.store().await;
     let (instance, all) = (*store.instance(), seals(&store).await);
     let [.., before, newest] = &all[..] else { panic!("there are several seals") };
     let event = StoredEvent { id: "x".to_owned(), at: newest.at, kind: "sign-in".to_owned(), ..StoredEvent::default() };
@@ -184,42 +184,42 @@ async fn a_head_in_the_place_of_another_breaks_the_chain_of_a_running_server(hou
     let gone = format!("DELETE FROM audit_seals WHERE instance = '{instance}' AND number = {number}");
     let batch = Batch::from(vec![statement(gone, vec![]), store.insert_seal(other, None)]);
     assert_eq!(store.commit(batch).await.expect("the database answers"), CommitOutcome::Committed);
-    change(&house, false).await;
-    change(&house, true).await;
-    let verdict = house.verify_audit().await;
+    change(&server, false).await;
+    change(&server, true).await;
+    let verdict = server.verify_audit().await;
     assert_eq!(breaks(&verdict), [BreakCause::HeadReplaced], "told once: {:?}", verdict.findings);
     assert!(verdict.findings.contains(&AuditFinding::SealUnlinked { seal: number + 1 }), "{:?}", verdict.findings);
     assert!(verdict.findings.contains(&AuditFinding::NotAsSigned { seal: number }), "{:?}", verdict.findings);
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let told = trail.iter().filter(|row| row.kind == "audit-broken" && row.reason == "head-replaced").count();
     assert_eq!(told, 1);
 }
 
-async fn an_end_that_is_cut_off_while_no_server_runs_is_found(house: TestServer) {
-    written(&house).await;
-    let house = house.stopped().await;
-    let newest = seals(&house.store().await).await.last().expect("there are some").number;
-    let instance = quoted(&house).await;
+async fn an_end_that_is_cut_off_while_no_server_runs_is_found(server: TestServer) {
+    written(&server).await;
+    let server = server.stopped().await;
+    let newest = seals(&server.store().await).await.last().expect("there are some").number;
+    let instance = quoted(&server).await;
     for table in ["audit_seals", "audit_checkpoints"] {
-        run(&house, &[&format!("DELETE FROM {table} WHERE instance = {instance} AND number > {}", newest - 2)]).await;
+        run(&server, &[&format!("DELETE FROM {table} WHERE instance = {instance} AND number > {}", newest - 2)]).await;
     }
     let missing = AuditFinding::SealsMissing { from: newest - 1, to: newest };
-    let verdict = house.verify_audit().await;
+    let verdict = server.verify_audit().await;
     assert!(verdict.findings.contains(&missing), "{:?}", verdict.findings);
-    let house = house.started().await;
-    change(&house, false).await;
-    let house = house.restarted().await;
-    change(&house, true).await;
-    let verdict = house.verify_audit().await;
+    let server = server.started().await;
+    change(&server, false).await;
+    let server = server.restarted().await;
+    change(&server, true).await;
+    let verdict = server.verify_audit().await;
     assert_eq!(breaks(&verdict), [BreakCause::HeadReplaced], "{:?}", verdict.findings);
     assert!(verdict.findings.contains(&missing), "the gap is never filled: {:?}", verdict.findings);
 }
 
-async fn a_row_that_somebody_put_among_those_that_wait_is_sealed_as_forged(house: TestServer) {
-    let store = house.store().await;
+async fn a_row_that_somebody_put_among_those_that_wait_is_sealed_as_forged(server: TestServer) {
+    let store = server.store().await;
     let event = |number: u32| StoredEvent {
         id: format!("0192f4c8-0000-7000-8000-0000000000{number:02}"),
-        at: house.now(),
+        at: server.now(),
         kind: "sign-in".to_owned(),
         outcome: "done".to_owned(),
         login: Some("eve".to_owned()),
@@ -229,143 +229,143 @@ async fn a_row_that_somebody_put_among_those_that_wait_is_sealed_as_forged(house
         let insert = store.insert_audit_event(event(number), code.map(str::to_owned));
         assert_eq!(store.commit(vec![insert].into()).await.expect("the database answers"), CommitOutcome::Committed);
     }
-    house.seal().await;
-    let verdict = house.verify_audit().await;
+    server.seal().await;
+    let verdict = server.verify_audit().await;
     assert_eq!((doubts(&verdict), verdict.unattested.events), ((2, 0), 2), "{:?}", verdict.findings);
     assert!(!verdict.is_only_broken());
-    let alarms = house.house.instances()[0].audit_alarms().read();
+    let alarms = server.server.instances()[0].audit_alarms().read();
     assert!(alarms.contains(&("forged", 2)) && alarms.contains(&("unattested", 2)), "{alarms:?}");
 }
 
-async fn a_row_or_block_that_somebody_edited_while_it_waited_is_sealed_as_forged(house: TestServer) {
-    house.seal().await;
-    let house = house.stopped().await;
-    wait(&house, "bob").await;
-    wait(&house, "alice").await;
-    let instance = quoted(&house).await;
+async fn a_row_or_block_that_somebody_edited_while_it_waited_is_sealed_as_forged(server: TestServer) {
+    server.seal().await;
+    let server = server.stopped().await;
+    wait(&server, "bob").await;
+    wait(&server, "alice").await;
+    let instance = quoted(&server).await;
     let one = format!("(SELECT MIN(id) FROM audit_events WHERE instance = {instance})");
     // Not by the event's own time, by which it stands; by a member that tells something.
-    run(&house, &[&format!("UPDATE audit_events SET actor = 'nobody' WHERE instance = {instance} AND id = {one}")])
+    run(&server, &[&format!("UPDATE audit_events SET actor = 'nobody' WHERE instance = {instance} AND id = {one}")])
         .await;
     // A block that nobody of the house wrote as it stands.
     let block = "'0192f4c8-0000-7000-8000-000000000001', 1, 1, '{\"at\":1,\"kind\":\"api-call\",\"outcome\":\"done\"}\n', '1.AAAA'";
     let insert = format!(
         "INSERT INTO audit_blocks (instance, id, first_at, last_at, events, code) VALUES ({instance}, {block})"
     );
-    run(&house, &[&insert]).await;
-    let house = house.started().await;
-    house.seal().await;
-    let verdict = house.verify_audit().await;
+    run(&server, &[&insert]).await;
+    let server = server.started().await;
+    server.seal().await;
+    let verdict = server.verify_audit().await;
     assert_eq!((doubts(&verdict), verdict.unattested.events), ((2, 0), 0), "{:?}", verdict.findings);
-    let events = flows::audit::sealed_trail(&house.store().await).await.expect("the database answers");
+    let events = flows::audit::sealed_trail(&server.store().await).await.expect("the database answers");
     let forged: Vec<_> = events.iter().filter(|event| event.doubt == Some(Doubt::Forged)).collect();
     assert!(forged.iter().any(|event| event.actor.as_deref() == Some("nobody")), "kept as it was found: {forged:?}");
 }
 
-async fn a_row_that_was_sealed_before_is_sealed_as_repeated(house: TestServer) {
-    house.seal().await;
-    let house = house.stopped().await;
-    wait(&house, "bob").await;
+async fn a_row_that_was_sealed_before_is_sealed_as_repeated(server: TestServer) {
+    server.seal().await;
+    let server = server.stopped().await;
+    wait(&server, "bob").await;
     // A table of one's own may hold copies until they are of use.
-    run(&house, &["CREATE TABLE loot AS SELECT * FROM audit_events"]).await;
-    let house = house.started().await;
-    house.seal().await;
-    let verdict = house.verify_audit().await;
+    run(&server, &["CREATE TABLE loot AS SELECT * FROM audit_events"]).await;
+    let server = server.started().await;
+    server.seal().await;
+    let verdict = server.verify_audit().await;
     assert!(verdict.is_whole() && verdict.unattested.events == 0, "{:?}", verdict.findings);
-    house.advance(Duration::from_hours(48));
-    change(&house, true).await;
-    run(&house, &["INSERT INTO audit_events SELECT * FROM loot"]).await;
-    house.seal().await;
-    let verdict = house.verify_audit().await;
+    server.advance(Duration::from_hours(48));
+    change(&server, true).await;
+    run(&server, &["INSERT INTO audit_events SELECT * FROM loot"]).await;
+    server.seal().await;
+    let verdict = server.verify_audit().await;
     assert_eq!((doubts(&verdict), verdict.unattested.events), ((0, 1), 0), "{:?}", verdict.findings);
 }
 
-async fn rows_of_a_version_without_codes_are_counted(house: TestServer) {
-    house.seal().await;
-    let house = house.stopped().await;
-    wait(&house, "bob").await;
-    run(&house, &["UPDATE audit_events SET code = NULL"]).await;
-    let house = house.started().await;
-    house.seal().await;
-    let verdict = house.verify_audit().await;
+async fn rows_of_a_version_without_codes_are_counted(server: TestServer) {
+    server.seal().await;
+    let server = server.stopped().await;
+    wait(&server, "bob").await;
+    run(&server, &["UPDATE audit_events SET code = NULL"]).await;
+    let server = server.started().await;
+    server.seal().await;
+    let verdict = server.verify_audit().await;
     assert!(verdict.is_whole(), "{:?}", verdict.findings);
     assert_eq!(verdict.unattested.events, 1);
     assert!(verdict.unattested.first_at > 0 && verdict.unattested.first_at == verdict.unattested.last_at);
 }
 
-async fn what_is_remembered_cannot_be_wiped(house: TestServer) {
-    written(&house).await;
-    let house = house.stopped().await;
-    run(&house, &["DELETE FROM audit_memory"]).await;
-    let verdict = house.verify_audit().await;
+async fn what_is_remembered_cannot_be_wiped(server: TestServer) {
+    written(&server).await;
+    let server = server.stopped().await;
+    run(&server, &["DELETE FROM audit_memory"]).await;
+    let verdict = server.verify_audit().await;
     assert_eq!(verdict.findings, [AuditFinding::MemoryLost]);
-    let house = house.started().await;
-    let verdict = house.verify_audit().await;
+    let server = server.started().await;
+    let verdict = server.verify_audit().await;
     assert_eq!(breaks(&verdict), [BreakCause::NothingRemembered], "{:?}", verdict.findings);
     assert!(!verdict.is_only_broken());
 
     // Under a running server, and with a row in its place that does not open.
-    run(&house, &["UPDATE audit_memory SET remembered = secret"]).await;
-    change(&house, false).await;
-    run(&house, &["DELETE FROM audit_memory"]).await;
-    change(&house, true).await;
-    let verdict = house.verify_audit().await;
+    run(&server, &["UPDATE audit_memory SET remembered = secret"]).await;
+    change(&server, false).await;
+    run(&server, &["DELETE FROM audit_memory"]).await;
+    change(&server, true).await;
+    let verdict = server.verify_audit().await;
     assert_eq!(breaks(&verdict), [BreakCause::NothingRemembered; 3], "{:?}", verdict.findings);
     assert_eq!(verdict.findings.len(), 3);
 }
 
-async fn a_secret_in_the_place_of_another_is_told_of_once(house: TestServer) {
-    written(&house).await;
-    let house = house.stopped().await;
-    run(&house, &["UPDATE audit_memory SET secret = remembered"]).await;
-    let house = house.started().await;
-    change(&house, false).await;
-    let house = house.restarted().await;
-    change(&house, true).await;
-    let verdict = house.verify_audit().await;
+async fn a_secret_in_the_place_of_another_is_told_of_once(server: TestServer) {
+    written(&server).await;
+    let server = server.stopped().await;
+    run(&server, &["UPDATE audit_memory SET secret = remembered"]).await;
+    let server = server.started().await;
+    change(&server, false).await;
+    let server = server.restarted().await;
+    change(&server, true).await;
+    let verdict = server.verify_audit().await;
     assert_eq!(breaks(&verdict), [BreakCause::NothingRemembered], "{:?}", verdict.findings);
     assert_eq!((doubts(&verdict), verdict.unattested.events), ((0, 0), 0));
 }
 
-async fn an_installation_that_remembered_nothing_begins_to_without_an_alarm(house: TestServer) {
-    written(&house).await;
-    let house = house.stopped().await;
+async fn an_installation_that_remembered_nothing_begins_to_without_an_alarm(server: TestServer) {
+    written(&server).await;
+    let server = server.stopped().await;
     // As the version before left it: signed, but by checkpoints that name none.
-    run(&house, &["DELETE FROM audit_memory", "DELETE FROM audit_checkpoints"]).await;
-    assert!(house.verify_audit().await.is_whole());
-    let house = house.started().await;
-    change(&house, false).await;
-    let verdict = house.verify_audit().await;
+    run(&server, &["DELETE FROM audit_memory", "DELETE FROM audit_checkpoints"]).await;
+    assert!(server.verify_audit().await.is_whole());
+    let server = server.started().await;
+    change(&server, false).await;
+    let verdict = server.verify_audit().await;
     assert!(verdict.is_whole(), "{:?}", verdict.findings);
     let (since, _) = verdict.remembered_since.expect("it says from where on");
     assert!(since > 1 && since < verdict.newest);
-    assert!(house.house.instances()[0].audit_alarms().read().is_empty());
+    assert!(server.server.instances()[0].audit_alarms().read().is_empty());
 }
 
 /// Copies what a backup has of the audit, or puts it back.
-async fn copy(house: &TestServer, what: impl Fn(&str) -> Vec<String>) {
+async fn copy(server: &TestServer, what: impl Fn(&str) -> Vec<String>) {
     let statements: Vec<String> = KEPT.iter().flat_map(|table| what(table)).collect();
-    run(house, &statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    run(server, &statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
-async fn back_up(house: &TestServer) {
+async fn back_up(server: &TestServer) {
     // A table is made in one commit and filled in the next.
     for table in KEPT {
-        run(house, &[&format!("CREATE TABLE backup_{table} AS SELECT * FROM {table} WHERE 1 = 0")]).await;
+        run(server, &[&format!("CREATE TABLE backup_{table} AS SELECT * FROM {table} WHERE 1 = 0")]).await;
     }
-    copy(house, |table| vec![format!("INSERT INTO backup_{table} SELECT * FROM {table}")]).await;
+    copy(server, |table| vec![format!("INSERT INTO backup_{table} SELECT * FROM {table}")]).await;
 }
 
-async fn put_back(house: &TestServer) {
-    copy(house, |table| {
+async fn put_back(server: &TestServer) {
+    copy(server, |table| {
         vec![format!("DELETE FROM {table}"), format!("INSERT INTO {table} SELECT * FROM backup_{table}")]
     })
     .await;
 }
 
 /// The newest change is not in the feed, as after a failover to a standby that lacked it.
-async fn lose_a_change(house: &TestServer) -> [String; 2] {
-    let instance = quoted(house).await;
+async fn lose_a_change(server: &TestServer) -> [String; 2] {
+    let instance = quoted(server).await;
     let feed = format!("(SELECT feed FROM instances WHERE id = {instance})");
     [
         format!("DELETE FROM changes WHERE instance = {instance} AND number = {feed}"),
@@ -374,37 +374,37 @@ async fn lose_a_change(house: &TestServer) -> [String; 2] {
 }
 
 /// As [`put_back`], with the feed: all in one commit, so that no beat comes between.
-async fn fail_over(house: &TestServer) {
+async fn fail_over(server: &TestServer) {
     let put = KEPT.iter().flat_map(|table| {
         [format!("DELETE FROM {table}"), format!("INSERT INTO {table} SELECT * FROM backup_{table}")]
     });
-    let all: Vec<String> = put.chain(lose_a_change(house).await).collect();
-    run(house, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    house.catch_up().await;
+    let all: Vec<String> = put.chain(lose_a_change(server).await).collect();
+    run(server, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    server.catch_up().await;
 }
 
-async fn published(house: &TestServer) -> Vec<String> {
-    let checkpoints = house.store().await.checkpoints(0, i64::MAX).await.expect("the database answers");
+async fn published(server: &TestServer) -> Vec<String> {
+    let checkpoints = server.store().await.checkpoints(0, i64::MAX).await.expect("the database answers");
     checkpoints.into_iter().map(|(_, jws)| jws).collect()
 }
 
-async fn a_chain_put_back_with_its_memory_is_found_by_what_was_published(house: TestServer) {
-    written(&house).await;
-    back_up(&house).await;
-    change(&house, false).await;
-    change(&house, true).await;
-    let kept = published(&house).await;
-    let house = house.stopped().await;
-    put_back(&house).await;
-    let house = house.started().await;
-    let verdict = house.verify_audit().await;
+async fn a_chain_put_back_with_its_memory_is_found_by_what_was_published(server: TestServer) {
+    written(&server).await;
+    back_up(&server).await;
+    change(&server, false).await;
+    change(&server, true).await;
+    let kept = published(&server).await;
+    let server = server.stopped().await;
+    put_back(&server).await;
+    let server = server.started().await;
+    let verdict = server.verify_audit().await;
     assert!(verdict.is_whole(), "nobody can tell who knows only the database: {:?}", verdict.findings);
-    let verdict = house.verify_audit_against(&kept).await;
+    let verdict = server.verify_audit_against(&kept).await;
     assert!(matches!(verdict.findings[..], [AuditFinding::SealsMissing { .. }]), "{:?}", verdict.findings);
     for enabled in [false, true, false] {
-        change(&house, enabled).await;
+        change(&server, enabled).await;
     }
-    let verdict = house.verify_audit_against(&kept).await;
+    let verdict = server.verify_audit_against(&kept).await;
     assert!(!verdict.is_whole() && !verdict.is_only_broken(), "{:?}", verdict.findings);
     assert!(
         verdict.findings.iter().all(|found| matches!(found, AuditFinding::NotAsSigned { .. })),
@@ -413,82 +413,82 @@ async fn a_chain_put_back_with_its_memory_is_found_by_what_was_published(house: 
     );
 }
 
-async fn a_chain_put_back_under_a_running_server_goes_on_behind_a_break(house: TestServer) {
-    written(&house).await;
-    back_up(&house).await;
-    change(&house, false).await;
-    let kept = published(&house).await;
-    put_back(&house).await;
-    change(&house, true).await;
-    change(&house, false).await;
-    let verdict = house.verify_audit().await;
+async fn a_chain_put_back_under_a_running_server_goes_on_behind_a_break(server: TestServer) {
+    written(&server).await;
+    back_up(&server).await;
+    change(&server, false).await;
+    let kept = published(&server).await;
+    put_back(&server).await;
+    change(&server, true).await;
+    change(&server, false).await;
+    let verdict = server.verify_audit().await;
     assert_eq!(breaks(&verdict), [BreakCause::ChainWentBack], "{:?}", verdict.findings);
     assert!(verdict.is_only_broken());
-    let against = house.verify_audit_against(&kept).await;
+    let against = server.verify_audit_against(&kept).await;
     assert!(against.is_only_broken() && against.findings.len() > 1, "{:?}", against.findings);
 }
 
-async fn a_database_that_went_back_goes_on_behind_a_break_that_says_so(house: TestServer) {
-    written(&house).await;
-    back_up(&house).await;
-    change(&house, false).await;
-    let lost = seals(&house.store().await).await.last().expect("there are some").clone();
-    fail_over(&house).await;
-    change(&house, true).await;
-    let verdict = house.verify_audit().await;
-    let instance = *house.store().await.instance();
+async fn a_database_that_went_back_goes_on_behind_a_break_that_says_so(server: TestServer) {
+    written(&server).await;
+    back_up(&server).await;
+    change(&server, false).await;
+    let lost = seals(&server.store().await).await.last().expect("there are some").clone();
+    fail_over(&server).await;
+    change(&server, true).await;
+    let verdict = server.verify_audit().await;
+    let instance = *server.store().await.instance();
     let [AuditFinding::Broken { broken, .. }] = &verdict.findings[..] else { panic!("{:?}", verdict.findings) };
     assert_eq!(broken.cause, BreakCause::DatabaseWentBack);
     assert_eq!(broken.known, SealLink { seal: lost.number, hash: lost.actual_hash(instance) });
     assert!(broken.found.seal < lost.number && verdict.is_only_broken());
 
     // That it went back, and the chain did not, is nothing to tell of.
-    let lost = lose_a_change(&house).await;
-    run(&house, &lost.each_ref().map(String::as_str)).await;
-    house.catch_up().await;
-    assert_eq!(house.house.instances()[0].meters().database_rewinds.read(), 2);
-    change(&house, false).await;
-    assert_eq!(house.verify_audit().await.findings, verdict.findings);
+    let lost = lose_a_change(&server).await;
+    run(&server, &lost.each_ref().map(String::as_str)).await;
+    server.catch_up().await;
+    assert_eq!(server.server.instances()[0].meters().database_rewinds.read(), 2);
+    change(&server, false).await;
+    assert_eq!(server.verify_audit().await.findings, verdict.findings);
 }
 
 /// As a version does that remembers nothing, beside this one.
-async fn seals_of_a_version_that_remembers_nothing_are_counted(house: TestServer) {
-    written(&house).await;
-    let store = house.store().await;
+async fn seals_of_a_version_that_remembers_nothing_are_counted(server: TestServer) {
+    written(&server).await;
+    let store = server.store().await;
     let instance = *store.instance();
     for number in 0..2 {
         let behind = store.audit_head().await.expect("the database answers");
         let id = format!("0192f4c8-0000-7000-8000-00000000000{number}");
-        let event = StoredEvent { id, at: house.now(), kind: "sign-in".to_owned(), ..StoredEvent::default() };
+        let event = StoredEvent { id, at: server.now(), kind: "sign-in".to_owned(), ..StoredEvent::default() };
         let seal = Seal::new(instance, &behind, Timestamp(0), vec![(event, None)], String::new());
         assert_eq!(
             store.commit(vec![store.insert_seal(seal, None)].into()).await.expect("it answers"),
             CommitOutcome::Committed
         );
     }
-    change(&house, false).await;
-    let verdict = house.verify_audit().await;
+    change(&server, false).await;
+    let verdict = server.verify_audit().await;
     assert!(verdict.is_whole(), "{:?}", verdict.findings);
     assert_eq!(verdict.unknown_seals, 2);
-    let alarms = house.house.instances()[0].audit_alarms().read();
+    let alarms = server.server.instances()[0].audit_alarms().read();
     assert!(matches!(alarms[..], [("unknown-seals", 1 | 2)]), "{alarms:?}");
 }
 
-async fn a_break_hides_nothing(house: TestServer) {
-    written(&house).await;
-    back_up(&house).await;
-    change(&house, false).await;
-    fail_over(&house).await;
-    let instance = quoted(&house).await;
+async fn a_break_hides_nothing(server: TestServer) {
+    written(&server).await;
+    back_up(&server).await;
+    change(&server, false).await;
+    fail_over(&server).await;
+    let instance = quoted(&server).await;
     let forged = format!(
         "INSERT INTO audit_events (instance, id, at, kind, outcome, reason, code) \
          VALUES ({instance}, '0192f4c8-0000-7000-8000-000000000001', 1, 'audit-broken', 'done', 'unknown-seals', '1.AAAA')"
     );
-    run(&house, &[&forged]).await;
-    change(&house, true).await;
+    run(&server, &[&forged]).await;
+    change(&server, true).await;
     let edited = format!("UPDATE audit_seals SET events = '' WHERE instance = {instance} AND number = 1");
-    run(&house, &[&edited]).await;
-    let verdict = house.verify_audit().await;
+    run(&server, &[&edited]).await;
+    let verdict = server.verify_audit().await;
     assert_eq!(breaks(&verdict), [BreakCause::DatabaseWentBack], "{:?}", verdict.findings);
     assert!(!verdict.is_only_broken());
     assert_eq!(doubts(&verdict), (1, 0));

@@ -47,11 +47,11 @@ fn requests<'a>(trail: &'a [AuditRow], kind: &str) -> Vec<&'a str> {
 }
 
 /// Everything of a kind, each told once.
-async fn told_once(house: TestServer, kind: &str, expected: usize) {
-    house.seal().await;
-    let verdict = house.verify_audit().await;
+async fn told_once(test: TestServer, kind: &str, expected: usize) {
+    test.seal().await;
+    let verdict = test.verify_audit().await;
     assert!(verdict.is_whole() && !verdict.waiting, "{:?}", verdict.findings);
-    let trail = house.audit().await;
+    let trail = test.audit().await;
     let told = requests(&trail, kind);
     assert_eq!(told.len(), expected, "{told:?}");
     assert_eq!(told.iter().collect::<HashSet<_>>().len(), expected, "{told:?}");
@@ -59,100 +59,100 @@ async fn told_once(house: TestServer, kind: &str, expected: usize) {
 
 async fn calls_whose_seal_was_not_answered_are_sealed_once(place: TestDatabase) {
     let injector = Arc::new(FaultInjector::default());
-    let house = TestServer::under_faults(place, &injector).await;
-    let app = house.app(FIRST);
-    let tokens = app.sign_in(&mut house.browser("alice"), "openid read").await;
+    let test = TestServer::under_faults(place, &injector).await;
+    let app = test.app(FIRST);
+    let tokens = app.sign_in(&mut test.browser("alice"), "openid read").await;
     let call = async || assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
     call().await;
-    house.beat().await;
+    test.beat().await;
     for moment in [FaultMoment::After, FaultMoment::Before, FaultMoment::After] {
         call().await;
         injector.arm(all(DatabaseOperation::Commit, moment));
-        house.house.tick().await.expect_err("no commit is answered");
+        test.server.tick().await.expect_err("no commit is answered");
         assert!(injector.disarm().faults > 0);
         call().await;
     }
-    told_once(house, "api-call", 7).await;
+    told_once(test, "api-call", 7).await;
 }
 
 async fn a_beat_that_is_given_up_loses_no_call(place: TestDatabase) {
     let injector = Arc::new(FaultInjector::default());
-    let house = TestServer::under_faults(place, &injector).await;
-    let app = house.app(FIRST);
-    let tokens = app.sign_in(&mut house.browser("alice"), "openid read").await;
+    let test = TestServer::under_faults(place, &injector).await;
+    let app = test.app(FIRST);
+    let tokens = app.sign_in(&mut test.browser("alice"), "openid read").await;
     let call = async || assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
     call().await;
-    house.beat().await;
+    test.beat().await;
     call().await;
     injector.arm(all(DatabaseOperation::Commit, FaultMoment::Unanswered));
-    let server = Arc::clone(&house.house);
+    let server = Arc::clone(&test.server);
     let beat = tokio::spawn(async move { server.tick().await });
     injector.withholds().await;
     beat.abort();
     assert!(beat.await.expect_err("it waits for the answer").is_cancelled());
     injector.disarm();
     call().await;
-    told_once(house, "api-call", 3).await;
+    told_once(test, "api-call", 3).await;
 }
 
 async fn lines_whose_block_was_not_answered_are_written_once(place: TestDatabase) {
     let injector = Arc::new(FaultInjector::default());
-    let house = TestServer::under_faults(place, &injector).await;
-    let service = house.app(SERVICE);
+    let test = TestServer::under_faults(place, &injector).await;
+    let service = test.app(SERVICE);
     let issue = async || assert_eq!(service.service_token("").await.status, 200);
     for moment in [FaultMoment::After, FaultMoment::Before, FaultMoment::After] {
         issue().await;
         injector.arm(all(DatabaseOperation::Commit, moment));
-        house.house.tick().await.expect_err("no commit is answered");
+        test.server.tick().await.expect_err("no commit is answered");
         assert!(injector.disarm().faults > 0);
         // What was written is sealed before it is tried again.
-        house.house.seal().await.expect("the database answers");
+        test.server.seal().await.expect("the database answers");
         issue().await;
     }
-    told_once(house, "token-issued", 6).await;
+    told_once(test, "token-issued", 6).await;
 }
 
 /// The database is put back to a time before a change, after the server has looked at the feed and before it seals.
 async fn a_database_that_goes_back_between_look_and_seal_is_noticed(place: TestDatabase) {
     let injector = Arc::new(FaultInjector::default());
-    let house = TestServer::under_faults(place, &injector).await;
-    house.seal().await;
-    let service = house.app(SERVICE);
+    let test = TestServer::under_faults(place, &injector).await;
+    test.seal().await;
+    let service = test.app(SERVICE);
     let issue = async || {
         assert_eq!(service.service_token("").await.status, 200);
-        house.beat().await;
+        test.beat().await;
     };
     issue().await;
     injector.arm([]);
-    house.house.seal().await.expect("the database answers");
+    test.server.seal().await.expect("the database answers");
     // After the commit it asks twice whether more waits.
     let last = injector.disarm().reads - 2;
 
     issue().await;
-    let backup = house.back_up().await;
-    let store = house.store().await;
+    let backup = test.back_up().await;
+    let store = test.store().await;
     // It has no event of its own: nothing but the feed tells that it was lost.
     let mut batch = Batch::new();
-    batch.announce(Change { kind: ChangeKind::Roles, subject: store.instance().0 }, house.now());
+    batch.announce(Change { kind: ChangeKind::Roles, subject: store.instance().0 }, test.now());
     assert_eq!(store.commit(batch).await.expect("the database answers"), CommitOutcome::Committed);
-    house.catch_up().await;
+    test.catch_up().await;
 
     injector.arm([InjectedFault { operation: DatabaseOperation::Read, nth: last, moment: FaultMoment::Unanswered }]);
-    let server = Arc::clone(&house.house);
+    let server = Arc::clone(&test.server);
     let sealing = tokio::spawn(async move { server.seal().await });
     injector.withholds().await;
-    house.restore(&backup).await;
+    test.restore(&backup).await;
     injector.disarm();
     sealing.await.expect("no panic").expect("the database answers");
     assert_eq!(store.unsealed_blocks(10).await.expect("the database answers").len(), 1, "nothing was sealed");
 
     // Who was not first stays away for some beats.
     for _ in 0..6 {
-        house.seal().await;
+        test.seal().await;
     }
-    let verdict = house.verify_audit().await;
+    let verdict = test.verify_audit().await;
     assert!(verdict.is_whole() && !verdict.waiting, "{:?}", verdict.findings);
-    let trail = house.audit().await;
+    let trail = test.audit().await;
     assert_eq!(requests(&trail, "token-issued").len(), 2);
     assert_eq!(trail.iter().filter(|row| row.kind == "database-rewound").count(), 1);
 }

@@ -9,8 +9,8 @@ on_both! {
     consent_is_remembered_per_person_and_app
 }
 
-async fn consent_is_remembered_per_person_and_app(house: TestServer) {
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+async fn consent_is_remembered_per_person_and_app(server: TestServer) {
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     app.sign_in(&mut alice, "openid read").await;
     for narrower in ["openid read", "read", "openid", "read openid"] {
         assert!(alice.open(&app.asks(narrower).path()).await.callback().contains_key("code"), "{narrower}");
@@ -23,23 +23,23 @@ async fn consent_is_remembered_per_person_and_app(house: TestServer) {
     assert!(alice.allow(&apart).await.callback().contains_key("code"));
     let whole = alice.open(&app.asks("openid profile read update").path()).await;
     assert!(whole.callback().contains_key("code"), "what was agreed to before is not forgotten");
-    assert_eq!(alice.open(&house.app(NATIVE).asks("read").path()).await.page(), "consent", "another app");
-    let mut elsewhere = house.browser("alice");
+    assert_eq!(alice.open(&server.app(NATIVE).asks("read").path()).await.page(), "consent", "another app");
+    let mut elsewhere = server.browser("alice");
     let page = elsewhere.open(&app.asks("openid read").path()).await;
     assert!(elsewhere.enter(&page).await.callback().contains_key("code"), "another browser of the same person");
-    let mut bob = house.browser("bob");
+    let mut bob = server.browser("bob");
     let page = bob.open(&app.asks("openid read").path()).await;
     assert_eq!(bob.enter(&page).await.page(), "consent", "another person");
-    let house = house.restarted().await;
-    let mut alice = house.browser("alice");
-    let page = alice.open(&house.app(FIRST).asks("openid update").path()).await;
+    let server = server.restarted().await;
+    let mut alice = server.browser("alice");
+    let page = alice.open(&server.app(FIRST).asks("openid update").path()).await;
     assert!(alice.enter(&page).await.callback().contains_key("code"), "over a restart");
 }
 
 #[tokio::test]
 async fn the_page_says_who_asks_for_what_in_whose_name() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let page = alice.open(&app.asks("openid profile read offline_access").path()).await;
     let page = alice.enter(&page).await;
     assert_eq!(page.page(), "consent");
@@ -53,8 +53,8 @@ async fn the_page_says_who_asks_for_what_in_whose_name() {
 
 #[tokio::test]
 async fn a_refusal_is_told_to_the_app_and_not_remembered() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let page = alice.open(&app.asks("read").path()).await;
     let page = alice.enter(&page).await;
     let callback = alice.deny(&page).await.callback();
@@ -68,7 +68,7 @@ async fn a_refusal_is_told_to_the_app_and_not_remembered() {
         let answer = alice.submit(&page, "decision", &[("decision", decision)]).await;
         assert_eq!(answer.callback_error(), "access_denied", "only a clear yes is one: {decision:?}");
     }
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let refused = trail.iter().filter(|row| row.kind == "consent" && row.reason == "consent_refused");
     assert_eq!(refused.count(), 4);
     assert!(trail.iter().all(|row| row.kind != "code-issued"));
@@ -76,26 +76,26 @@ async fn a_refusal_is_told_to_the_app_and_not_remembered() {
 
 #[tokio::test]
 async fn an_app_that_needs_no_consent_is_not_asked_about() {
-    let house = TestServer::open().await;
-    let mut carol = house.browser("carol");
-    let page = carol.open(&house.app(PORTAL).asks("openid read").path()).await;
+    let server = TestServer::open().await;
+    let mut carol = server.browser("carol");
+    let page = carol.open(&server.app(PORTAL).asks("openid read").path()).await;
     assert!(carol.enter(&page).await.callback().contains_key("code"));
 }
 
 #[tokio::test]
 async fn who_may_not_use_the_app_is_not_asked_for_consent() {
-    let house = TestServer::open().await;
-    let mut carol = house.browser("carol");
-    let page = carol.open(&house.app(FIRST).asks("openid").path()).await;
+    let server = TestServer::open().await;
+    let mut carol = server.browser("carol");
+    let page = carol.open(&server.app(FIRST).asks("openid").path()).await;
     assert_eq!(carol.enter(&page).await.callback_error(), "access_denied");
-    let silent = carol.open(&house.app(FIRST).asks("openid").with("prompt", "none").path()).await;
+    let silent = carol.open(&server.app(FIRST).asks("openid").with("prompt", "none").path()).await;
     assert_eq!(silent.callback_error(), "access_denied");
     let record = json!({
         "ApplicationUri": "community", "Name": "Community", "ClientType": "Public",
         "ImpersonateAsCommunityUserAllowed": true, "ImpersonateLoginUrl": ["https://community.example.com/cb"],
     });
-    let app = house.register(record, None).await;
-    let mut alice = house.browser("alice");
+    let app = server.register(record, None).await;
+    let mut alice = server.browser("alice");
     let page = alice.open(&app.asks("openid").path()).await;
     assert_eq!(alice.enter(&page).await.callback_error(), "access_denied");
     assert_eq!(app.sign_in(&mut carol, "openid").await.scope, "openid");
@@ -103,12 +103,12 @@ async fn who_may_not_use_the_app_is_not_asked_for_consent() {
 
 #[tokio::test]
 async fn consent_without_our_form_is_refused_and_nothing_happens() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     alice.sign_in().await;
     let page = alice.open(&app.asks("read").path()).await;
     let form = page.form("decision");
-    let of_another = house.browser("bob").open("/id/account/login").await.form("csrf");
+    let of_another = server.browser("bob").open("/id/account/login").await.form("csrf");
     let of_another = of_another.field("csrf").expect("forms have it");
     for fields in [
         &[("decision", "allow")][..],
@@ -124,8 +124,8 @@ async fn consent_without_our_form_is_refused_and_nothing_happens() {
 
 #[tokio::test]
 async fn a_consent_page_serves_the_sign_in_and_the_request_it_was_made_for() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     alice.sign_in().await;
     let page = alice.open(&app.asks("read").path()).await;
     let form = page.form("decision");
@@ -143,15 +143,15 @@ async fn a_consent_page_serves_the_sign_in_and_the_request_it_was_made_for() {
 
 #[tokio::test]
 async fn a_consent_page_is_good_for_ten_minutes() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     alice.sign_in().await;
     let in_time = alice.open(&app.asks("read").path()).await;
-    house.advance(std::time::Duration::from_millis(599_999));
+    server.advance(std::time::Duration::from_millis(599_999));
     assert!(alice.allow(&in_time).await.callback().contains_key("code"));
     let late = alice.open(&app.asks("read update").path()).await;
     assert_eq!(late.page(), "consent");
-    house.advance(std::time::Duration::from_mins(10));
+    server.advance(std::time::Duration::from_mins(10));
     let answer = alice.allow(&late).await;
     assert_eq!(answer.page(), "consent", "asked anew");
     assert!(alice.allow(&answer).await.callback().contains_key("code"));

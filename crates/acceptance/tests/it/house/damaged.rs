@@ -20,15 +20,15 @@ acceptance::on_both! {
     a_user_of_a_newer_kind_stops_no_list_and_signs_in_nowhere
 }
 
-async fn run(house: &TestServer, sql: &'static str) {
-    let store = house.store().await;
+async fn run(server: &TestServer, sql: &'static str) {
+    let store = server.store().await;
     let done = store.commit(Batch::new().with(statement(sql, values![store.instance().0]))).await;
     assert_eq!(done.expect("good SQL"), CommitOutcome::Committed, "{sql}");
 }
 
 /// The record of the demo's first application with something replaced.
-async fn rewrite(house: &TestServer, change: impl FnOnce(&mut Value)) {
-    let store = house.store().await;
+async fn rewrite(server: &TestServer, change: impl FnOnce(&mut Value)) {
+    let store = server.store().await;
     let sql = "SELECT record FROM applications WHERE instance = $1 AND uri = 'my.trusted.app/first'";
     let rows = store.query(sql, values![store.instance().0]).await.expect("good SQL");
     let mut record: Value = serde_json::from_str(&rows[0].text(0).expect("a text")).expect("JSON");
@@ -38,26 +38,26 @@ async fn rewrite(house: &TestServer, change: impl FnOnce(&mut Value)) {
     assert_eq!(store.commit(Batch::new().with(written)).await.expect("good SQL"), CommitOutcome::Committed);
 }
 
-async fn stored(house: &TestServer) -> Value {
-    let store = house.store().await;
+async fn stored(server: &TestServer) -> Value {
+    let store = server.store().await;
     let sql = "SELECT record FROM applications WHERE instance = $1 AND uri = 'my.trusted.app/first'";
     let rows = store.query(sql, values![store.instance().0]).await.expect("good SQL");
     serde_json::from_str(&rows[0].text(0).expect("a text")).expect("JSON")
 }
 
-async fn an_application_that_is_refused_is_off_and_repaired_on_its_page(house: TestServer) {
-    rewrite(&house, |record| record["ImpersonateLoginUrl"] = json!(["ftp://a.example/cb"])).await;
-    let house = house.restarted().await;
-    let app = house.app(FIRST);
-    let page = house.browser("alice").open(&app.asks("read").path()).await;
+async fn an_application_that_is_refused_is_off_and_repaired_on_its_page(server: TestServer) {
+    rewrite(&server, |record| record["ImpersonateLoginUrl"] = json!(["ftp://a.example/cb"])).await;
+    let server = server.restarted().await;
+    let app = server.app(FIRST);
+    let page = server.browser("alice").open(&app.asks("read").path()).await;
     assert_eq!((page.status.as_u16(), page.page().as_str()), (400, "error"), "it is off");
-    TokenAnswer::read(&house.app(SERVICE).service_token("read").await);
+    TokenAnswer::read(&server.app(SERVICE).service_token("read").await);
 
-    let mut admin = house.browser("admin");
+    let mut admin = server.browser("admin");
     admin.sign_in().await;
     let list = admin.open("/manage/apps").await;
     assert!(list.text().contains("needs repair") && list.text().contains("Customer Portal"), "{}", list.text());
-    let id = house.office().await.application(FIRST).await.expect("no fault").expect("it is registered").id;
+    let id = server.operator().await.application(FIRST).await.expect("no fault").expect("it is registered").id;
     let page = admin.open(&format!("/manage/apps/{id}")).await;
     assert!(page.text().contains("ftp://a.example/cb") && page.text().contains("is disabled until"), "{}", page.text());
     let form = page.form("redirect_uris");
@@ -67,11 +67,11 @@ async fn an_application_that_is_refused_is_off_and_repaired_on_its_page(house: T
     let entered = [("redirect_uris", app.redirect_uri.as_str())];
     let saved = admin.submit(&page, "redirect_uris", &entered).await;
     assert!(!saved.text().contains("is disabled until"), "{}", saved.text());
-    house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await;
+    server.app(FIRST).sign_in(&mut server.browser("alice"), "read").await;
 }
 
-async fn a_start_meets_damaged_rows_of_every_kind(house: TestServer) {
-    let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "read offline_access").await;
+async fn a_start_meets_damaged_rows_of_every_kind(server: TestServer) {
+    let tokens = server.app(FIRST).sign_in(&mut server.browser("alice"), "read offline_access").await;
     for sql in [
         "INSERT INTO applications (instance, id, uri, record, epoch, version, created_at) \
          VALUES ($1, '00000000-0000-0000-0000-00000000000b', 'a.bad', 'no record', 0, 1, 0)",
@@ -87,15 +87,15 @@ async fn a_start_meets_damaged_rows_of_every_kind(house: TestServer) {
         "UPDATE instances SET feed = feed + 1 WHERE id = $1",
         "INSERT INTO revoked_tokens (instance, id, revoked_at) VALUES ($1, 'what', 9000000000000000)",
     ] {
-        run(&house, sql).await;
+        run(&server, sql).await;
     }
-    house.catch_up().await;
-    assert_eq!(house.client().call_api(&tokens.access).await.status, 200, "a running server goes on");
-    let house = house.restarted().await;
-    let app = house.app(FIRST);
+    server.catch_up().await;
+    assert_eq!(server.client().call_api(&tokens.access).await.status, 200, "a running server goes on");
+    let server = server.restarted().await;
+    let app = server.app(FIRST);
     let refreshed = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
-    assert_eq!(house.client().call_api(&refreshed.access).await.status, 200);
-    let mut admin = house.browser("admin");
+    assert_eq!(server.client().call_api(&refreshed.access).await.status, 200);
+    let mut admin = server.browser("admin");
     admin.sign_in().await;
     for (path, expected) in [
         ("/manage/apps", "a.bad"),
@@ -109,23 +109,23 @@ async fn a_start_meets_damaged_rows_of_every_kind(house: TestServer) {
         assert!(page.status == 200 && page.text().contains(expected), "{path}: {}", page.text());
     }
     // A kill does not stop at a session that cannot be read.
-    house.enable_user("bob", false).await;
-    house.enable_app(FIRST, false).await;
-    assert_eq!(house.client().call_api(&refreshed.access).await.status, 401);
+    server.enable_user("bob", false).await;
+    server.enable_app(FIRST, false).await;
+    assert_eq!(server.client().call_api(&refreshed.access).await.status, 401);
 }
 
-async fn one_damaged_instance_is_answered_503_and_the_other_serves(house: TestServer) {
-    run(&house, "UPDATE instances SET root_secret = CAST('damaged' AS BYTEA) WHERE id <> $1").await;
-    let house = house.restarted().await;
-    let refused: Vec<&str> = house.house.refused().iter().map(|refused| refused.name.as_str()).collect();
+async fn one_damaged_instance_is_answered_503_and_the_other_serves(server: TestServer) {
+    run(&server, "UPDATE instances SET root_secret = CAST('damaged' AS BYTEA) WHERE id <> $1").await;
+    let server = server.restarted().await;
+    let refused: Vec<&str> = server.server.refused().iter().map(|refused| refused.name.as_str()).collect();
     assert_eq!(refused, ["demodb"]);
-    house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await;
+    server.app(FIRST).sign_in(&mut server.browser("alice"), "read").await;
     for path in ["/", "/id/.well-known/openid-configuration", "/id/account/login", "/api/domain/odata/Crm_Customers"] {
-        let answer = house.other_client().get(path).await;
+        let answer = server.other_client().get(path).await;
         assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "60"), "{path}: {}", answer.text());
     }
-    assert_eq!(house.client().asking_host("elsewhere.example").get("/id/account/login").await.status, 200);
-    let other = house.other_office().await;
+    assert_eq!(server.client().asking_host("elsewhere.example").get("/id/account/login").await.status, 200);
+    let other = server.other_office().await;
     assert!(other.is_err(), "the operator's key does not open it either");
 }
 
@@ -136,192 +136,192 @@ const RESTORED: &str = "UPDATE signing_keys \
                         WHERE instance = $1";
 
 /// A change of signing keys, told to all.
-async fn announce_keys(house: &TestServer, sql: &'static str, more: Vec<store::SqlValue>) {
-    let store = house.store().await;
+async fn announce_keys(server: &TestServer, sql: &'static str, more: Vec<store::SqlValue>) {
+    let store = server.store().await;
     let parameters = values![store.instance().0].into_iter().chain(more).collect();
     let mut batch = Batch::new().with(statement(sql, parameters));
-    batch.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, house.now());
+    batch.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, server.now());
     assert_eq!(store.commit(batch).await.expect("good SQL"), CommitOutcome::Committed);
 }
 
 /// As where the master key that it is sealed under was taken out of the configuration too early.
-async fn a_signing_key_that_does_not_open_is_replaced_by_an_administrator_alone(house: TestServer) {
+async fn a_signing_key_that_does_not_open_is_replaced_by_an_administrator_alone(server: TestServer) {
     const OF_NEWER_VERSION: &str = "INSERT INTO signing_keys (instance, kid, algorithm, private_key, signs_from, created_at) \
                                     VALUES ($1, 'of a newer version', 'ML-DSA-44', CAST('x' AS BYTEA), 0, 0)";
-    let app = house.app(FIRST);
-    let before = app.sign_in(&mut house.browser("alice"), "openid read offline_access").await;
-    run(&house, OF_NEWER_VERSION).await;
-    run(&house, "CREATE TABLE kept_keys AS SELECT * FROM signing_keys WHERE instance = $1").await;
-    announce_keys(&house, SEALED_UNDER_ANOTHER, values![vec![7_u8; 64]]).await;
-    let keys = async |house: &TestServer| {
-        let store = house.store().await;
+    let app = server.app(FIRST);
+    let before = app.sign_in(&mut server.browser("alice"), "openid read offline_access").await;
+    run(&server, OF_NEWER_VERSION).await;
+    run(&server, "CREATE TABLE kept_keys AS SELECT * FROM signing_keys WHERE instance = $1").await;
+    announce_keys(&server, SEALED_UNDER_ANOTHER, values![vec![7_u8; 64]]).await;
+    let keys = async |server: &TestServer| {
+        let store = server.store().await;
         let sql = "SELECT kid FROM signing_keys WHERE instance = $1 ORDER BY kid";
         let rows = store.query(sql, values![store.instance().0]).await.expect("good SQL");
         rows.iter().map(|row| row.text(0).expect("a name")).collect::<Vec<_>>()
     };
-    let known = keys(&house).await;
+    let known = keys(&server).await;
 
-    let house = house.restarted().await;
-    let refused = house.house.refused().iter().map(|refused| (refused.name.as_str(), refused.fault.causes()));
+    let server = server.restarted().await;
+    let refused = server.server.refused().iter().map(|refused| (refused.name.as_str(), refused.fault.causes()));
     let [(name, why)] = &refused.collect::<Vec<_>>()[..] else { panic!("one is refused") };
     assert!(*name == "testdb" && why.contains("[previous_master_key]") && why.contains("key replace"), "{why}");
-    assert_eq!(house.client().call_api(&before.access).await.status, 503, "a good token is not called bad");
-    TokenAnswer::read(&house.app_at_other(SERVICE).service_token("read").await);
-    house.house.maintain_keys().await.expect("the database answers");
-    assert_eq!(keys(&house).await, known, "nothing takes its place");
+    assert_eq!(server.client().call_api(&before.access).await.status, 503, "a good token is not called bad");
+    TokenAnswer::read(&server.app_at_other(SERVICE).service_token("read").await);
+    server.server.maintain_keys().await.expect("the database answers");
+    assert_eq!(keys(&server).await, known, "nothing takes its place");
 
-    announce_keys(&house, RESTORED, values![]).await;
-    let house = house.restarted().await;
-    assert_eq!(house.client().call_api(&before.access).await.status, 200, "as if nothing had been");
+    announce_keys(&server, RESTORED, values![]).await;
+    let server = server.restarted().await;
+    assert_eq!(server.client().call_api(&before.access).await.status, 200, "as if nothing had been");
 
-    announce_keys(&house, SEALED_UNDER_ANOTHER, values![vec![7_u8; 64]]).await;
-    let mut rng = house.rng();
-    let office = house.office().await;
+    announce_keys(&server, SEALED_UNDER_ANOTHER, values![vec![7_u8; 64]]).await;
+    let mut rng = server.rng();
+    let operator = server.operator().await;
     let master = MasterKey::new(&MASTER_KEY);
-    let made = office.replace_keys(&master, Algorithm::Es256, &mut house.moment(&mut rng)).await;
+    let made = operator.replace_keys(&master, Algorithm::Es256, &mut server.moment(&mut rng)).await;
     made.expect("no fault").expect("there is one to replace");
-    drop(office);
-    let house = house.restarted().await;
-    assert_eq!(house.client().call_api(&before.access).await.status, 401, "an administrator said so");
-    let after = TokenAnswer::read(&house.app(FIRST).refresh(before.refresh()).await);
-    assert_eq!(house.client().call_api(&after.access).await.status, 200);
-    assert!(keys(&house).await.contains(&"of a newer version".to_owned()));
+    drop(operator);
+    let server = server.restarted().await;
+    assert_eq!(server.client().call_api(&before.access).await.status, 401, "an administrator said so");
+    let after = TokenAnswer::read(&server.app(FIRST).refresh(before.refresh()).await);
+    assert_eq!(server.client().call_api(&after.access).await.status, 200);
+    assert!(keys(&server).await.contains(&"of a newer version".to_owned()));
 }
 
 /// A running server goes on with the keys that it knows, and is behind where it has to read one that does not open.
-async fn a_running_server_answers_503_where_a_changed_key_does_not_open(house: TestServer) {
-    let app = house.app(FIRST);
-    let token = app.sign_in(&mut house.browser("alice"), "openid read").await.access;
-    run(&house, "CREATE TABLE kept_keys AS SELECT * FROM signing_keys WHERE instance = $1").await;
-    announce_keys(&house, SEALED_UNDER_ANOTHER, values![vec![7_u8; 64]]).await;
-    house.house.catch_up().await.expect_err("a key does not open");
-    let behind = house.house.instances()[0].behind().expect("it is");
+async fn a_running_server_answers_503_where_a_changed_key_does_not_open(server: TestServer) {
+    let app = server.app(FIRST);
+    let token = app.sign_in(&mut server.browser("alice"), "openid read").await.access;
+    run(&server, "CREATE TABLE kept_keys AS SELECT * FROM signing_keys WHERE instance = $1").await;
+    announce_keys(&server, SEALED_UNDER_ANOTHER, values![vec![7_u8; 64]]).await;
+    server.server.catch_up().await.expect_err("a key does not open");
+    let behind = server.server.instances()[0].behind().expect("it is");
     assert!(behind.fault.contains("signing keys do not open"), "{behind:?}");
-    assert_eq!(house.client().call_api(&token).await.status, 503);
-    assert_eq!(house.app(SERVICE).service_token("read").await.status, 503);
-    TokenAnswer::read(&house.app_at_other(SERVICE).service_token("read").await);
-    announce_keys(&house, RESTORED, values![]).await;
-    assert_eq!(house.client().call_api(&token).await.status, 200);
+    assert_eq!(server.client().call_api(&token).await.status, 503);
+    assert_eq!(server.app(SERVICE).service_token("read").await.status, 503);
+    TokenAnswer::read(&server.app_at_other(SERVICE).service_token("read").await);
+    announce_keys(&server, RESTORED, values![]).await;
+    assert_eq!(server.client().call_api(&token).await.status, 200);
 }
 
 /// Its tokens would be called bad, and another key be made in its place: so it is as where a key does not open. The row of
 /// another version's key is none of this version's, and stops nothing.
-async fn a_signing_key_whose_row_is_damaged_is_missed_and_replaced_by_an_administrator_alone(house: TestServer) {
-    let before = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read offline_access").await;
-    run(&house, "CREATE TABLE kept_keys AS SELECT * FROM signing_keys WHERE instance = $1").await;
+async fn a_signing_key_whose_row_is_damaged_is_missed_and_replaced_by_an_administrator_alone(server: TestServer) {
+    let before = server.app(FIRST).sign_in(&mut server.browser("alice"), "openid read offline_access").await;
+    run(&server, "CREATE TABLE kept_keys AS SELECT * FROM signing_keys WHERE instance = $1").await;
     // What no version could have named so is a key of a newer one: it does not open, or its name is another.
     run(
-        &house,
+        &server,
         "INSERT INTO signing_keys (instance, kid, algorithm, private_key, signs_from, created_at) \
          SELECT instance, kid || '-rs384', 'RS384', private_key, 0, 0 FROM signing_keys \
          WHERE instance = $1 AND algorithm = 'RS256'",
     )
     .await;
-    let house = house.restarted().await;
-    assert_eq!(house.client().call_api(&before.access).await.status, 200, "a newer version's key is not ours");
+    let server = server.restarted().await;
+    assert_eq!(server.client().call_api(&before.access).await.status, 200, "a newer version's key is not ours");
 
     let damage = "UPDATE signing_keys SET algorithm = 'E\u{fffd}256' WHERE instance = $1 AND algorithm = 'ES256'";
-    announce_keys(&house, damage, values![]).await;
-    house.house.catch_up().await.expect_err("a key is missed");
-    assert_eq!(house.client().call_api(&before.access).await.status, 503, "a good token is not called bad");
-    let house = house.restarted().await;
-    let refused: Vec<_> = house.house.refused().iter().map(|refused| refused.fault.causes()).collect();
+    announce_keys(&server, damage, values![]).await;
+    server.server.catch_up().await.expect_err("a key is missed");
+    assert_eq!(server.client().call_api(&before.access).await.status, 503, "a good token is not called bad");
+    let server = server.restarted().await;
+    let refused: Vec<_> = server.server.refused().iter().map(|refused| refused.fault.causes()).collect();
     assert!(refused.len() == 1 && refused[0].contains("key replace"), "{refused:?}");
-    assert_eq!(house.client().call_api(&before.access).await.status, 503);
-    TokenAnswer::read(&house.app_at_other(SERVICE).service_token("read").await);
+    assert_eq!(server.client().call_api(&before.access).await.status, 503);
+    TokenAnswer::read(&server.app_at_other(SERVICE).service_token("read").await);
 
     let master = MasterKey::new(&MASTER_KEY);
-    let examined = flows::admin::examine(house.store().await.database(), &master, "testdb").await;
+    let examined = flows::admin::examine(server.store().await.database(), &master, "testdb").await;
     let mut kinds: Vec<&str> = examined.expect("no fault").1.iter().map(|found| found.kind).collect();
     kinds.sort_unstable();
     assert_eq!(kinds, ["signing key", "signing key of another version"], "each once");
 
     let mended = "UPDATE signing_keys SET algorithm = 'ES256' WHERE instance = $1 AND algorithm = 'E\u{fffd}256'";
-    announce_keys(&house, mended, values![]).await;
-    let house = house.restarted().await;
-    assert_eq!(house.client().call_api(&before.access).await.status, 200, "as if nothing had been");
+    announce_keys(&server, mended, values![]).await;
+    let server = server.restarted().await;
+    assert_eq!(server.client().call_api(&before.access).await.status, 200, "as if nothing had been");
 
-    announce_keys(&house, damage, values![]).await;
-    let (office, mut rng) = (house.office().await, house.rng());
-    let removed = office.preview_replacement(&master, Algorithm::Es256).await.expect("no fault").expect("one");
+    announce_keys(&server, damage, values![]).await;
+    let (operator, mut rng) = (server.operator().await, server.rng());
+    let removed = operator.preview_replacement(&master, Algorithm::Es256).await.expect("no fault").expect("one");
     assert_eq!(removed.removed.len(), 1, "the damaged one");
-    let made = office.replace_keys(&master, Algorithm::Es256, &mut house.moment(&mut rng)).await;
+    let made = operator.replace_keys(&master, Algorithm::Es256, &mut server.moment(&mut rng)).await;
     made.expect("no fault").expect("there is one to replace");
-    drop(office);
-    let house = house.restarted().await;
-    assert_eq!(house.client().call_api(&before.access).await.status, 401, "an administrator said so");
-    let after = TokenAnswer::read(&house.app(FIRST).refresh(before.refresh()).await);
-    assert_eq!(house.client().call_api(&after.access).await.status, 200);
+    drop(operator);
+    let server = server.restarted().await;
+    assert_eq!(server.client().call_api(&before.access).await.status, 401, "an administrator said so");
+    let after = TokenAnswer::read(&server.app(FIRST).refresh(before.refresh()).await);
+    assert_eq!(server.client().call_api(&after.access).await.status, 200);
 }
 
-async fn what_a_newer_version_wrote_survives_an_administrators_change(house: TestServer) {
-    rewrite(&house, |record| {
+async fn what_a_newer_version_wrote_survives_an_administrators_change(server: TestServer) {
+    rewrite(&server, |record| {
         record["TokenFormat"] = json!({ "kind": "opaque" });
         record["Scope"] = json!("read update export offline_access");
     })
     .await;
-    let house = house.restarted().await;
-    let manager = house.manager().await;
+    let server = server.restarted().await;
+    let manager = server.manager().await;
     let token = TokenAnswer::read(&manager.service_token("manage").await).access;
-    let id = house.office().await.application(FIRST).await.expect("no fault").expect("it is registered").id;
+    let id = server.operator().await.application(FIRST).await.expect("no fault").expect("it is registered").id;
     let path = format!("/manage/api/v1/applications/{id}");
     let change = async |change: Value| {
-        let ask = house.client();
+        let ask = server.client();
         let ask = ask.ask(&Method::PATCH, &path).bearer(&token).header("if-match", "*");
         ask.body("application/merge-patch+json", change.to_string()).send().await
     };
     let answer = change(json!({ "Name": "Renamed" })).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(!answer.text().contains("TokenFormat"), "what is not known is not sent");
-    let kept = stored(&house).await;
+    let kept = stored(&server).await;
     assert_eq!(kept["Name"], "Renamed");
     assert_eq!(kept["TokenFormat"], json!({ "kind": "opaque" }));
     assert_eq!(kept["Scope"], "read update export offline_access");
 
     // A value that this version does not know is not replaced unseen.
-    rewrite(&house, |record| record["AccessTokens"] = json!("Everybody")).await;
+    rewrite(&server, |record| record["AccessTokens"] = json!("Everybody")).await;
     let answer = change(json!({ "Name": "Once more" })).await;
     assert_eq!(answer.status, 422, "{}", answer.text());
-    assert_eq!(stored(&house).await["AccessTokens"], "Everybody");
-    let shown = house.client().get_with(&path, &token).await.json();
+    assert_eq!(stored(&server).await["AccessTokens"], "Everybody");
+    let shown = server.client().get_with(&path, &token).await.json();
     assert!(shown["problems"][0].as_str().is_some_and(|text| text.contains("Everybody")), "{shown}");
     let answer = change(json!({ "AccessTokens": "None" })).await;
     assert_eq!((answer.status.as_u16(), answer.json().get("problems")), (200, None), "{}", answer.text());
-    assert_eq!(stored(&house).await["TokenFormat"], json!({ "kind": "opaque" }));
+    assert_eq!(stored(&server).await["TokenFormat"], json!({ "kind": "opaque" }));
 }
 
-async fn a_user_of_a_newer_kind_stops_no_list_and_signs_in_nowhere(house: TestServer) {
-    let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "read offline_access").await;
-    run(&house, "UPDATE users SET user_type = 'Robot' WHERE instance = $1 AND login = 'alice'").await;
-    let house = house.restarted().await;
-    assert_eq!(house.browser("alice").sign_in().await.page(), "sign-in");
-    assert_eq!(house.client().call_api(&tokens.access).await.status, 401);
-    assert_refused(&house.app(FIRST).refresh(tokens.refresh()).await, 400, "invalid_grant");
-    let mut admin = house.browser("admin");
+async fn a_user_of_a_newer_kind_stops_no_list_and_signs_in_nowhere(server: TestServer) {
+    let tokens = server.app(FIRST).sign_in(&mut server.browser("alice"), "read offline_access").await;
+    run(&server, "UPDATE users SET user_type = 'Robot' WHERE instance = $1 AND login = 'alice'").await;
+    let server = server.restarted().await;
+    assert_eq!(server.browser("alice").sign_in().await.page(), "sign-in");
+    assert_eq!(server.client().call_api(&tokens.access).await.status, 401);
+    assert_refused(&server.app(FIRST).refresh(tokens.refresh()).await, 400, "invalid_grant");
+    let mut admin = server.browser("admin");
     admin.sign_in().await;
     let list = admin.open("/manage/users").await;
     assert!(list.text().contains("needs repair") && list.text().contains("bob"), "{}", list.text());
-    run(&house, "UPDATE users SET user_type = 'InternalUser' WHERE instance = $1 AND login = 'alice'").await;
-    let house = house.restarted().await;
-    assert_eq!(house.browser("alice").sign_in().await.page(), "account", "the newer version is right again");
+    run(&server, "UPDATE users SET user_type = 'InternalUser' WHERE instance = $1 AND login = 'alice'").await;
+    let server = server.restarted().await;
+    assert_eq!(server.browser("alice").sign_in().await.page(), "account", "the newer version is right again");
 }
 
 /// A proof that somebody administers one instance says nothing at another.
 #[tokio::test]
 async fn an_administrator_of_one_instance_is_none_of_another() {
-    let house = TestServer::open().await;
-    let mut admin = house.browser("admin");
+    let server = TestServer::open().await;
+    let mut admin = server.browser("admin");
     admin.sign_in().await;
-    let (testdb, demodb) = (house.believed("testdb").await, house.believed("demodb").await);
+    let (testdb, demodb) = (server.believed("testdb").await, server.believed("demodb").await);
     let cookie = oauth::secret::Presented::new(admin.jar["gatehouse"].clone());
-    let browser = testdb.auth().signed_in(&cookie, house.now()).await.expect("no fault").expect("signed in");
-    let mut rng = house.rng();
+    let browser = testdb.auth().signed_in(&cookie, server.now()).await.expect("no fault").expect("signed in");
+    let mut rng = server.rng();
     let request = model::audit::RequestInfo {
         address: [192, 0, 2, 1].into(),
         user_agent: None,
-        id: model::audit::RequestId::new(house.now(), 1, 1),
+        id: model::audit::RequestId::new(server.now(), 1, 1),
     };
-    let mut ctx = model::Ctx { now: house.now(), rng: &mut *rng, request: &request };
+    let mut ctx = model::Ctx { now: server.now(), rng: &mut *rng, request: &request };
     assert!(testdb.admit_admin_at_browser(&mut ctx, &browser).expect("no fault").is_ok());
     assert!(demodb.admit_admin_at_browser(&mut ctx, &browser).expect("no fault").is_err());
 }
@@ -329,8 +329,8 @@ async fn an_administrator_of_one_instance_is_none_of_another() {
 /// Whoever has another key in hand than the instance was sealed under opens nothing.
 #[tokio::test]
 async fn an_office_opens_under_the_master_key_of_its_instance_alone() {
-    let house = TestServer::open().await;
-    let store = house.store().await;
+    let server = TestServer::open().await;
+    let store = server.store().await;
     let open = async |key: [u8; 32]| {
         let master = flows::MasterKey::new(&key);
         flows::admin::ElevatedAdminService::open(store.database(), &master, "testdb").await.is_ok()

@@ -38,20 +38,20 @@ fn fixtures() -> Vec<Fixture> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::disallowed_methods, reason = "who releases a version says so by the environment")]
 async fn a_database_of_this_version_can_be_kept() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let mut held = json!({});
     for part in [
-        of_applications(&house).await,
-        of_people(&house).await,
-        of_second_factors(&house).await,
-        of_the_register(&house).await,
+        of_applications(&server).await,
+        of_people(&server).await,
+        of_second_factors(&server).await,
+        of_the_register(&server).await,
     ] {
         held.as_object_mut().expect("a structure").extend(part.as_object().expect("a structure").clone());
     }
-    house.advance(Duration::from_mins(2));
-    house.seal().await;
-    held["now"] = json!(house.now().0);
-    let place = house.closed_before_disabling("my.trusted.app/reader").await;
+    server.advance(Duration::from_mins(2));
+    server.seal().await;
+    held["now"] = json!(server.now().0);
+    let place = server.closed_before_disabling("my.trusted.app/reader").await;
     let fixture = Fixture::of(place.file().expect("a file"), held);
     let text = fixture.text();
     assert!(text.len() < 1_000_000, "{} bytes are many for a repository", text.len());
@@ -62,21 +62,21 @@ async fn a_database_of_this_version_can_be_kept() {
 }
 
 /// Tokens and a session, of a person and of a service; some are dead.
-async fn of_applications(house: &TestServer) -> Value {
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+async fn of_applications(server: &TestServer) -> Value {
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid profile email read update offline_access").await;
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
     let refreshed = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
-    let portal = house.app(PORTAL);
+    let portal = server.app(PORTAL);
     let ended = portal.sign_in(&mut alice, "read offline_access").await;
     assert_eq!(revoke(&portal, ended.refresh()).await, 200);
-    let code = house.app(FIRST).code(&mut alice, "read").await;
-    let service = TokenAnswer::read(&house.app(SERVICE).service_token("read").await);
-    let revoked = TokenAnswer::read(&house.app(SERVICE).service_token("read").await);
-    assert_eq!(revoke(&house.app(SERVICE), &revoked.access).await, 200);
-    let (_, service_key) = issue(house, (SERVICE, None), ("read", None)).await.expect("issued");
-    let erp = legacy::alices_session(&house.client()).await;
-    assert_eq!(legacy::call(&house.client(), &legacy::alice()).await.status, 200);
+    let code = server.app(FIRST).code(&mut alice, "read").await;
+    let service = TokenAnswer::read(&server.app(SERVICE).service_token("read").await);
+    let revoked = TokenAnswer::read(&server.app(SERVICE).service_token("read").await);
+    assert_eq!(revoke(&server.app(SERVICE), &revoked.access).await, 200);
+    let (_, service_key) = issue(server, (SERVICE, None), ("read", None)).await.expect("issued");
+    let erp = legacy::alices_session(&server.client()).await;
+    assert_eq!(legacy::call(&server.client(), &legacy::alice()).await.status, 200);
     json!({
         "access": refreshed.access, "refresh": refreshed.refresh(), "ended": ended.access, "code": code,
         "service": service.access, "revoked": revoked.access, "service_key": service_key, "erp": erp,
@@ -92,9 +92,9 @@ async fn revoke(app: &App, token: &str) -> u16 {
 }
 
 /// What Alice keeps, and links that are on their way.
-async fn of_people(house: &TestServer) -> Value {
-    let mut letters = house.house.open_outbox();
-    let mut alice = house.browser("alice");
+async fn of_people(server: &TestServer) -> Value {
+    let mut letters = server.server.open_outbox();
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     let personal = tokens::value(&tokens::make(&mut alice, "nightly export", &["read"], "30").await);
     let csrf = csrf_of(&mut alice).await;
@@ -111,15 +111,15 @@ async fn of_people(house: &TestServer) -> Value {
         }
     }
     assert!(reset.is_some(), "somebody is told of a new token");
-    ask_for_reset(&mut house.browser("admin"), "admin").await;
+    ask_for_reset(&mut server.browser("admin"), "admin").await;
     let reset = link_in(&letter(&mut letters).await);
     json!({ "personal": personal, "email": links, "reset": reset })
 }
 
 /// Bob signs in by an app, a passkey, or a recovery code.
-async fn of_second_factors(house: &TestServer) -> Value {
-    let (mut bob, mut device) = (house.browser("bob"), TestDevice::new(HERE));
-    let app = set_up_app(house, &mut bob).await;
+async fn of_second_factors(server: &TestServer) -> Value {
+    let (mut bob, mut device) = (server.browser("bob"), TestDevice::new(HERE));
+    let app = set_up_app(server, &mut bob).await;
     add_passkey(&mut bob, &mut device, "Laptop").await;
     json!({
         "bobs_app": app.key, "bobs_codes": app.recovery_codes,
@@ -131,18 +131,18 @@ async fn of_second_factors(house: &TestServer) -> Value {
 }
 
 /// Records that were changed, and a person who was erased.
-async fn of_the_register(house: &TestServer) -> Value {
-    legacy::set(house, "seats", "8").await;
-    invite(house, "erin", Some("erin@example.com")).await;
-    invite(house, "frank", None).await;
-    let mut rng = house.rng();
-    let mut moment = house.moment(&mut rng);
-    let office = house.office().await;
-    office.erase_user("frank", &mut moment).await.expect("no fault").expect("erased");
-    let further = office.add_secret(FIRST, ("of the second server", None), &mut moment).await;
+async fn of_the_register(server: &TestServer) -> Value {
+    legacy::set(server, "seats", "8").await;
+    invite(server, "erin", Some("erin@example.com")).await;
+    invite(server, "frank", None).await;
+    let mut rng = server.rng();
+    let mut moment = server.moment(&mut rng);
+    let operator = server.operator().await;
+    operator.erase_user("frank", &mut moment).await.expect("no fault").expect("erased");
+    let further = operator.add_secret(FIRST, ("of the second server", None), &mut moment).await;
     let further = further.expect("no fault").expect("added").expose().to_owned();
-    drop(office);
-    house.catch_up().await;
+    drop(operator);
+    server.catch_up().await;
     json!({ "further_secret": further })
 }
 
@@ -169,29 +169,29 @@ fn text<'a>(held: &'a Value, name: &str) -> &'a str {
 /// `erp` answers the ErpLogin session that was live: on SQLite a start ends it.
 async fn open(place: TestDatabase, held: &Value, erp: u16) {
     let now = Timestamp(held["now"].as_i64().expect("a time"));
-    let house = TestServer::resumed(place, now).await;
-    what_applications_held_works(&house, held).await;
-    assert_eq!(legacy::call(&house.client(), text(held, "erp")).await.status, erp);
-    people_sign_in(&house, held).await;
-    links_are_good(&house, held).await;
-    lists_list(&house).await;
+    let server = TestServer::resumed(place, now).await;
+    what_applications_held_works(&server, held).await;
+    assert_eq!(legacy::call(&server.client(), text(held, "erp")).await.status, erp);
+    people_sign_in(&server, held).await;
+    links_are_good(&server, held).await;
+    lists_list(&server).await;
     // A server that ends seals and signs everything.
-    let house = house.stopped().await;
-    let verdict = house.verify_audit().await;
+    let server = server.stopped().await;
+    let verdict = server.verify_audit().await;
     assert!(verdict.is_whole() && !verdict.waiting, "{:?}", verdict.findings);
     assert!(verdict.newest > 0 && verdict.signed == verdict.newest, "{} of {}", verdict.signed, verdict.newest);
     assert_eq!(i64::try_from(verdict.seals), Ok(verdict.newest), "every seal from the first on");
-    let house = house.started().await;
-    assert_eq!(house.client().call_api(text(held, "service")).await.status, 200);
-    let trail = house.audit().await;
+    let server = server.started().await;
+    assert_eq!(server.client().call_api(text(held, "service")).await.status, 200);
+    let trail = server.audit().await;
     let told = |kind: &str| trail.iter().filter(|row| row.kind == kind).count();
     for (kind, before) in [("sign-in", 4), ("token-issued", 3), ("admin-change", 20), ("two-step-change", 2)] {
         assert!(told(kind) >= before, "{kind}: {}", told(kind));
     }
 }
 
-async fn what_applications_held_works(house: &TestServer, held: &Value) {
-    let (app, client) = (house.app(FIRST), house.client());
+async fn what_applications_held_works(server: &TestServer, held: &Value) {
+    let (app, client) = (server.app(FIRST), server.client());
     for name in ["access", "service", "personal", "service_key"] {
         assert_eq!(client.call_api(text(held, name)).await.status, 200, "{name}");
     }
@@ -208,64 +208,64 @@ async fn what_applications_held_works(house: &TestServer, held: &Value) {
     assert_eq!(legacy::call(&client, &legacy::alice()).await.status, 200);
 }
 
-async fn people_sign_in(house: &TestServer, held: &Value) {
-    let mut known = house.browser("alice");
+async fn people_sign_in(server: &TestServer, held: &Value) {
+    let mut known = server.browser("alice");
     known.jar = serde_json::from_value(held["cookies"].clone()).expect("cookies");
     assert_eq!(known.open("/id/account").await.page(), "account", "a sign-in goes on");
-    let again = house.app(FIRST).asks("openid profile email read update offline_access");
+    let again = server.app(FIRST).asks("openid profile email read update offline_access");
     let page = known.open(&again.path()).await;
     let answer = if page.page() == "sign-in" { known.go_on(&page).await } else { page };
     assert!(answer.is_callback(), "the consent is remembered: {}", answer.text());
     assert_eq!(known.open("/profile/me/picture").await.header("content-type"), "image/png");
 
     for login in ["admin", "alice", "carol"] {
-        assert_eq!(house.browser(login).sign_in().await.page(), "account", "{login}");
+        assert_eq!(server.browser(login).sign_in().await.page(), "account", "{login}");
     }
-    assert_eq!(house.browser("dave").sign_in().await.page(), "sign-in", "he is switched off");
-    assert_eq!(house.browser("frank").sign_in().await.page(), "sign-in", "he was erased");
+    assert_eq!(server.browser("dave").sign_in().await.page(), "sign-in", "he is switched off");
+    assert_eq!(server.browser("frank").sign_in().await.page(), "sign-in", "he was erased");
 
-    house.advance(STEP);
-    let mut bob = house.browser("bob");
+    server.advance(STEP);
+    let mut bob = server.browser("bob");
     let page = bob.sign_in().await;
-    assert_eq!(enter_code(&mut bob, &page, &app_code(text(held, "bobs_app"), house.now())).await.page(), "account");
-    let mut bob = house.browser("bob");
+    assert_eq!(enter_code(&mut bob, &page, &app_code(text(held, "bobs_app"), server.now())).await.page(), "account");
+    let mut bob = server.browser("bob");
     bob.sign_in().await;
     let page = bob.open("/id/account/recovery-code").await;
     let code = held["bobs_codes"][3].as_str().expect("a code");
     let answer = bob.submit(&page, "recovery_code", &[("recovery_code", code)]).await;
     assert_eq!(answer.page(), "account", "{:?}", answer.words("#error"));
-    assert_eq!(by_device(house, &held["bobs_device"]).await, "account");
+    assert_eq!(by_device(server, &held["bobs_device"]).await, "account");
 }
 
-async fn by_device(house: &TestServer, kept: &Value) -> String {
+async fn by_device(server: &TestServer, kept: &Value) -> String {
     let bytes = |name| STANDARD.decode(text(kept, name)).expect("base64");
     let credential = bytes("credential").try_into().expect("16 bytes");
     let mut device = TestDevice::kept(HERE, &bytes("private"), (credential, text(kept, "handle")));
-    let mut browser = house.browser("nobody typed");
+    let mut browser = server.browser("nobody typed");
     let page = browser.open("/id/account/login").await;
     touch(&mut browser, &page, &mut device).await.page()
 }
 
-async fn links_are_good(house: &TestServer, held: &Value) {
-    let mut admin: Browser = house.browser("admin");
+async fn links_are_good(server: &TestServer, held: &Value) {
+    let mut admin: Browser = server.browser("admin");
     let password = "a password of the next version";
     choose(&mut admin, text(held, "reset"), password).await;
     admin.password = password.to_owned();
     assert_eq!(admin.sign_in().await.page(), "account");
     for link in held["email"].as_array().expect("two links") {
-        let mut reader = house.browser("alice");
+        let mut reader = server.browser("alice");
         let page = reader.open(link.as_str().expect("a link")).await;
         assert_eq!(page.page(), "confirm-email", "{}", page.text());
         reader.submit(&page, "answer", &[("answer", "yes")]).await;
     }
-    let users = house.office().await.users().await.expect("no fault");
+    let users = server.operator().await.users().await.expect("no fault");
     let alice = users.iter().find(|user| user.login.as_str() == "alice").and_then(|user| user.email.clone());
     assert_eq!(alice.expect("an address").address, "alice@home.example");
 }
 
 /// What administrators and people are shown is all there.
-async fn lists_list(house: &TestServer) {
-    let mut admin = house.browser("admin");
+async fn lists_list(server: &TestServer) {
+    let mut admin = server.browser("admin");
     "a password of the next version".clone_into(&mut admin.password);
     admin.sign_in().await;
     let pages = [
@@ -283,7 +283,7 @@ async fn lists_list(house: &TestServer) {
         let page = admin.open(path).await;
         assert!(page.status == 200 && page.text().contains(expected), "{path}: {} {}", page.status, page.text());
     }
-    let mut alice = house.browser("alice");
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     for (path, expected) in
         [("/profile/tokens", "nightly export"), ("/profile/apps", "First Trusted App"), ("/profile/sessions", "")]

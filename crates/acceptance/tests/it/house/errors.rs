@@ -7,15 +7,15 @@ use crate::{FIRST, assert_error_page};
 
 #[tokio::test]
 async fn an_error_page_says_what_to_do_and_gives_a_reference_that_the_audit_knows() {
-    let house = TestServer::open().await;
-    let app = house.app(FIRST);
+    let server = TestServer::open().await;
+    let app = server.app(FIRST);
     let uri = "http://localhost:3000/signin-Callback";
-    let answer = house.client().get(&app.asks("read").with("redirect_uri", uri).path()).await;
+    let answer = server.client().get(&app.asks("read").with("redirect_uri", uri).path()).await;
     assert_error_page(&answer, 400, "invalid_request");
     let reference = answer.words("#reference").expect("a reference");
     assert_eq!(reference, answer.header("x-request-id"));
     assert!(!answer.text().contains("signin-Callback"), "what was sent is for the administrator");
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let row = trail.iter().find(|row| row.columns.contains(&reference)).expect("the audit knows the reference");
     assert_eq!((row.kind.as_str(), row.outcome.as_str()), ("authorize", "refused"));
     assert_eq!((row.reason.as_str(), row.application.as_str()), ("redirect_uri_not_registered", FIRST));
@@ -29,13 +29,13 @@ async fn an_error_page_says_what_to_do_and_gives_a_reference_that_the_audit_know
 
 #[tokio::test]
 async fn every_answer_has_its_own_request_id() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let mut ids = Vec::new();
     for path in
         ["/", "/id/account/login", "/id/connect/token", "/nothing", "/api/domain/odata/Crm_Customers", "/healthz"]
     {
         for _ in 0..2 {
-            let id = house.client().get(path).await.header("x-request-id").to_owned();
+            let id = server.client().get(path).await.header("x-request-id").to_owned();
             assert_eq!(id.len(), 32, "{path}");
             ids.push(id);
         }
@@ -48,7 +48,7 @@ async fn every_answer_has_its_own_request_id() {
 
 #[tokio::test]
 async fn a_page_that_does_not_exist_says_so() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for path in [
         "/nothing",
         "/id/nothing",
@@ -58,14 +58,14 @@ async fn a_page_that_does_not_exist_says_so() {
         "/../etc/passwd",
         "/%2e%2e",
     ] {
-        assert_error_page(&house.client().get(path).await, 404, "not_found");
+        assert_error_page(&server.client().get(path).await, 404, "not_found");
     }
 }
 
 #[tokio::test]
 async fn a_form_that_cannot_be_read_is_a_page_to_a_person() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     for path in ["/id/connect/authorize", "/id/account/login", "/id/connect/endsession"] {
         for (content_type, body) in [
             ("application/json", "{}".to_owned()),
@@ -85,10 +85,10 @@ async fn a_form_that_cannot_be_read_is_a_page_to_a_person() {
 
 #[tokio::test]
 async fn the_sign_in_page_of_a_bad_request_is_the_error_page() {
-    let house = TestServer::open().await;
-    let app = house.app(FIRST);
+    let server = TestServer::open().await;
+    let app = server.app(FIRST);
     let bad = app.asks("read").with("redirect_uri", "https://evil.example/");
-    let mut alice = house.browser("alice");
+    let mut alice = server.browser("alice");
     let answer = alice.open(&format!("/id/account/login?{}", bad.query())).await;
     assert_error_page(&answer, 400, "invalid_request");
     let good = alice.open(&format!("/id/account/login?{}", app.asks("read").query())).await;
@@ -103,9 +103,9 @@ async fn the_sign_in_page_of_a_bad_request_is_the_error_page() {
 /// The audit and programs are told in English; a page is read by a person.
 #[tokio::test]
 async fn what_is_wrong_with_a_request_is_said_in_the_language_of_the_page() {
-    let house = TestServer::open().await;
-    let app = house.app(FIRST);
-    let client = house.client();
+    let server = TestServer::open().await;
+    let app = server.app(FIRST);
+    let client = server.client();
     let get = |path: String| (Method::GET, path, String::new());
     let asked = [
         (get("/id/connect/authorize?state=%FF".to_owned()), "der Parameter state ist kein gültiges UTF-8"),
@@ -141,8 +141,8 @@ async fn what_is_wrong_with_a_request_is_said_in_the_language_of_the_page() {
 /// Its texts and those of the records' checks are English, so the whole page is.
 #[tokio::test]
 async fn the_manager_is_english_throughout_for_every_browser() {
-    let house = TestServer::open().await;
-    let mut admin = house.browser("admin");
+    let server = TestServer::open().await;
+    let mut admin = server.browser("admin");
     admin.sign_in().await;
     let page = admin.open("/profile/language").await;
     let german = admin.submit(&page, "language", &[("language", "de")]).await;

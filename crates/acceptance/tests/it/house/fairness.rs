@@ -17,16 +17,16 @@ on_both! {
     a_storm_of_changes_leaves_others_their_sign_ins_and_refreshes
 }
 
-async fn a_storm_of_changes_leaves_others_their_sign_ins_and_refreshes(house: TestServer) {
-    let (mut stormed, mut other) = (house.browser("alice"), house.browser_at_other("alice"));
-    let (app, other_app) = (house.app(PORTAL), house.app_at_other(PORTAL));
+async fn a_storm_of_changes_leaves_others_their_sign_ins_and_refreshes(server: TestServer) {
+    let (mut stormed, mut other) = (server.browser("alice"), server.browser_at_other("alice"));
+    let (app, other_app) = (server.app(PORTAL), server.app_at_other(PORTAL));
     let scope = "openid read offline_access";
     let tokens = app.sign_in(&mut stormed, scope).await;
     let others_tokens = other_app.sign_in(&mut other, scope).await;
-    let mut bob = house.browser_at_other("bob");
+    let mut bob = server.browser_at_other("bob");
     let sign_in_page = bob.open("/id/account/login").await;
 
-    let (store, held) = (house.store().await, house.hold_writers().await);
+    let (store, held) = (server.store().await, server.hold_writers().await);
     let mut changes = Vec::new();
     let mut is_full = false;
     while !is_full {
@@ -51,9 +51,9 @@ async fn a_storm_of_changes_leaves_others_their_sign_ins_and_refreshes(house: Te
 /// All requests come before the first is looked into: on this one thread nothing else runs.
 #[tokio::test]
 async fn a_storm_of_reset_requests_leaves_others_theirs() {
-    let house = TestServer::open().await;
-    let mut letters = house.house.open_outbox();
-    let (stormed, other) = (house.believed("testdb").await, house.believed("demodb").await);
+    let server = TestServer::open().await;
+    let mut letters = server.server.open_outbox();
+    let (stormed, other) = (server.believed("testdb").await, server.believed("demodb").await);
     let from = |number: u32| RequestInfo {
         address: Ipv4Addr::from_bits(0xC633_0000 + number).into(),
         user_agent: None,
@@ -61,12 +61,14 @@ async fn a_storm_of_reset_requests_leaves_others_theirs() {
     };
     for number in 0..400 {
         let login = if number == 0 { "alice".to_owned() } else { format!("nobody{number}") };
-        assert!(stormed.auth().request_password_reset(&from(number), &login, house.now()).expect("no fault").is_none());
+        assert!(
+            stormed.auth().request_password_reset(&from(number), &login, server.now()).expect("no fault").is_none()
+        );
     }
-    assert!(other.auth().request_password_reset(&from(0), "bob", house.now()).expect("no fault").is_none());
+    assert!(other.auth().request_password_reset(&from(0), "bob", server.now()).expect("no fault").is_none());
     assert_eq!(letter(&mut letters).await.to.as_str(), "alice@example.com");
     assert_eq!(letter(&mut letters).await.to.as_str(), "bob@example.com");
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let refused = trail.iter().filter(|row| row.reason == "too_many_questions");
     assert_eq!(refused.map(AuditRow::times).sum::<u64>(), 400 - 256);
 }

@@ -57,10 +57,10 @@ fn without_reference(page: &HttpAnswer) -> Vec<String> {
     page.every("main p, main button, #notice")
 }
 
-async fn strangers_have_one_ceiling_from_any_number_of_networks(house: TestServer) {
-    let _letters = house.house.open_outbox();
-    let client = house.client();
-    let mut known = house.browser("alice");
+async fn strangers_have_one_ceiling_from_any_number_of_networks(server: TestServer) {
+    let _letters = server.server.open_outbox();
+    let client = server.client();
+    let mut known = server.browser("alice");
     known.sign_in().await;
     known.open("/id/connect/endsession").await;
     let (refused, compared) = storm(&client, "alice", 0..300).await;
@@ -74,25 +74,25 @@ async fn strangers_have_one_ceiling_from_any_number_of_networks(house: TestServe
     assert_eq!(without_reference(&nobody), without_reference(&refused));
     // The right password does not help a stranger; a browser that was here before signs in at once.
     assert_eq!(stranger(&client, "alice", 301).sign_in().await.status, 429);
-    let mut here_before = Browser { jar: known.jar.clone(), ..house.browser("alice") };
+    let mut here_before = Browser { jar: known.jar.clone(), ..server.browser("alice") };
     here_before.jar.retain(|name, _| name == DEVICE);
     assert_eq!(here_before.sign_in().await.page(), "account");
     assert_eq!(stranger(&client, "bob", 302).sign_in().await.page(), "account", "others are let in everywhere");
     // In any hour there are at most a hundred.
     let mut in_an_hour = compared;
     for minutes in 1..60 {
-        house.advance(Duration::from_mins(1));
+        server.advance(Duration::from_mins(1));
         in_an_hour += storm(&client, "alice", 400 + minutes * 12..412 + minutes * 12).await.1;
     }
     assert!((70..=100).contains(&in_an_hour), "{in_an_hour}");
-    let audit = house.audit().await;
+    let audit = server.audit().await;
     let wrong = audit.iter().filter(|row| row.reason == "wrong_password").count();
     assert_eq!(wrong, in_an_hour);
 }
 
-async fn two_nodes_give_no_more_guesses_than_one(house: TestServer) {
-    let other = house.another_node().await;
-    let nodes = [house.client(), house.client_of(&other)];
+async fn two_nodes_give_no_more_guesses_than_one(server: TestServer) {
+    let other = server.another_node().await;
+    let nodes = [server.client(), server.client_of(&other)];
     let mut compared = 0;
     for number in 0..150 {
         compared += storm(&nodes[number % 2], "alice", number..number + 1).await.1;
@@ -102,19 +102,19 @@ async fn two_nodes_give_no_more_guesses_than_one(house: TestServer) {
     assert_eq!(known.sign_in().await.page(), "account");
     // What was leased outlives a restart.
     other.close().await;
-    let house = house.restarted().await;
-    let (_, compared) = storm(&house.client(), "alice", 600..650).await;
+    let server = server.restarted().await;
+    let (_, compared) = storm(&server.client(), "alice", 600..650).await;
     assert_eq!(compared, 5);
 }
 
 #[tokio::test]
 async fn a_passkey_signs_in_whatever_is_guessed() {
-    let house = TestServer::open().await;
-    let (mut alice, mut device) = (house.browser("alice"), TestDevice::new("http://localhost:8080"));
+    let server = TestServer::open().await;
+    let (mut alice, mut device) = (server.browser("alice"), TestDevice::new("http://localhost:8080"));
     alice.sign_in().await;
     add_passkey(&mut alice, &mut device, "Laptop").await;
-    assert_eq!(storm(&house.client(), "alice", 0..60).await.0.status, 429);
-    let mut anywhere = stranger(&house.client(), "alice", 61);
+    assert_eq!(storm(&server.client(), "alice", 0..60).await.0.status, 429);
+    let mut anywhere = stranger(&server.client(), "alice", 61);
     let page = anywhere.open("/id/account/login").await;
     assert_eq!(touch(&mut anywhere, &page, &mut device).await.page(), "account");
 }
@@ -122,9 +122,9 @@ async fn a_passkey_signs_in_whatever_is_guessed() {
 /// A client that rotates logins behind an office's address as fast as it is answered.
 #[tokio::test]
 async fn a_new_browser_behind_a_noisy_address_signs_in_within_ten_seconds() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    let mut known = house.browser("bob");
+    let server = TestServer::open().await;
+    let client = server.client();
+    let mut known = server.browser("bob");
     known.sign_in().await;
     known.jar.retain(|name, _| name == DEVICE);
     let rotate = |worker: usize| {
@@ -139,13 +139,13 @@ async fn a_new_browser_behind_a_noisy_address_signs_in_within_ten_seconds() {
         })
     };
     for number in 0..22 {
-        let mut noise = Browser { login: format!("first{number}"), ..house.browser("x") };
+        let mut noise = Browser { login: format!("first{number}"), ..server.browser("x") };
         noise.sign_in().await;
     }
     let noise: Vec<_> = (0..8).map(rotate).collect();
     for login in ["alice", "carol"] {
         let begun = tokio::time::Instant::now();
-        assert_eq!(house.browser(login).sign_in().await.page(), "account", "{login}");
+        assert_eq!(server.browser(login).sign_in().await.page(), "account", "{login}");
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     }
     let begun = tokio::time::Instant::now();
@@ -158,9 +158,9 @@ async fn a_new_browser_behind_a_noisy_address_signs_in_within_ten_seconds() {
 
 #[tokio::test]
 async fn two_hundred_and_fifty_waiting_tries_shut_nobody_else_out() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    let mut known = house.browser("alice");
+    let server = TestServer::open().await;
+    let client = server.client();
+    let mut known = server.browser("alice");
     known.sign_in().await;
     known.jar.retain(|name, _| name == DEVICE);
     let mut ready = Vec::new();
@@ -172,7 +172,7 @@ async fn two_hundred_and_fifty_waiting_tries_shut_nobody_else_out() {
     }
     let (known_page, mut new) = (known.open("/id/account/login").await, stranger(&client, "bob", 2));
     let new_page = new.open("/id/account/login").await;
-    let mut other = house.browser_at_other("alice");
+    let mut other = server.browser_at_other("alice");
     let other_page = other.open("/id/account/login").await;
     let done = Arc::new(AtomicUsize::new(0));
     let mut storm = tokio::task::JoinSet::new();
@@ -191,13 +191,13 @@ async fn two_hundred_and_fifty_waiting_tries_shut_nobody_else_out() {
     storm.abort_all();
 }
 
-async fn a_second_step_is_closed_to_strangers_and_a_new_password_opens_it(house: TestServer) {
-    let mut letters = house.house.open_outbox();
-    let (client, mut owner) = (house.client(), house.browser("alice"));
-    let app = set_up_app(&house, &mut owner).await;
+async fn a_second_step_is_closed_to_strangers_and_a_new_password_opens_it(server: TestServer) {
+    let mut letters = server.server.open_outbox();
+    let (client, mut owner) = (server.client(), server.browser("alice"));
+    let app = set_up_app(&server, &mut owner).await;
     let told = letter(&mut letters).await;
     assert_eq!(told.about, "two-step-changed");
-    house.advance(two_step::STEP);
+    server.advance(two_step::STEP);
     owner.jar.retain(|name, _| name == DEVICE);
     let mut refused = None;
     let mut compared = 0;
@@ -210,7 +210,7 @@ async fn a_second_step_is_closed_to_strangers_and_a_new_password_opens_it(house:
         if number == 8 {
             let mut elsewhere = stranger(&client, "alice", 700);
             let page = elsewhere.sign_in().await;
-            assert_eq!(enter_code(&mut elsewhere, &page, &app.code(&house)).await.page(), "account", "in the middle");
+            assert_eq!(enter_code(&mut elsewhere, &page, &app.code(&server)).await.page(), "account", "in the middle");
         }
         refused = Some(answer);
     }
@@ -221,29 +221,29 @@ async fn a_second_step_is_closed_to_strangers_and_a_new_password_opens_it(house:
     assert_eq!(refused.attributes("#new-password", "href"), ["/id/account/forgotten"]);
     let told = letter(&mut letters).await;
     assert_eq!((told.about, told.to.as_str()), ("second-step-attacked", "alice@example.com"));
-    house.advance(two_step::STEP);
+    server.advance(two_step::STEP);
     let page = owner.sign_in().await;
-    assert_eq!(enter_code(&mut owner, &page, &app.code(&house)).await.page(), "account", "a known browser is served");
-    house.set_password("alice", "lantern-otter-quill").await;
-    house.advance(two_step::STEP);
+    assert_eq!(enter_code(&mut owner, &page, &app.code(&server)).await.page(), "account", "a known browser is served");
+    server.set_password("alice", "lantern-otter-quill").await;
+    server.advance(two_step::STEP);
     let mut new = Browser { password: "lantern-otter-quill".to_owned(), ..stranger(&client, "alice", 701) };
     let page = new.sign_in().await;
-    assert_eq!(enter_code(&mut new, &page, &app.code(&house)).await.page(), "account");
-    let audit = house.audit().await;
+    assert_eq!(enter_code(&mut new, &page, &app.code(&server)).await.page(), "account");
+    let audit = server.audit().await;
     assert!(audit.iter().any(|row| row.reason == "second_step_closed"));
     assert_eq!(audit.iter().filter(|row| row.kind == "attacked").count(), 1);
 }
 
-async fn a_link_in_a_letter_admits_a_new_browser_once(house: TestServer) {
-    let mut letters = house.house.open_outbox();
-    let other = house.another_node().await;
+async fn a_link_in_a_letter_admits_a_new_browser_once(server: TestServer) {
+    let mut letters = server.server.open_outbox();
+    let other = server.another_node().await;
     let mut others_letters = other.open_outbox();
-    let client = house.client();
+    let client = server.client();
     storm(&client, "alice", 0..60).await;
     let told = letter(&mut letters).await;
     assert_eq!((told.about, told.to.as_str()), ("password-attacked", "alice@example.com"));
     // The other node sees the attack too, and does not write again on this day.
-    storm(&house.client_of(&other), "alice", 100..120).await;
+    storm(&server.client_of(&other), "alice", 100..120).await;
 
     let mut new = stranger(&client, "alice", 200);
     let page = new.sign_in().await;
@@ -274,14 +274,14 @@ async fn a_link_in_a_letter_admits_a_new_browser_once(house: TestServer) {
     assert_eq!(new.sign_in().await.page(), "account");
     let foreign = client.post("/id/account/known-browser", &[("code", "x"), ("csrf", "x")]).await;
     assert_eq!(foreign.status, 403);
-    drop(house.house.open_outbox());
+    drop(server.server.open_outbox());
     let waiting = tokio::time::timeout(Duration::ZERO, others_letters.next()).await;
     assert!(waiting.is_err(), "once a day, whichever node");
     let tomorrow = Duration::from_hours(24);
-    house.advance(tomorrow);
-    storm(&house.client_of(&other), "alice", 300..360).await;
+    server.advance(tomorrow);
+    storm(&server.client_of(&other), "alice", 300..360).await;
     assert_eq!(letter(&mut others_letters).await.about, "password-attacked", "the next day");
-    let audit = house.audit().await;
+    let audit = server.audit().await;
     let count =
         |kind: &str, outcome: &str| audit.iter().filter(|row| row.kind == kind && row.outcome == outcome).count();
     assert_eq!((count("attacked", "done"), count("known-browser", "done")), (2, 1));
@@ -292,30 +292,30 @@ async fn call(client: &Client, password: &str) -> HttpAnswer {
     client.ask(&Method::GET, legacy::CUSTOMERS).header("authorization", &authorization).send().await
 }
 
-async fn a_clients_network_that_was_right_is_known_for_thirty_days(house: TestServer) {
-    let (office, elsewhere) = (house.client().from("198.51.100.7:1"), house.client().from("198.51.100.8:1"));
-    assert_eq!(call(&office, legacy::PASSWORD).await.status, 200);
-    storm(&house.client(), "alice", 0..60).await;
-    assert_eq!(call(&office, legacy::PASSWORD).await.status, 200);
+async fn a_clients_network_that_was_right_is_known_for_thirty_days(server: TestServer) {
+    let (operator, elsewhere) = (server.client().from("198.51.100.7:1"), server.client().from("198.51.100.8:1"));
+    assert_eq!(call(&operator, legacy::PASSWORD).await.status, 200);
+    storm(&server.client(), "alice", 0..60).await;
+    assert_eq!(call(&operator, legacy::PASSWORD).await.status, 200);
     let refused = call(&elsewhere, legacy::PASSWORD).await;
     assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (429, "1001"));
     // Nothing of that is memory alone.
-    let house = house.restarted().await;
-    house.advance(Duration::from_hours(29 * 24));
-    let (office, elsewhere) = (house.client().from("198.51.100.7:1"), house.client().from("198.51.100.8:1"));
-    storm(&house.client(), "alice", 100..160).await;
+    let server = server.restarted().await;
+    server.advance(Duration::from_hours(29 * 24));
+    let (operator, elsewhere) = (server.client().from("198.51.100.7:1"), server.client().from("198.51.100.8:1"));
+    storm(&server.client(), "alice", 100..160).await;
     assert_eq!(call(&elsewhere, legacy::PASSWORD).await.status, 429);
-    assert_eq!(call(&office, legacy::PASSWORD).await.status, 200);
-    house.advance(Duration::from_hours(31 * 24));
-    house.tidy().await;
-    storm(&house.client(), "alice", 200..260).await;
-    assert_eq!(call(&office, legacy::PASSWORD).await.status, 429, "forgotten");
+    assert_eq!(call(&operator, legacy::PASSWORD).await.status, 200);
+    server.advance(Duration::from_hours(31 * 24));
+    server.tidy().await;
+    storm(&server.client(), "alice", 200..260).await;
+    assert_eq!(call(&operator, legacy::PASSWORD).await.status, 429, "forgotten");
 }
 
 #[tokio::test]
 async fn a_device_cookie_admits_nobody_and_names_nobody() {
-    let house = TestServer::under_https().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::under_https().await;
+    let mut alice = server.browser("alice");
     let page = alice.open("/id/account/login").await;
     let form = page.form("password");
     let fields = [("csrf", form.field("csrf").expect("a token")), ("login", "alice"), ("password", &alice.password)];
@@ -336,10 +336,10 @@ async fn a_device_cookie_admits_nobody_and_names_nobody() {
 
 #[tokio::test]
 async fn made_up_and_foreign_device_cookies_are_a_strangers() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
-    let mut elsewhere = house.browser_at_other("alice");
+    let server = TestServer::open().await;
+    let client = server.client();
+    let (mut alice, mut bob) = (server.browser("alice"), server.browser("bob"));
+    let mut elsewhere = server.browser_at_other("alice");
     for browser in [&mut alice, &mut bob, &mut elsewhere] {
         browser.sign_in().await;
     }
@@ -368,7 +368,7 @@ async fn made_up_and_foreign_device_cookies_are_a_strangers() {
     assert_eq!(shared.sign_in().await.page(), "account");
     shared.jar.retain(|name, _| name == DEVICE);
     assert_eq!(shared.clone().taken_over_by("alice").sign_in().await.page(), "account");
-    house.advance(Duration::from_hours(180 * 24));
+    server.advance(Duration::from_hours(180 * 24));
     storm(&client, "alice", 100..160).await;
     assert_eq!(with("alice", &good).sign_in().await.status, 429, "too old");
 }
@@ -376,31 +376,31 @@ async fn made_up_and_foreign_device_cookies_are_a_strangers() {
 /// A stolen browser has ten guesses, and is then a stranger for an hour.
 #[tokio::test]
 async fn a_known_browser_that_guesses_is_a_stranger() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     alice.jar.retain(|name, _| name == DEVICE);
     let right = alice.password.clone();
-    storm(&house.client(), "alice", 0..60).await;
+    storm(&server.client(), "alice", 0..60).await;
     for number in 0..10 {
-        house.advance(Duration::from_secs(33));
+        server.advance(Duration::from_secs(33));
         alice.password = format!("another guess {number}");
         assert_eq!(alice.sign_in().await.page(), "sign-in");
     }
     alice.password = right;
-    house.advance(Duration::from_secs(33));
+    server.advance(Duration::from_secs(33));
     let refused = alice.sign_in().await;
     assert!(refused.words("#notice").is_some_and(|notice| notice.contains("minutes")), "{}", refused.text());
-    house.advance(Duration::from_hours(1));
+    server.advance(Duration::from_hours(1));
     assert_eq!(alice.sign_in().await.page(), "account");
 }
 
 /// A person who resets the password by a letter is let in by the browser where they did it: the account is theirs.
 #[tokio::test]
 async fn a_reset_password_signs_in_by_a_link_too() {
-    let house = TestServer::open().await;
-    let mut letters = house.house.open_outbox();
-    let client = house.client();
+    let server = TestServer::open().await;
+    let mut letters = server.server.open_outbox();
+    let client = server.client();
     storm(&client, "alice", 0..60).await;
     assert_eq!(letter(&mut letters).await.about, "password-attacked");
     let mut new = stranger(&client, "alice", 61);

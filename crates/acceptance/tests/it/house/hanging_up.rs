@@ -53,48 +53,48 @@ async fn becomes(what: &str, is_so: impl AsyncFn() -> bool) {
     timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{what}: never"));
 }
 
-async fn seats_taken(house: &TestServer) -> u64 {
-    house.office().await.sessions().await.expect("sessions can be read").0.used
+async fn seats_taken(server: &TestServer) -> u64 {
+    server.operator().await.sessions().await.expect("sessions can be read").0.used
 }
 
-async fn while_nothing_can_be_written_known_sessions_go_on_and_new_ones_are_told_to_come_back(house: TestServer) {
-    let service = house.app(SERVICE);
+async fn while_nothing_can_be_written_known_sessions_go_on_and_new_ones_are_told_to_come_back(server: TestServer) {
+    let service = server.app(SERVICE);
     let token = async || TokenAnswer::read(&service.service_token("").await).access;
     let (known, new) = (token().await, token().await);
-    let call = async |token: &str| house.client().call_api(token).await;
+    let call = async |token: &str| server.client().call_api(token).await;
     assert_eq!(call(&known).await.status, 200);
-    let held = house.hold_writers().await;
+    let held = server.hold_writers().await;
     let refused = call(&new).await;
     assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"), "{}", refused.text());
     assert_eq!(call(&known).await.status, 200, "it needs nothing written");
     held.release().await;
     becomes("the new one is let in", async || call(&new).await.status == 200).await;
     assert_eq!(call(&known).await.status, 200);
-    assert_eq!(seats_taken(&house).await, 2, "each has one seat, also where the answer was not waited for");
-    let trail = house.audit().await;
+    assert_eq!(seats_taken(&server).await, 2, "each has one seat, also where the answer was not waited for");
+    let trail = server.audit().await;
     assert_eq!(trail.iter().filter(|row| row.kind == "session-opened").count(), 2);
 }
 
-async fn a_browser_that_hangs_up_while_it_signs_out_is_signed_out(house: TestServer) {
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+async fn a_browser_that_hangs_up_while_it_signs_out_is_signed_out(server: TestServer) {
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid read offline_access").await;
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
-    let held = house.hold_writers().await;
+    let held = server.hold_writers().await;
     let path = format!("/id/connect/endsession?id_token_hint={}", tokens.id());
     hang_up(&held, alice.clone().step(&Method::GET, &path, &[])).await;
     assert_eq!(app.client.user_info(&tokens.access).await.status, 200, "nothing has happened yet");
     held.release().await;
     becomes("the token is dead in memory", async || app.client.call_api(&tokens.access).await.status == 401).await;
-    assert_eq!(seats_taken(&house).await, 0);
+    assert_eq!(seats_taken(&server).await, 0);
     assert_eq!(app.refresh(tokens.refresh()).await.refusal(), (400, "invalid_grant".to_owned()));
     assert_eq!(alice.open("/id/account").await.page(), "sign-in");
 }
 
-async fn a_client_that_hangs_up_while_it_shows_a_code_again_kills_all_the_same(house: TestServer) {
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+async fn a_client_that_hangs_up_while_it_shows_a_code_again_kills_all_the_same(server: TestServer) {
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let code = app.code(&mut alice, "openid read offline_access").await;
     let tokens = TokenAnswer::read(&app.redeem(&code).await);
-    let held = house.hold_writers().await;
+    let held = server.hold_writers().await;
     hang_up(&held, app.redeem(&code)).await;
     assert_eq!(app.client.user_info(&tokens.access).await.status, 200, "nothing has happened yet");
     held.release().await;
@@ -103,30 +103,30 @@ async fn a_client_that_hangs_up_while_it_shows_a_code_again_kills_all_the_same(h
 }
 
 /// A call that only reads may be given up with its connection; what it opened is found by the next one.
-async fn a_client_that_hangs_up_while_its_session_opens_takes_one_seat_at_most(house: TestServer) {
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+async fn a_client_that_hangs_up_while_its_session_opens_takes_one_seat_at_most(server: TestServer) {
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid read").await;
-    let held = house.hold_writers().await;
+    let held = server.hold_writers().await;
     hang_up(&held, app.client.call_api(&tokens.access)).await;
-    assert_eq!(seats_taken(&house).await, 0, "nothing has happened yet");
+    assert_eq!(seats_taken(&server).await, 0, "nothing has happened yet");
     held.release().await;
     for _ in 0..2 {
         assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
-        assert_eq!(seats_taken(&house).await, 1, "one session, whoever opened it");
+        assert_eq!(seats_taken(&server).await, 1, "one session, whoever opened it");
     }
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     assert_eq!(trail.iter().filter(|row| row.kind == "session-opened").count(), 1);
 }
 
-async fn a_code_that_is_issued_while_its_person_signs_out_is_dead(house: TestServer) {
-    let app = house.app(FIRST);
+async fn a_code_that_is_issued_while_its_person_signs_out_is_dead(server: TestServer) {
+    let app = server.app(FIRST);
     for code_first in [true, false] {
-        let mut alice = house.browser("alice");
+        let mut alice = server.browser("alice");
         let tokens = app.sign_in(&mut alice, "openid read offline_access").await;
         let (mut asking, mut leaving) = (alice.clone(), alice.clone());
         let (ask, path) =
             (app.asks("openid read").path(), format!("/id/connect/endsession?id_token_hint={}", tokens.id()));
-        let held = house.hold_writers().await;
+        let held = server.hold_writers().await;
         let asked = async { asking.step(&Method::GET, &ask, &[]).await };
         let left = async { leaving.step(&Method::GET, &path, &[]).await };
         let releasing = async {

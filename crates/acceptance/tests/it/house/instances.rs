@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::{FIRST, SERVICE, assert_refused};
 
-async fn issuer_at(house: &TestServer, host: &str) -> String {
-    let client = house.client().asking_host(host);
+async fn issuer_at(server: &TestServer, host: &str) -> String {
+    let client = server.client().asking_host(host);
     let answer = client.get("/id/.well-known/openid-configuration").await;
     assert_eq!(answer.status, 200, "{host}");
     answer.json()["issuer"].as_str().expect("an issuer").to_owned()
@@ -14,7 +14,7 @@ async fn issuer_at(house: &TestServer, host: &str) -> String {
 
 #[tokio::test]
 async fn an_instance_is_found_by_host_and_its_issuer_is_configuration() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let (testdb, demodb) = ("http://localhost:8080/id", "http://demodb.localhost:8080/id");
     for (host, issuer) in [
         ("localhost:8080", testdb),
@@ -30,14 +30,14 @@ async fn an_instance_is_found_by_host_and_its_issuer_is_configuration() {
         ("evil.example", testdb),
         ("demodb.localhost.evil.example", testdb),
     ] {
-        assert_eq!(issuer_at(&house, host).await, issuer, "{host}");
+        assert_eq!(issuer_at(&server, host).await, issuer, "{host}");
     }
 }
 
 #[tokio::test]
 async fn no_address_that_we_make_is_taken_from_the_request() {
-    let house = TestServer::open().await;
-    let client = house.client().asking_host("evil.example");
+    let server = TestServer::open().await;
+    let client = server.client().asking_host("evil.example");
     for path in ["/", "/id/account/login", "/id/.well-known/openid-configuration", "/tools/auto-discovery", "/nothing"]
     {
         let ask = client.ask(&http::Method::GET, path).header("x-forwarded-host", "evil.example");
@@ -49,10 +49,10 @@ async fn no_address_that_we_make_is_taken_from_the_request() {
 
 #[tokio::test]
 async fn without_a_default_an_unknown_host_finds_nothing() {
-    let house = TestServer::without_default().await;
-    assert_eq!(issuer_at(&house, "localhost").await, "http://localhost:8080/id");
+    let server = TestServer::without_default().await;
+    assert_eq!(issuer_at(&server, "localhost").await, "http://localhost:8080/id");
     for host in ["127.0.0.1", "evil.example", "other.localhost", "demodb.localhost.."] {
-        let client = house.client().asking_host(host);
+        let client = server.client().asking_host(host);
         for path in ["/id/.well-known/openid-configuration", "/id/account/login", "/api/domain/odata/Crm_Customers"] {
             assert_eq!(client.get(path).await.status, 404, "{host}{path}");
         }
@@ -62,14 +62,14 @@ async fn without_a_default_an_unknown_host_finds_nothing() {
 /// `demo.md`: a page whose name is rebound to this machine still says its name.
 #[tokio::test]
 async fn a_default_for_loopback_answers_no_name_of_elsewhere() {
-    let house = TestServer::answering_loopback().await;
+    let server = TestServer::answering_loopback().await;
     for host in ["localhost", "other.localhost:8080", "a.b.localhost.", "127.0.0.1:8080", "127.9.9.9", "[::1]:8080"] {
-        assert_eq!(issuer_at(&house, host).await, "http://localhost:8080/id", "{host}");
+        assert_eq!(issuer_at(&server, host).await, "http://localhost:8080/id", "{host}");
     }
-    assert_eq!(issuer_at(&house, "demodb.localhost").await, "http://demodb.localhost:8080/id");
+    assert_eq!(issuer_at(&server, "demodb.localhost").await, "http://demodb.localhost:8080/id");
     for host in ["evil.example", "localhost.evil.example", "notlocalhost", "192.0.2.1", "[::2]", "0.0.0.0", "128.0.0.1"]
     {
-        let client = house.client().asking_host(host);
+        let client = server.client().asking_host(host);
         for path in ["/id/.well-known/openid-configuration", "/id/account/login", "/api/domain/odata/Crm_Customers"] {
             assert_eq!(client.get(path).await.status, 404, "{host}{path}");
         }
@@ -78,28 +78,28 @@ async fn a_default_for_loopback_answers_no_name_of_elsewhere() {
 
 #[tokio::test]
 async fn nothing_of_one_instance_is_good_in_another() {
-    let house = TestServer::open().await;
-    let (here, there) = (house.app(FIRST), house.app_at_other(FIRST));
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let (here, there) = (server.app(FIRST), server.app_at_other(FIRST));
+    let mut alice = server.browser("alice");
     let tokens = here.sign_in(&mut alice, "openid read offline_access").await;
-    let service = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
+    let service = TokenAnswer::read(&server.app(SERVICE).service_token("").await).access;
     for token in [&tokens.access, &service] {
-        assert_eq!(house.client().call_api(token).await.status, 200);
-        assert_eq!(house.other_client().call_api(token).await.status, 401);
-        assert_eq!(house.other_client().user_info(token).await.status, 401);
+        assert_eq!(server.client().call_api(token).await.status, 200);
+        assert_eq!(server.other_client().call_api(token).await.status, 401);
+        assert_eq!(server.other_client().user_info(token).await.status, 401);
     }
-    let foreign = TokenAnswer::read(&house.app_at_other(SERVICE).service_token("").await).access;
-    assert_eq!(house.client().call_api(&foreign).await.status, 401);
+    let foreign = TokenAnswer::read(&server.app_at_other(SERVICE).service_token("").await).access;
+    assert_eq!(server.client().call_api(&foreign).await.status, 401);
 
     assert_refused(&there.refresh(tokens.refresh()).await, 400, "invalid_grant");
     let code = here.code(&mut alice, "read").await;
     assert_refused(&there.redeem(&code).await, 400, "invalid_grant");
     TokenAnswer::read(&here.redeem(&code).await);
     TokenAnswer::read(&here.refresh(tokens.refresh()).await);
-    let with_our_secret = App { client: house.other_client(), ..here.clone() };
+    let with_our_secret = App { client: server.other_client(), ..here.clone() };
     assert_refused(&with_our_secret.redeem("x").await, 401, "invalid_client");
 
-    let mut carried = Browser { client: house.other_client(), ..alice.clone() };
+    let mut carried = Browser { client: server.other_client(), ..alice.clone() };
     assert_eq!(carried.open("/id/account").await.page(), "sign-in", "nor the cookie");
     let page = carried.open("/id/account/login").await;
     let csrf = page.form("csrf").field("csrf").expect("forms have it").to_owned();
@@ -111,9 +111,9 @@ async fn nothing_of_one_instance_is_good_in_another() {
 /// `identity.md` §3.6.
 #[tokio::test]
 async fn an_instance_says_where_its_sites_are() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for path in ["/tools/auto-discovery", "/sys/auto-discovery"] {
-        let told = house.client().get(path).await.json();
+        let told = server.client().get(path).await.json();
         assert_eq!((&told["Host"], &told["DbName"]), (&json!("localhost:8080"), &json!("testdb")));
         let sites = told["WebSites"].as_array().expect("a list");
         let types: Vec<_> = sites.iter().filter_map(|site| site["Type"].as_str()).collect();
@@ -128,26 +128,26 @@ async fn an_instance_says_where_its_sites_are() {
         let root = &sites[1]["AdditionalProperties"]["ODataServiceRoot"];
         assert_eq!(root, "http://localhost:8080/api/domain/odata/");
     }
-    let there = house.other_client().get("/tools/auto-discovery").await.json();
+    let there = server.other_client().get("/tools/auto-discovery").await.json();
     assert_eq!((&there["Host"], &there["DbName"]), (&json!("demodb.localhost:8080"), &json!("demodb")));
-    let version = house.client().get("/tools/ver").await;
+    let version = server.client().get("/tools/ver").await;
     assert!(version.header("content-type").starts_with("text/plain"));
     assert_eq!(version.text().trim(), web::VERSION);
-    assert_eq!(house.client().get("/tools/server-info").await.json()["version"], web::VERSION);
-    assert_eq!(house.client().get("/").await.page(), "landing");
+    assert_eq!(server.client().get("/tools/server-info").await.json()["version"], web::VERSION);
+    assert_eq!(server.client().get("/").await.page(), "landing");
 }
 
 /// RFC 9112 §3.2.
 #[tokio::test]
 async fn a_request_says_one_valid_host() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for host in
         ["", "a b", "evil@localhost", "localhost:80x", "localhost, demodb.localhost", "[::1", "loc\u{61}lhost/x"]
     {
-        let answer = house.client().asking_host(host).get("/id/account/login").await;
+        let answer = server.client().asking_host(host).get("/id/account/login").await;
         assert_eq!(answer.status, 400, "{host:?}");
     }
-    let client = house.client();
+    let client = server.client();
     let two = client.ask(&http::Method::GET, "/id/account/login").header("host", "demodb.localhost").send().await;
     assert_eq!(two.status, 400);
 }

@@ -53,22 +53,22 @@ pub(super) async fn alices_session(client: &Client) -> String {
     session(&login(client, "alice", PASSWORD, LEGACY).await)
 }
 
-pub(super) async fn set(house: &TestServer, name: &str, value: &str) {
-    let mut rng = house.rng();
-    let changed = house.office().await.change_setting((name, value), &mut house.moment(&mut rng)).await;
+pub(super) async fn set(server: &TestServer, name: &str, value: &str) {
+    let mut rng = server.rng();
+    let changed = server.operator().await.change_setting((name, value), &mut server.moment(&mut rng)).await;
     changed.expect("no fault").expect("a good setting");
-    house.catch_up().await;
+    server.catch_up().await;
 }
 
 /// At `demodb`, where the demo leaves the legacy schemes off.
-async fn switch_on_at_other(house: &TestServer) {
-    let office = house.office_at_other().await;
+async fn switch_on_at_other(server: &TestServer) {
+    let operator = server.office_at_other().await;
     for (name, value) in [("legacy_schemes", "true"), ("default_legacy_application", LEGACY)] {
-        let mut rng = house.rng();
-        let mut moment: Moment<'_> = house.moment(&mut rng);
-        office.change_setting((name, value), &mut moment).await.expect("no fault").expect("a good setting");
+        let mut rng = server.rng();
+        let mut moment: Moment<'_> = server.moment(&mut rng);
+        operator.change_setting((name, value), &mut moment).await.expect("no fault").expect("a good setting");
     }
-    house.catch_up().await;
+    server.catch_up().await;
 }
 
 /// An application for which people may use the legacy schemes.
@@ -79,8 +79,8 @@ fn old_client(uri: &str, scope: &str) -> Value {
     })
 }
 
-async fn seats_used(house: &TestServer) -> u64 {
-    house.office().await.sessions().await.expect("sessions can be read").0.used
+async fn seats_used(server: &TestServer) -> u64 {
+    server.operator().await.sessions().await.expect("sessions can be read").0.used
 }
 
 #[track_caller]

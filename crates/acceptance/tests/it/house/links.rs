@@ -39,9 +39,9 @@ pub(super) async fn choose(browser: &mut Browser, link: &str, password: &str) ->
     browser.submit(&page, "password", &[("password", password), ("repeat", password)]).await
 }
 
-pub(super) async fn invite(house: &TestServer, login: &str, email: Option<&str>) -> HandedOver {
-    let mut rng = house.rng();
-    let mut moment = house.moment(&mut rng);
+pub(super) async fn invite(server: &TestServer, login: &str, email: Option<&str>) -> HandedOver {
+    let mut rng = server.rng();
+    let mut moment = server.moment(&mut rng);
     let draft = UserDraft {
         login,
         user_type: UserType::Internal,
@@ -51,22 +51,22 @@ pub(super) async fn invite(house: &TestServer, login: &str, email: Option<&str>)
         role: None,
         enabled: true,
     };
-    let office = house.office().await;
-    office.create_user(draft, &mut moment).await.expect("no fault").expect("made");
-    let link = office.invite(login, &mut moment).await.expect("no fault").expect("invited");
-    house.catch_up().await;
-    link.hand_over(house.house.instances()[0].mail())
+    let operator = server.operator().await;
+    operator.create_user(draft, &mut moment).await.expect("no fault").expect("made");
+    let link = operator.invite(login, &mut moment).await.expect("no fault").expect("invited");
+    server.catch_up().await;
+    link.hand_over(server.server.instances()[0].mail())
 }
 
 #[tokio::test]
 async fn a_forgotten_password_is_replaced_by_a_link_that_works_once_and_ends_everything() {
-    let house = TestServer::open().await;
-    let mut letters = house.house.open_outbox();
-    let (app, mut elsewhere) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let mut letters = server.server.open_outbox();
+    let (app, mut elsewhere) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut elsewhere, "read").await;
-    assert_eq!(house.client().call_api(&tokens.access).await.status, 200);
+    assert_eq!(server.client().call_api(&tokens.access).await.status, 200);
 
-    let mut alice = house.browser("alice");
+    let mut alice = server.browser("alice");
     let sign_in = alice.open("/id/account/login").await;
     assert_eq!(sign_in.attributes("#forgotten", "href"), [FORGOTTEN]);
     assert_eq!(ask_for_reset(&mut alice, "ALICE").await.page(), "forgotten-sent");
@@ -84,7 +84,7 @@ async fn a_forgotten_password_is_replaced_by_a_link_that_works_once_and_ends_eve
     assert_error_page(&alice.open(&link).await, 410, "invalid_request");
     assert_eq!(letter(&mut letters).await.about, "password-changed");
 
-    assert_eq!(house.client().call_api(&tokens.access).await.status, 401, "its tokens have ended");
+    assert_eq!(server.client().call_api(&tokens.access).await.status, 401, "its tokens have ended");
     assert_eq!(elsewhere.open("/id/account").await.page(), "sign-in", "so have its sign-ins");
     assert_eq!(alice.sign_in().await.page(), "sign-in", "the old password is no good");
     alice.password = NEW.to_owned();
@@ -93,9 +93,9 @@ async fn a_forgotten_password_is_replaced_by_a_link_that_works_once_and_ends_eve
 
 #[tokio::test]
 async fn the_answer_is_the_same_whether_or_not_there_is_such_a_login() {
-    let house = TestServer::open().await;
-    let mut letters = house.house.open_outbox();
-    let mut somebody = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut letters = server.server.open_outbox();
+    let mut somebody = server.browser("alice");
     let mut answers = Vec::new();
     // Nobody, a service, somebody disabled, no login at all; bob comes last, by his address.
     for login in ["nobody", "svc.integration", "dave", "nobody@example.com", "\u{fe}\u{fe}", "", "BOB@example.com"] {
@@ -109,7 +109,7 @@ async fn the_answer_is_the_same_whether_or_not_there_is_such_a_login() {
     // One question is looked into after another: had anybody before him been written to, that came first.
     assert_eq!(letter(&mut letters).await.to.as_str(), "bob@example.com");
     let reasons: Vec<String> = {
-        let audit = house.audit().await;
+        let audit = server.audit().await;
         audit.into_iter().filter(|row| row.kind == "password-reset").map(|row| row.reason).collect()
     };
     assert_eq!(reasons.iter().filter(|reason| *reason == "unknown_user").count(), 4, "{reasons:?}");
@@ -118,9 +118,9 @@ async fn the_answer_is_the_same_whether_or_not_there_is_such_a_login() {
 
 #[tokio::test]
 async fn a_mailbox_is_not_flooded_and_nobody_is_shut_out() {
-    let house = TestServer::open().await;
-    let mut letters = house.house.open_outbox();
-    let mut somebody = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut letters = server.server.open_outbox();
+    let mut somebody = server.browser("alice");
     for _ in 0..4 {
         assert_eq!(ask_for_reset(&mut somebody, "alice").await.page(), "forgotten-sent");
     }
@@ -138,9 +138,9 @@ async fn a_mailbox_is_not_flooded_and_nobody_is_shut_out() {
 
 #[tokio::test]
 async fn asking_often_costs_growing_time_as_signing_in_does() {
-    let house = TestServer::open().await;
-    let _letters = house.house.open_outbox();
-    let mut somebody = house.browser("alice");
+    let server = TestServer::open().await;
+    let _letters = server.server.open_outbox();
+    let mut somebody = server.browser("alice");
     for _ in 0..5 {
         assert_eq!(ask_for_reset(&mut somebody, "alice").await.status, 200);
     }
@@ -149,16 +149,16 @@ async fn asking_often_costs_growing_time_as_signing_in_does() {
     assert!(refused.words("#notice").is_some_and(|notice| notice.contains("Too many requests")));
     let seconds: u64 = refused.header("retry-after").parse().expect("seconds");
     assert_eq!(ask_for_reset(&mut somebody, "nobody").await.status, 200, "about somebody else");
-    house.advance(Duration::from_secs(seconds));
+    server.advance(Duration::from_secs(seconds));
     assert_eq!(ask_for_reset(&mut somebody, "alice").await.status, 200);
     assert_eq!(somebody.sign_in().await.page(), "account", "signing in is counted apart");
 }
 
 #[tokio::test]
 async fn a_link_expires_and_a_form_of_another_site_is_refused() {
-    let house = TestServer::open().await;
-    let mut letters = house.house.open_outbox();
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut letters = server.server.open_outbox();
+    let mut alice = server.browser("alice");
     ask_for_reset(&mut alice, "alice").await;
     let link = link_in(&letter(&mut letters).await);
     let code = link.rsplit('=').next().expect("a code").to_owned();
@@ -166,27 +166,27 @@ async fn a_link_expires_and_a_form_of_another_site_is_refused() {
     assert_error_page(&alice.step(&Method::POST, "/id/account/reset-password", &forged).await, 403, "invalid_request");
     let forged = alice.step(&Method::POST, FORGOTTEN, &[("csrf", "x"), ("login", "alice")]).await;
     assert_error_page(&forged, 403, "invalid_request");
-    house.advance(Duration::from_mins(59));
+    server.advance(Duration::from_mins(59));
     assert_eq!(alice.open(&link).await.page(), "set-up");
-    house.advance(Duration::from_mins(1));
+    server.advance(Duration::from_mins(1));
     assert_error_page(&alice.open(&link).await, 410, "invalid_request");
     assert_error_page(&alice.open("/id/account/reset-password?code=").await, 410, "invalid_request");
 }
 
 #[tokio::test]
 async fn without_mail_the_page_says_who_helps_and_links_are_shown_to_administrators() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     let page = alice.open(FORGOTTEN).await;
     assert_eq!(page.page(), "forgotten");
     assert!(page.text().contains("administrator") && !page.text().contains("<form"));
-    let HandedOver::Shown(url) = invite(&house, "eve", Some("eve@example.com")).await else {
+    let HandedOver::Shown(url) = invite(&server, "eve", Some("eve@example.com")).await else {
         panic!("mailed by whom?")
     };
     let link = url.strip_prefix("http://localhost:8080").expect("of this instance");
     assert!(link.starts_with("/id/account/set-up?code="));
-    let mut eve = house.browser("eve");
-    house.advance(Duration::from_hours(7 * 24 - 1));
+    let mut eve = server.browser("eve");
+    server.advance(Duration::from_hours(7 * 24 - 1));
     assert_eq!(choose(&mut eve, link, NEW).await.page(), "set-up-done");
     eve.password = NEW.to_owned();
     assert_eq!(eve.sign_in().await.page(), "account");
@@ -194,53 +194,53 @@ async fn without_mail_the_page_says_who_helps_and_links_are_shown_to_administrat
 
 #[tokio::test]
 async fn an_invitation_is_mailed_where_there_is_an_address_and_a_way() {
-    let house = TestServer::open().await;
-    let mut letters = house.house.open_outbox();
-    let handed = invite(&house, "eve", Some("eve@example.com")).await;
+    let server = TestServer::open().await;
+    let mut letters = server.server.open_outbox();
+    let handed = invite(&server, "eve", Some("eve@example.com")).await;
     assert!(matches!(&handed, HandedOver::Mailed(address) if address.as_str() == "eve@example.com"), "{handed:?}");
     let invitation = letter(&mut letters).await;
     assert_eq!(invitation.about, "invitation");
     assert!(invitation.text.contains("\n    eve\n") && invitation.text.contains("7 days"), "{}", invitation.text);
     assert!(invitation.subject.contains("testdb"));
-    house.advance(Duration::from_hours(7 * 24));
-    assert_error_page(&house.browser("eve").open(&link_in(&invitation)).await, 410, "invalid_request");
-    assert!(matches!(invite(&house, "trent", None).await, HandedOver::Shown(_)), "no address");
+    server.advance(Duration::from_hours(7 * 24));
+    assert_error_page(&server.browser("eve").open(&link_in(&invitation)).await, 410, "invalid_request");
+    assert!(matches!(invite(&server, "trent", None).await, HandedOver::Shown(_)), "no address");
 
     // An address from before it was looked at.
-    let office = house.office().await;
-    let mut row = office.user_by_name("trent").await.expect("no fault").expect("there");
+    let operator = server.operator().await;
+    let mut row = operator.user_by_name("trent").await.expect("no fault").expect("there");
     row.user.email = Some(Email { address: "no address at all".to_owned(), verified: false });
-    let store = house.store().await;
-    let batch = store::Batch::new().with(store.update_user(&row, false, house.now()));
+    let store = server.store().await;
+    let batch = store::Batch::new().with(store.update_user(&row, false, server.now()));
     assert_eq!(store.commit(batch).await.expect("no fault"), store::CommitOutcome::Committed);
-    let mut rng = house.rng();
-    let link = office.invite("trent", &mut house.moment(&mut rng)).await.expect("no fault").expect("invited");
-    assert!(matches!(link.hand_over(house.house.instances()[0].mail()), HandedOver::Shown(_)), "no way");
+    let mut rng = server.rng();
+    let link = operator.invite("trent", &mut server.moment(&mut rng)).await.expect("no fault").expect("invited");
+    assert!(matches!(link.hand_over(server.server.instances()[0].mail()), HandedOver::Shown(_)), "no way");
 }
 
 #[tokio::test]
 async fn links_are_made_only_for_whom_they_can_help() {
-    let house = TestServer::open().await;
-    let (office, mut rng) = (house.office().await, house.rng());
+    let server = TestServer::open().await;
+    let (operator, mut rng) = (server.operator().await, server.rng());
     for login in ["nobody", "dave", "svc.integration"] {
-        let refused = office.reset_link(login, &mut house.moment(&mut rng)).await.expect("no fault");
+        let refused = operator.reset_link(login, &mut server.moment(&mut rng)).await.expect("no fault");
         assert!(refused.is_err(), "{login}");
     }
-    let refused = office.invite("alice", &mut house.moment(&mut rng)).await.expect("no fault");
+    let refused = operator.invite("alice", &mut server.moment(&mut rng)).await.expect("no fault");
     assert!(refused.err().is_some_and(|refusal| refusal.to_string().contains("already has a password")));
-    let link = office.reset_link("alice", &mut house.moment(&mut rng)).await.expect("no fault").expect("made");
+    let link = operator.reset_link("alice", &mut server.moment(&mut rng)).await.expect("no fault").expect("made");
     let path = format!("/id/account/reset-password?code={}", link.code.expose());
-    house.enable_user("alice", false).await;
-    house.enable_user("alice", true).await;
-    assert_error_page(&house.browser("alice").open(&path).await, 410, "invalid_request");
+    server.enable_user("alice", false).await;
+    server.enable_user("alice", true).await;
+    assert_error_page(&server.browser("alice").open(&path).await, 410, "invalid_request");
 }
 
 /// Gives Alice another address, whoever does it.
-async fn another_address(house: &TestServer, door: &str) {
-    let mut rng = house.rng();
+async fn another_address(server: &TestServer, door: &str) {
+    let mut rng = server.rng();
     match door {
         "manager" => {
-            let mut admin = house.browser("admin");
+            let mut admin = server.browser("admin");
             admin.sign_in().await;
             let list = admin.open("/manage/users?find=alice").await;
             let page = admin.open(&list.attributes("tbody a", "href")[0]).await;
@@ -251,8 +251,8 @@ async fn another_address(house: &TestServer, door: &str) {
             admin.post(&form.action, &fields).await;
         }
         "admin API" => {
-            let token = TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
-            let client = house.client();
+            let token = TokenAnswer::read(&server.manager().await.service_token("manage").await).access;
+            let client = server.client();
             let list = client.ask(&Method::GET, "/manage/api/v1/users?login=alice").bearer(&token).send().await.json();
             let path = format!("/manage/api/v1/users/{}", list["items"][0]["id"].as_str().expect("an id"));
             let ask = client.ask(&Method::PATCH, &path).bearer(&token).header("if-match", "*");
@@ -260,16 +260,16 @@ async fn another_address(house: &TestServer, door: &str) {
             assert_eq!(answer.status, 200, "{}", answer.text());
         }
         _ => {
-            let office = house.office().await;
-            let current = office.user_by_name("alice").await.expect("no fault").expect("there");
+            let operator = server.operator().await;
+            let current = operator.user_by_name("alice").await.expect("no fault").expect("there");
             let mut record = PersonRecord::of(&current.user, current.role.as_deref());
             record.email = Some("a@new.example".to_owned());
-            let changed = office.change_user(&current, record, None, &mut house.moment(&mut rng)).await;
+            let changed = operator.change_user(&current, record, None, &mut server.moment(&mut rng)).await;
             changed.expect("no fault").expect("changed");
         }
     }
-    house.catch_up().await;
-    let user = house.office().await.user_by_name("alice").await.expect("no fault").expect("there").user;
+    server.catch_up().await;
+    let user = server.operator().await.user_by_name("alice").await.expect("no fault").expect("there").user;
     assert_eq!(user.email.map(|email| email.address).as_deref(), Some("a@new.example"), "{door}");
 }
 
@@ -277,19 +277,19 @@ async fn another_address(house: &TestServer, door: &str) {
 #[tokio::test]
 async fn a_reset_link_dies_when_anybody_changes_the_address() {
     for door in ["manager", "admin API", "command line"] {
-        let house = TestServer::open().await;
-        let mut letters = house.house.open_outbox();
-        let mut somebody = house.browser("alice");
+        let server = TestServer::open().await;
+        let mut letters = server.server.open_outbox();
+        let mut somebody = server.browser("alice");
         for _ in 0..3 {
             ask_for_reset(&mut somebody, "alice").await;
         }
         let link = link_in(&letter(&mut letters).await);
         let page = somebody.open(&link).await;
-        another_address(&house, door).await;
+        another_address(&server, door).await;
         assert_error_page(&somebody.open(&link).await, 410, "invalid_request");
         let late = somebody.submit(&page, "password", &[("password", NEW), ("repeat", NEW)]).await;
         assert_error_page(&late, 410, "invalid_request");
-        assert_eq!(house.browser("alice").sign_in().await.page(), "account", "{door}: the password is as it was");
+        assert_eq!(server.browser("alice").sign_in().await.page(), "account", "{door}: the password is as it was");
         for _ in 0..2 {
             letter(&mut letters).await;
         }
@@ -303,9 +303,9 @@ async fn a_reset_link_dies_when_anybody_changes_the_address() {
 
 #[tokio::test]
 async fn every_new_password_is_told_by_letter_in_the_persons_language() {
-    let house = TestServer::open().await;
-    let mut letters = house.house.open_outbox();
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut letters = server.server.open_outbox();
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     let page = alice.open("/profile/language").await;
     alice.submit(&page, "language", &[("language", "de")]).await;
@@ -320,16 +320,16 @@ async fn every_new_password_is_told_by_letter_in_the_persons_language() {
     let fields = [("current", old.as_str()), ("password", "lantern-otter-quill"), ("repeat", "lantern-otter-quill")];
     alice.submit(&page, "current", &fields).await;
     assert_told("the profile").await;
-    let token = TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
-    let client = house.client();
+    let token = TokenAnswer::read(&server.manager().await.service_token("manage").await).access;
+    let client = server.client();
     let list = client.ask(&Method::GET, "/manage/api/v1/users?login=alice").bearer(&token).send().await.json();
     let path = format!("/manage/api/v1/users/{}/password", list["items"][0]["id"].as_str().expect("an id"));
     let body = r#"{"password":"quill-lantern-otter"}"#.to_owned();
     let answer = client.ask(&Method::PUT, &path).bearer(&token).body("application/json", body).send().await;
     assert!(answer.status.is_success(), "{}", answer.text());
     assert_told("the admin API").await;
-    let mut rng = house.rng();
-    let link = house.office().await.reset_link("alice", &mut house.moment(&mut rng)).await;
+    let mut rng = server.rng();
+    let link = server.operator().await.reset_link("alice", &mut server.moment(&mut rng)).await;
     let link = link.expect("no fault").expect("a link");
     let path = format!("/id/account/reset-password?code={}", link.code.expose());
     assert_eq!(choose(&mut alice, &path, NEW).await.page(), "set-up-done");
@@ -338,9 +338,9 @@ async fn every_new_password_is_told_by_letter_in_the_persons_language() {
 
 #[tokio::test]
 async fn every_new_reference_token_is_told_by_letter_without_its_value() {
-    let house = TestServer::open().await;
-    let mut letters = house.house.open_outbox();
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut letters = server.server.open_outbox();
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     let list = alice.open("/profile/tokens").await;
     let page = alice.open(&list.attributes(".sites a", "href")[0]).await;
@@ -351,7 +351,7 @@ async fn every_new_reference_token_is_told_by_letter_without_its_value() {
     assert_eq!((told.to.as_str(), told.about), ("alice@example.com", "token-created"));
     assert!(told.text.contains("nightly") && told.text.contains(&value[65..]) && !told.text.contains(&value));
 
-    let mut admin = house.browser("admin");
+    let mut admin = server.browser("admin");
     admin.sign_in().await;
     let page = admin.open("/manage/tokens").await;
     let csrf = page.form_that("do", "issue").field("csrf").expect("a token").to_owned();

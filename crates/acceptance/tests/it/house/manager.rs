@@ -45,8 +45,8 @@ fn first_of(list: &HttpAnswer) -> String {
     list.attributes("tbody a", "href").into_iter().next().expect("a line")
 }
 
-async fn administrator(house: &TestServer) -> Browser {
-    let mut admin = house.browser("admin");
+async fn administrator(server: &TestServer) -> Browser {
+    let mut admin = server.browser("admin");
     admin.sign_in().await;
     admin
 }
@@ -67,10 +67,10 @@ async fn act(admin: &mut Browser, page: &HttpAnswer, does: &str, entered: &[(&st
 }
 
 /// A token of an application that was registered here, by its secret.
-async fn service_token(house: &TestServer, uri: &str, secret: &str) -> String {
+async fn service_token(server: &TestServer, uri: &str, secret: &str) -> String {
     let asked =
         [("grant_type", "client_credentials"), ("client_id", uri), ("client_secret", secret), ("scope", "read")];
-    TokenAnswer::read(&house.client().post("/id/connect/token", &asked).await).access
+    TokenAnswer::read(&server.client().post("/id/connect/token", &asked).await).access
 }
 
 #[track_caller]

@@ -30,9 +30,9 @@ const ROOT: &str = "/manage/api/v1";
 
 /// While one administrator's change waits for a key to be made, another switches applications off and on: each answer
 /// is true from the moment it is given.
-async fn an_application_that_is_switched_off_stays_off_whatever_else_is_changed(house: TestServer) {
-    let token = TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
-    let client = house.client();
+async fn an_application_that_is_switched_off_stays_off_whatever_else_is_changed(server: TestServer) {
+    let token = TokenAnswer::read(&server.manager().await.service_token("manage").await).access;
+    let client = server.client();
     let ask = async |method: Method, path: &str, tag: &str, body: Value| {
         let ask = client.ask(&method, &format!("{ROOT}{path}")).bearer(&token).header("if-match", tag);
         ask.body("application/json", body.to_string()).send().await
@@ -52,77 +52,77 @@ async fn an_application_that_is_switched_off_stays_off_whatever_else_is_changed(
                 let (service, tag) = application(SERVICE).await;
                 let switched = ask(Method::PATCH, &service, &tag, json!({ "IsEnabled": on })).await;
                 assert_eq!(switched.status, 200, "{}", switched.text());
-                let asked = house.app(SERVICE).service_token("read").await;
+                let asked = server.app(SERVICE).service_token("read").await;
                 assert_eq!(asked.status, if on { 200 } else { 401 }, "{algorithm}: {}", asked.text());
             }
         };
         let (changed, ()) = tokio::join!(slow, switching);
         assert_eq!(changed.status, 200, "{}", changed.text());
         // The change takes effect with its answer: the key is there.
-        TokenAnswer::read(&house.app(SERVICE).service_token("read").await);
+        TokenAnswer::read(&server.app(SERVICE).service_token("read").await);
     }
 }
 
 /// A key that a setting needs is there with the answer.
 #[tokio::test]
 async fn an_algorithm_of_the_settings_is_signed_with_from_the_answer_on() {
-    let house = TestServer::open().await;
-    let token = TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let token = TokenAnswer::read(&server.manager().await.service_token("manage").await).access;
+    let client = server.client();
     let read = client.get_with(&format!("{ROOT}/settings"), &token).await;
     let path = format!("{ROOT}/settings");
     let ask = client.ask(&Method::PATCH, &path).bearer(&token).header("if-match", read.header("etag"));
     let body = json!({ "access_token_algorithm": "PS256" }).to_string();
     let changed = ask.body("application/json", body).send().await;
     assert_eq!(changed.status, 200, "{}", changed.text());
-    let signed = TokenAnswer::read(&house.app(SERVICE).service_token("read").await).access;
+    let signed = TokenAnswer::read(&server.app(SERVICE).service_token("read").await).access;
     assert_eq!(client.call_api(&signed).await.status, 200);
 }
 
-async fn commit(house: &TestServer, statements: Vec<Statement>, kind: ChangeKind) {
-    let store = house.store().await;
+async fn commit(server: &TestServer, statements: Vec<Statement>, kind: ChangeKind) {
+    let store = server.store().await;
     let mut batch = Batch::from(statements);
-    batch.announce(Change { kind, subject: store.instance().0 }, house.now());
+    batch.announce(Change { kind, subject: store.instance().0 }, server.now());
     assert_eq!(store.commit(batch).await.expect("the database answers"), store::CommitOutcome::Committed);
 }
 
-async fn root_secret(house: &TestServer, sealed: Vec<u8>) -> Statement {
-    let instance = house.store().await.instance().0;
+async fn root_secret(server: &TestServer, sealed: Vec<u8>) -> Statement {
+    let instance = server.store().await.instance().0;
     statement("UPDATE instances SET root_secret = $2 WHERE id = $1", vec![instance.into(), sealed.into()])
 }
 
-async fn a_change_that_cannot_be_applied_takes_the_trust_from_its_own_instance_alone(house: TestServer) {
-    let (service, other) = (house.app(SERVICE), house.app_at_other(SERVICE));
+async fn a_change_that_cannot_be_applied_takes_the_trust_from_its_own_instance_alone(server: TestServer) {
+    let (service, other) = (server.app(SERVICE), server.app_at_other(SERVICE));
     let token = TokenAnswer::read(&service.service_token("read").await).access;
-    assert_eq!(house.client().call_api(&token).await.status, 200);
-    let office = house.office().await;
-    let good = house.store().await.root_secret().await.expect("the database answers");
-    commit(&house, vec![root_secret(&house, vec![0; 32]).await], ChangeKind::RootSecret).await;
-    house.house.catch_up().await.expect_err("the root secret does not open");
+    assert_eq!(server.client().call_api(&token).await.status, 200);
+    let operator = server.operator().await;
+    let good = server.store().await.root_secret().await.expect("the database answers");
+    commit(&server, vec![root_secret(&server, vec![0; 32]).await], ChangeKind::RootSecret).await;
+    server.server.catch_up().await.expect_err("the root secret does not open");
 
-    for refused in [service.service_token("read").await, house.client().call_api(&token).await] {
+    for refused in [service.service_token("read").await, server.client().call_api(&token).await] {
         assert_eq!(refused.status, 503, "{}", refused.text());
         assert!(!refused.header("retry-after").is_empty());
     }
     let elsewhere = TokenAnswer::read(&other.service_token("read").await).access;
-    assert_eq!(house.other_client().call_api(&elsewhere).await.status, 200, "no other instance is touched");
+    assert_eq!(server.other_client().call_api(&elsewhere).await.status, 200, "no other instance is touched");
 
     // Later changes are applied all the same, and what could not be is tried again.
-    let mut rng = house.rng();
-    let reader = office.set_application_enabled(READER, false, &mut house.moment(&mut rng)).await;
+    let mut rng = server.rng();
+    let reader = operator.set_application_enabled(READER, false, &mut server.moment(&mut rng)).await;
     reader.expect("the database answers").expect("it is registered");
-    commit(&house, vec![root_secret(&house, good).await], ChangeKind::RootSecret).await;
-    assert_eq!(house.client().call_api(&token).await.status, 200, "healed by asking the database");
-    house.catch_up().await;
-    assert_eq!(house.app(READER).service_token("read").await.status, 401);
+    commit(&server, vec![root_secret(&server, good).await], ChangeKind::RootSecret).await;
+    assert_eq!(server.client().call_api(&token).await.status, 200, "healed by asking the database");
+    server.catch_up().await;
+    assert_eq!(server.app(READER).service_token("read").await.status, 401);
     TokenAnswer::read(&service.service_token("read").await);
 }
 
 /// An application's page may read answers as long as the database has the application on.
-async fn no_page_of_an_application_that_was_switched_off_is_allowed_while_memory_is_behind(house: TestServer) {
+async fn no_page_of_an_application_that_was_switched_off_is_allowed_while_memory_is_behind(server: TestServer) {
     const PATHS: [&str; 4] =
         ["/id/connect/token", "/api/domain/odata/Crm_Customers", "/profile/me/picture", "/id/connect/revocation"];
-    let client = house.client();
+    let client = server.client();
     let allowed = async |method: &Method, path: &str| {
         let answer = client.ask(method, path).header("origin", "http://localhost:3000").send().await;
         (answer.status.as_u16(), answer.header("access-control-allow-origin").to_owned())
@@ -131,9 +131,9 @@ async fn no_page_of_an_application_that_was_switched_off_is_allowed_while_memory
         assert_eq!(allowed(&Method::OPTIONS, path).await, (204, "http://localhost:3000".to_owned()), "{path}");
     }
     // Memory is behind, and cannot be read anew.
-    let good = house.store().await.root_secret().await.expect("the database answers");
-    commit(&house, vec![root_secret(&house, vec![0; 32]).await], ChangeKind::RootSecret).await;
-    house.house.catch_up().await.expect_err("the root secret does not open");
+    let good = server.store().await.root_secret().await.expect("the database answers");
+    commit(&server, vec![root_secret(&server, vec![0; 32]).await], ChangeKind::RootSecret).await;
+    server.server.catch_up().await.expect_err("the root secret does not open");
     for path in PATHS {
         assert_eq!(allowed(&Method::OPTIONS, path).await, (503, String::new()), "{path}");
         assert_eq!(allowed(&Method::POST, path).await.1, "", "{path}");
@@ -141,108 +141,114 @@ async fn no_page_of_an_application_that_was_switched_off_is_allowed_while_memory
     // It heals, and all that have this origin are off: known to who asks first.
     let off = "UPDATE applications SET record = REPLACE(record, '\"IsEnabled\":true', '\"IsEnabled\":false') \
                WHERE instance = $1";
-    let instance = house.store().await.instance().0;
-    let healed = vec![root_secret(&house, good).await, statement(off, vec![instance.into()])];
-    commit(&house, healed, ChangeKind::RootSecret).await;
-    commit(&house, Vec::new(), ChangeKind::Register).await;
+    let instance = server.store().await.instance().0;
+    let healed = vec![root_secret(&server, good).await, statement(off, vec![instance.into()])];
+    commit(&server, healed, ChangeKind::RootSecret).await;
+    commit(&server, Vec::new(), ChangeKind::Register).await;
     for path in PATHS {
         assert_eq!(allowed(&Method::OPTIONS, path).await, (204, String::new()), "{path}");
         assert_eq!(allowed(&Method::POST, path).await.1, "", "{path}");
     }
 }
 
-async fn a_closed_session_is_counted_with_its_reason_by_who_closed_it(house: TestServer) {
-    let app = house.app(FIRST);
-    let mut alice = house.browser("alice");
+async fn a_closed_session_is_counted_with_its_reason_by_who_closed_it(server: TestServer) {
+    let app = server.app(FIRST);
+    let mut alice = server.browser("alice");
     let tokens = app.sign_in(&mut alice, "openid read").await;
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
     let asked = format!("/id/connect/endsession?id_token_hint={}", tokens.id());
     assert_eq!(alice.open(&asked).await.page(), "signed-out");
-    let testdb = house.house.instances().iter().find(|instance| instance.info.name == "testdb").expect("there");
+    let testdb = server.server.instances().iter().find(|instance| instance.info.name == "testdb").expect("there");
     assert_eq!(testdb.meters().sessions_closed.read(), [("sign_out", 1)]);
 }
 
 /// A change announced by a node of an older version names the whole register.
 #[tokio::test]
 async fn a_whole_register_is_read_anew_where_an_older_node_announced_it() {
-    let house = TestServer::open().await;
-    let (store, uri) = (house.store().await, "a.new/app");
+    let server = TestServer::open().await;
+    let (store, uri) = (server.store().await, "a.new/app");
     let instance = store.instance().0;
     let copied = "INSERT INTO applications (instance, id, uri, record, system_user, epoch, version, created_at) \
                   SELECT instance, $2, $3, REPLACE(record, 'my.trusted.app/spa', $3), system_user, 0, 1, created_at \
                   FROM applications WHERE instance = $1 AND uri = 'my.trusted.app/spa'";
     let id = Uuid::from_u128(7);
-    commit(&house, vec![statement(copied, vec![instance.into(), id.into(), uri.into()])], ChangeKind::Register).await;
-    house.catch_up().await;
+    commit(&server, vec![statement(copied, vec![instance.into(), id.into(), uri.into()])], ChangeKind::Register).await;
+    server.catch_up().await;
     let asked = format!(
         "/id/connect/authorize?client_id={uri}&redirect_uri=http%3A%2F%2Flocalhost%3A3000%2Findex.html\
          &response_type=code&scope=read&code_challenge={}&code_challenge_method=S256",
         "a".repeat(43)
     );
-    assert_eq!(house.client().get(&asked).await.status, 302, "on to the sign-in page");
+    assert_eq!(server.client().get(&asked).await.status, 302, "on to the sign-in page");
 }
 
-fn instance(house: &TestServer, name: &str) -> Arc<Instance> {
-    house.house.instances().iter().find(|instance| instance.info.name == name).map(Arc::clone).expect("the demo has it")
+fn instance(server: &TestServer, name: &str) -> Arc<Instance> {
+    server
+        .server
+        .instances()
+        .iter()
+        .find(|instance| instance.info.name == name)
+        .map(Arc::clone)
+        .expect("the demo has it")
 }
 
-fn rewinds(house: &TestServer) -> (u64, u64) {
-    let of = |name| instance(house, name).meters().database_rewinds.read();
+fn rewinds(server: &TestServer) -> (u64, u64) {
+    let of = |name| instance(server, name).meters().database_rewinds.read();
     (of("testdb"), of("demodb"))
 }
 
 /// By a hand that announces nothing.
-async fn run(house: &TestServer, sql: &'static str) {
-    let store = house.store().await;
+async fn run(server: &TestServer, sql: &'static str) {
+    let store = server.store().await;
     let parameters = if sql.contains("$1") { vec![store.instance().0.into()] } else { Vec::new() };
     let done = store.database().commit(vec![statement(sql, parameters)].into()).await;
     assert_eq!(done.expect("the database answers"), store::CommitOutcome::Committed);
 }
 
 /// The two newest changes, as far as the feed is concerned.
-async fn take_the_newest_changes(house: &TestServer) {
+async fn take_the_newest_changes(server: &TestServer) {
     let sql = "DELETE FROM changes WHERE instance = $1 AND number > (SELECT feed - 2 FROM instances WHERE id = $1)";
-    run(house, sql).await;
-    run(house, "UPDATE instances SET feed = feed - 2, feed_id = NULL WHERE id = $1").await;
+    run(server, sql).await;
+    run(server, "UPDATE instances SET feed = feed - 2, feed_id = NULL WHERE id = $1").await;
 }
 
-async fn create_app(house: &TestServer, uri: &str) {
+async fn create_app(server: &TestServer, uri: &str) {
     let record = json!({
         "ApplicationUri": uri, "Name": uri, "ClientType": "Public", "Scope": "read",
         "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": ["http://localhost:3000/cb"],
     });
-    house.register(record, None).await;
+    server.register(record, None).await;
 }
 
 /// Keys, users, applications, tokens, sessions and the chain of the audit are what the restored database says.
-async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(house: TestServer) {
-    let app = house.app(FIRST);
-    let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
+async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(server: TestServer) {
+    let app = server.app(FIRST);
+    let (mut alice, mut bob) = (server.browser("alice"), server.browser("bob"));
     let kept = app.sign_in(&mut alice, "openid read offline_access").await;
     assert_eq!(app.client.call_api(&kept.access).await.status, 200);
-    house.seal().await;
-    let backup = house.back_up().await;
+    server.seal().await;
+    let backup = server.back_up().await;
 
     let lost = app.sign_in(&mut bob, "openid read offline_access").await;
     assert_eq!(app.client.call_api(&lost.access).await.status, 200);
     let refreshed = TokenAnswer::read(&app.refresh(kept.refresh()).await);
-    house.enable_app(READER, false).await;
-    house.enable_user("admin", false).await;
-    create_app(&house, "lost.example.com").await;
-    let mut settings = house.store().await.settings().await.expect("the database answers");
-    let as_written = house.store().await.settings_as_written().await.expect("the database answers").1;
+    server.enable_app(READER, false).await;
+    server.enable_user("admin", false).await;
+    create_app(&server, "lost.example.com").await;
+    let mut settings = server.store().await.settings().await.expect("the database answers");
+    let as_written = server.store().await.settings_as_written().await.expect("the database answers").1;
     settings.access_token_algorithm = oauth::jose::Algorithm::EdDsa;
-    let change = house.store().await.update_settings(&settings, &as_written);
-    commit(&house, vec![change], ChangeKind::Settings).await;
-    house.catch_up().await;
-    let with_lost_key = TokenAnswer::read(&house.app(SERVICE).service_token("read").await).access;
-    assert_eq!(house.client().call_api(&with_lost_key).await.status, 200);
-    house.seal().await;
+    let change = server.store().await.update_settings(&settings, &as_written);
+    commit(&server, vec![change], ChangeKind::Settings).await;
+    server.catch_up().await;
+    let with_lost_key = TokenAnswer::read(&server.app(SERVICE).service_token("read").await).access;
+    assert_eq!(server.client().call_api(&with_lost_key).await.status, 200);
+    server.seal().await;
 
-    house.restore(&backup).await;
-    house.catch_up().await;
-    assert_eq!(rewinds(&house), (1, 0), "nothing of the other's feed was lost");
-    assert!(instance(&house, "testdb").behind().is_none());
+    server.restore(&backup).await;
+    server.catch_up().await;
+    assert_eq!(rewinds(&server), (1, 0), "nothing of the other's feed was lost");
+    assert!(instance(&server, "testdb").behind().is_none());
 
     // Nobody who is in the database is kept out, nobody who is not is let in.
     assert_eq!(app.client.call_api(&kept.access).await.status, 200);
@@ -253,64 +259,64 @@ async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(h
     assert_eq!(app.refresh(refreshed.refresh()).await.refusal(), (400, "invalid_grant".to_owned()));
     TokenAnswer::read(&app.refresh(kept.refresh()).await);
     assert_eq!(app.client.call_api(&with_lost_key).await.status, 401, "no such key is in the database");
-    let signed = TokenAnswer::read(&house.app(SERVICE).service_token("read").await).access;
-    assert_eq!(house.client().call_api(&signed).await.status, 200);
-    TokenAnswer::read(&house.app(READER).service_token("read").await);
+    let signed = TokenAnswer::read(&server.app(SERVICE).service_token("read").await).access;
+    assert_eq!(server.client().call_api(&signed).await.status, 200);
+    TokenAnswer::read(&server.app(READER).service_token("read").await);
     assert!(
-        instance(&house, "testdb")
+        instance(&server, "testdb")
             .published_keys()
             .algorithms()
             .iter()
             .all(|one| *one != oauth::jose::Algorithm::EdDsa)
     );
-    assert_eq!(house.browser("admin").sign_in().await.page(), "account");
-    let (live, counted) = house.store().await.seats_taken().await.expect("the database answers");
+    assert_eq!(server.browser("admin").sign_in().await.page(), "account");
+    let (live, counted) = server.store().await.seats_taken().await.expect("the database answers");
     assert_eq!(live, counted);
 
     // The feed goes on, and so does the chain, which tells of the break.
-    create_app(&house, "lost.example.com").await;
-    house.enable_app(READER, false).await;
-    assert_eq!(house.app(READER).service_token("read").await.status, 401);
-    house.seal().await;
-    let found = house.verify_audit().await.findings;
+    create_app(&server, "lost.example.com").await;
+    server.enable_app(READER, false).await;
+    assert_eq!(server.app(READER).service_token("read").await.status, 401);
+    server.seal().await;
+    let found = server.verify_audit().await.findings;
     let is_break = |finding: &AuditFinding| matches!(finding, AuditFinding::Broken { broken, .. } if broken.cause == BreakCause::DatabaseWentBack);
     assert!(found.len() == 1 && found.iter().all(is_break), "{found:?}");
-    let told = house.audit().await.into_iter().filter(|row| row.kind == "database-rewound").count();
+    let told = server.audit().await.into_iter().filter(|row| row.kind == "database-rewound").count();
     assert_eq!(told, 1);
 }
 
 /// A standby that lacked two changes, where two others were made before anybody looked.
-async fn a_feed_that_went_back_and_came_as_far_again_is_another_one(house: TestServer) {
-    house.enable_app(READER, false).await;
-    assert_eq!(house.app(READER).service_token("read").await.status, 401);
-    take_the_newest_changes(&house).await;
-    run(&house, "UPDATE applications SET record = REPLACE(record, '\"IsEnabled\":false', '\"IsEnabled\":true') WHERE instance = $1")
+async fn a_feed_that_went_back_and_came_as_far_again_is_another_one(server: TestServer) {
+    server.enable_app(READER, false).await;
+    assert_eq!(server.app(READER).service_token("read").await.status, 401);
+    take_the_newest_changes(&server).await;
+    run(&server, "UPDATE applications SET record = REPLACE(record, '\"IsEnabled\":false', '\"IsEnabled\":true') WHERE instance = $1")
         .await;
     for _ in 0..2 {
-        commit(&house, Vec::new(), ChangeKind::Person).await;
+        commit(&server, Vec::new(), ChangeKind::Person).await;
     }
-    house.catch_up().await;
-    assert_eq!(rewinds(&house), (1, 0), "the other instance has its feed");
-    TokenAnswer::read(&house.app(READER).service_token("read").await);
+    server.catch_up().await;
+    assert_eq!(rewinds(&server), (1, 0), "the other instance has its feed");
+    TokenAnswer::read(&server.app(READER).service_token("read").await);
 }
 
 /// While the database cannot be read anew: no token, no call, no page, and what everybody is told as ever.
-async fn nothing_is_judged_by_memory_until_it_is_read_anew(house: TestServer) {
-    let (portal, mut alice, mut admin) = (house.app(PORTAL), house.browser("alice"), house.browser("admin"));
+async fn nothing_is_judged_by_memory_until_it_is_read_anew(server: TestServer) {
+    let (portal, mut alice, mut admin) = (server.app(PORTAL), server.browser("alice"), server.browser("admin"));
     let token = portal.sign_in(&mut alice, "openid read").await.access;
-    let manager = TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
+    let manager = TokenAnswer::read(&server.manager().await.service_token("manage").await).access;
     admin.sign_in().await;
     assert_eq!(admin.open("/manage").await.status, 200);
-    let store = house.store().await;
+    let store = server.store().await;
     let good = store.root_secret().await.expect("the database answers");
-    let done = store.commit(vec![root_secret(&house, vec![0; 32]).await].into()).await;
+    let done = store.commit(vec![root_secret(&server, vec![0; 32]).await].into()).await;
     assert_eq!(done.expect("the database answers"), store::CommitOutcome::Committed);
-    take_the_newest_changes(&house).await;
-    house.house.catch_up().await.expect_err("the root secret does not open");
+    take_the_newest_changes(&server).await;
+    server.server.catch_up().await.expect_err("the root secret does not open");
 
-    let behind = instance(&house, "testdb").behind().expect("it is");
+    let behind = instance(&server, "testdb").behind().expect("it is");
     assert!(behind.fault.contains("does not open"), "{behind:?}");
-    let client = house.client();
+    let client = server.client();
     let asked = portal.asks("openid read").path();
     for refused in [
         portal.service_token("read").await,
@@ -328,57 +334,58 @@ async fn nothing_is_judged_by_memory_until_it_is_read_anew(house: TestServer) {
     for told in ["/", "/id/.well-known/openid-configuration", "/tools/server-info", "/healthz", "/readyz"] {
         assert_eq!(client.get(told).await.status, 200, "{told}");
     }
-    assert_eq!(house.app_at_other(SERVICE).service_token("read").await.status, 200);
+    assert_eq!(server.app_at_other(SERVICE).service_token("read").await.status, 200);
 
-    let done = store.commit(vec![root_secret(&house, good).await].into()).await;
+    let done = store.commit(vec![root_secret(&server, good).await].into()).await;
     assert_eq!(done.expect("the database answers"), store::CommitOutcome::Committed);
     assert_eq!(client.call_api(&token).await.status, 200, "read anew by who asks first");
     assert_eq!(alice.open("/profile").await.status, 200);
-    house.catch_up().await;
-    assert!(instance(&house, "testdb").behind().is_none());
-    assert_eq!(rewinds(&house), (1, 0), "told of once, however often it was tried");
+    server.catch_up().await;
+    assert!(instance(&server, "testdb").behind().is_none());
+    assert_eq!(rewinds(&server), (1, 0), "told of once, however often it was tried");
 }
 
-async fn a_token_whose_authorization_is_lost_is_refused_after_a_restart_too(house: TestServer) {
-    let app = house.app(FIRST);
+async fn a_token_whose_authorization_is_lost_is_refused_after_a_restart_too(server: TestServer) {
+    let app = server.app(FIRST);
     let [kept, lost] =
-        [("alice", "openid read"), ("bob", "openid read")].map(|(login, scope)| (house.browser(login), scope));
+        [("alice", "openid read"), ("bob", "openid read")].map(|(login, scope)| (server.browser(login), scope));
     let mut tokens = Vec::new();
     for (mut browser, scope) in [kept, lost] {
         let token = app.sign_in(&mut browser, scope).await.access;
         assert_eq!(app.client.user_info(&token).await.status, 200);
         tokens.push(token);
     }
-    let bob = house.office().await.user_by_name("bob").await.expect("the database answers").expect("the demo has him");
-    let database = house.store().await.database().clone();
+    let bob =
+        server.operator().await.user_by_name("bob").await.expect("the database answers").expect("the demo has him");
+    let database = server.store().await.database().clone();
     let sql = "DELETE FROM authorizations WHERE user_id = $1";
     let done = database.commit(vec![statement(sql, vec![bob.user.id.0.into()])].into()).await;
     assert_eq!(done.expect("the database answers"), store::CommitOutcome::Committed);
     assert_eq!(app.client.user_info(&tokens[1]).await.status, 200, "nobody knows");
     // As another node tells that has seen it.
-    commit(&house, Vec::new(), ChangeKind::Reread).await;
-    house.catch_up().await;
-    let check = async |house: &TestServer| {
-        let client = house.client();
+    commit(&server, Vec::new(), ChangeKind::Reread).await;
+    server.catch_up().await;
+    let check = async |server: &TestServer| {
+        let client = server.client();
         assert_eq!(client.user_info(&tokens[0]).await.status, 200);
         assert_eq!(client.user_info(&tokens[1]).await.status, 401);
         assert_eq!(client.call_api(&tokens[1]).await.status, 401);
     };
-    check(&house).await;
-    check(&house.restarted().await).await;
+    check(&server).await;
+    check(&server.restarted().await).await;
 }
 
-async fn a_feed_that_an_older_version_swept_is_no_database_that_went_back(house: TestServer) {
-    house.advance(Duration::from_hours(26));
-    run(&house, "DELETE FROM changes WHERE instance = $1").await;
-    house.catch_up().await;
-    assert_eq!(rewinds(&house), (0, 0));
-    house.enable_app(READER, false).await;
-    assert_eq!(house.app(READER).service_token("read").await.status, 401);
+async fn a_feed_that_an_older_version_swept_is_no_database_that_went_back(server: TestServer) {
+    server.advance(Duration::from_hours(26));
+    run(&server, "DELETE FROM changes WHERE instance = $1").await;
+    server.catch_up().await;
+    assert_eq!(rewinds(&server), (0, 0));
+    server.enable_app(READER, false).await;
+    assert_eq!(server.app(READER).service_token("read").await.status, 401);
     // A start without a single row to stand on.
-    run(&house, "DELETE FROM changes WHERE instance = $1").await;
-    let house = house.restarted().await;
-    house.enable_app(READER, true).await;
-    TokenAnswer::read(&house.app(READER).service_token("read").await);
-    assert_eq!(rewinds(&house), (0, 0));
+    run(&server, "DELETE FROM changes WHERE instance = $1").await;
+    let server = server.restarted().await;
+    server.enable_app(READER, true).await;
+    TokenAnswer::read(&server.app(READER).service_token("read").await);
+    assert_eq!(rewinds(&server), (0, 0));
 }

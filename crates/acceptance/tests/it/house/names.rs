@@ -19,8 +19,8 @@ const DECEPTIVE: [&str; 9] = [
     "Pay\nroll",
 ];
 
-async fn send(house: &TestServer, token: &str, (method, path): (&Method, &str), body: &Value) -> (u16, String) {
-    let client = house.client();
+async fn send(server: &TestServer, token: &str, (method, path): (&Method, &str), body: &Value) -> (u16, String) {
+    let client = server.client();
     let ask = client.ask(method, &format!("/manage/api/v1{path}")).bearer(token).header("if-match", "*");
     let answer = ask.body("application/json", body.to_string()).send().await;
     (answer.status.as_u16(), answer.text().to_owned())
@@ -28,12 +28,12 @@ async fn send(house: &TestServer, token: &str, (method, path): (&Method, &str), 
 
 #[tokio::test]
 async fn the_admin_api_takes_no_deceptive_name() {
-    let house = TestServer::open().await;
-    let token = acceptance::TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
-    let office = house.office().await;
-    let id_of = async |uri: &str| office.application(uri).await.expect("no fault").expect("there").id;
+    let server = TestServer::open().await;
+    let token = acceptance::TokenAnswer::read(&server.manager().await.service_token("manage").await).access;
+    let operator = server.operator().await;
+    let id_of = async |uri: &str| operator.application(uri).await.expect("no fault").expect("there").id;
     let (first, service) = (id_of(FIRST).await, id_of(SERVICE).await);
-    let alice = office.user_by_name("alice").await.expect("no fault").expect("there").user.id;
+    let alice = operator.user_by_name("alice").await.expect("no fault").expect("there").user.id;
     let application = |name: &str| json!({ "ApplicationUri": "fresh", "Name": name, "ClientType": "None" });
     let user = |name: &str| json!({ "login": "fresh", "userType": "InternalUser", "name": name });
     let role = |name: &str| json!({ "name": name, "permissions": { "read": [], "update": [] } });
@@ -48,7 +48,7 @@ async fn the_admin_api_takes_no_deceptive_name() {
             ((&Method::POST, "/roles".to_owned()), role(name)),
             ((&Method::POST, "/tokens".to_owned()), issue(name)),
         ] {
-            let (status, told) = send(&house, &token, (method, &path), &body).await;
+            let (status, told) = send(&server, &token, (method, &path), &body).await;
             assert_eq!(status, 422, "{method} {path} {name:?}: {told}");
             assert!(told.contains("characters"), "{method} {path} {name:?}: {told}");
         }
@@ -58,17 +58,17 @@ async fn the_admin_api_takes_no_deceptive_name() {
         ("/users", user("علی\u{200c}رضا")),
         ("/roles", role("Счетоводство")),
     ] {
-        let (status, told) = send(&house, &token, (&Method::POST, path), &body).await;
+        let (status, told) = send(&server, &token, (&Method::POST, path), &body).await;
         assert_eq!(status, 201, "{path}: {told}");
     }
 }
 
 #[tokio::test]
 async fn pages_take_no_deceptive_name() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
-    let mut admin = house.browser("admin");
+    let mut admin = server.browser("admin");
     admin.sign_in().await;
     let list = alice.open("/profile/tokens").await;
     let token_form = alice.open(&list.attributes(".sites a", "href")[0]).await;
@@ -92,16 +92,16 @@ async fn pages_take_no_deceptive_name() {
 
 #[tokio::test]
 async fn an_old_name_stops_nothing_and_misleads_nobody() {
-    let house = TestServer::open().await;
-    let mut old = house.office().await.application(FIRST).await.expect("no fault").expect("there");
+    let server = TestServer::open().await;
+    let mut old = server.operator().await.application(FIRST).await.expect("no fault").expect("there");
     "Pay\u{202e}roll\u{200b}".clone_into(&mut old.name);
-    let store = house.store().await;
+    let store = server.store().await;
     let done = store.commit(store::Batch::new().with(store.update_application(&old, false))).await.expect("no fault");
     assert_eq!(done, store::CommitOutcome::Committed);
     drop(store);
-    let house = house.restarted().await;
-    let mut alice = house.browser("alice");
-    let page = alice.open(&house.app(FIRST).asks("read").path()).await;
+    let server = server.restarted().await;
+    let mut alice = server.browser("alice");
+    let page = alice.open(&server.app(FIRST).asks("read").path()).await;
     let consent = alice.enter(&page).await;
     assert_eq!(consent.page(), "consent", "{}", consent.text());
     assert!(consent.text().contains("Payroll") && !consent.text().contains('\u{202e}'));

@@ -26,9 +26,9 @@ const GOOD: &str = "lantern-otter-quill";
 const COMPOSED: &str = "r\u{e4}tsel-otter-quill";
 const DECOMPOSED: &str = "ra\u{308}tsel-otter-quill";
 
-async fn reset_link(house: &TestServer, login: &str) -> String {
-    let mut rng = house.rng();
-    let made = house.office().await.reset_link(login, &mut house.moment(&mut rng)).await;
+async fn reset_link(server: &TestServer, login: &str) -> String {
+    let mut rng = server.rng();
+    let made = server.operator().await.reset_link(login, &mut server.moment(&mut rng)).await;
     format!("/id/account/reset-password?code={}", made.expect("no fault").expect("made").code.expose())
 }
 
@@ -40,13 +40,13 @@ fn assert_refused(page: &HttpAnswer, weak: &str) {
 
 #[tokio::test]
 async fn a_link_refuses_a_weak_password_and_stays_good() {
-    let house = TestServer::open().await;
-    let HandedOver::Shown(url) = invite(&house, "alice.new", Some("alice@example.com")).await else {
+    let server = TestServer::open().await;
+    let HandedOver::Shown(url) = invite(&server, "alice.new", Some("alice@example.com")).await else {
         panic!("mailed by whom?")
     };
     let set_up = url.strip_prefix("http://localhost:8080").expect("of this instance").to_owned();
-    for link in [set_up, reset_link(&house, "alice").await] {
-        let mut browser = house.browser("alice");
+    for link in [set_up, reset_link(&server, "alice").await] {
+        let mut browser = server.browser("alice");
         for weak in WEAK {
             assert_refused(&choose(&mut browser, &link, weak).await, weak);
         }
@@ -56,9 +56,9 @@ async fn a_link_refuses_a_weak_password_and_stays_good() {
 
 #[tokio::test]
 async fn a_link_says_what_is_wrong_in_the_language_of_the_page() {
-    let house = TestServer::open().await;
-    let link = reset_link(&house, "alice").await;
-    let mut browser = house.browser("alice");
+    let server = TestServer::open().await;
+    let link = reset_link(&server, "alice").await;
+    let mut browser = server.browser("alice");
     for (language, too_short, guessed) in [
         ("de", "mindestens 8 Zeichen", "erraten"),
         ("bg", "поне 8 знака", "отгатната"),
@@ -81,8 +81,8 @@ async fn a_link_says_what_is_wrong_in_the_language_of_the_page() {
 
 #[tokio::test]
 async fn the_profile_refuses_a_weak_password() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     let old = alice.password.clone();
     for weak in WEAK {
@@ -91,61 +91,61 @@ async fn the_profile_refuses_a_weak_password() {
         let page = alice.submit(&page, "current", &typed).await;
         assert!(page.words("[role=alert]").is_some(), "{weak:?}: {}", page.text());
     }
-    assert_eq!(house.browser("alice").sign_in().await.page(), "account", "nothing was changed");
+    assert_eq!(server.browser("alice").sign_in().await.page(), "account", "nothing was changed");
 }
 
 #[tokio::test]
 async fn administrators_set_no_weak_password() {
-    let house = TestServer::open().await;
-    let api = Api::of(&house).await;
+    let server = TestServer::open().await;
+    let api = Api::of(&server).await;
     let (alice, _) = api.user("alice").await;
-    let (office, passwords, mut rng) = (house.office().await, Passwords::new(), house.rng());
+    let (operator, passwords, mut rng) = (server.operator().await, Passwords::new(), server.rng());
     for weak in WEAK {
         let told = assert_invalid(&api.put(&format!("{alice}/password"), "", &json!({ "password": weak })).await);
         let shown = Presented::new(*weak);
-        let refused = office.set_password(&passwords, "alice", &shown, &mut house.moment(&mut rng)).await;
+        let refused = operator.set_password(&passwords, "alice", &shown, &mut server.moment(&mut rng)).await;
         let refused = refused.expect("no fault").expect_err("weak").to_string();
         assert!(told.contains(&refused), "one text: {told} {refused}");
     }
-    assert_eq!(house.browser("alice").sign_in().await.page(), "account", "nothing was changed");
+    assert_eq!(server.browser("alice").sign_in().await.page(), "account", "nothing was changed");
     assert_eq!(api.put(&format!("{alice}/password"), "", &json!({ "password": GOOD })).await.status, 204);
-    assert_eq!(signed_in(&house, GOOD).await, "account");
+    assert_eq!(signed_in(&server, GOOD).await, "account");
 }
 
 #[tokio::test]
 async fn an_operator_overrides_the_rule_and_hears_which() {
-    let house = TestServer::open().await;
-    let (office, passwords, mut rng) = (house.office().await, Passwords::new(), house.rng());
+    let server = TestServer::open().await;
+    let (operator, passwords, mut rng) = (server.operator().await, Passwords::new(), server.rng());
     let mut forced = async |password: &str| {
         let password = Presented::new(password);
-        let set = office.set_weak_password(&passwords, "alice", &password, &mut house.moment(&mut rng)).await;
+        let set = operator.set_weak_password(&passwords, "alice", &password, &mut server.moment(&mut rng)).await;
         set.expect("no fault").map(|(_, overridden)| overridden)
     };
     assert!(forced("").await.is_err() && forced(&"x".repeat(1025)).await.is_err(), "the limits hold");
     assert_eq!(forced(GOOD).await, Ok(None));
     assert_eq!(forced("short").await, Ok(Some(Weakness::TooShort)));
-    house.catch_up().await;
-    assert_eq!(signed_in(&house, "short").await, "account");
+    server.catch_up().await;
+    assert_eq!(signed_in(&server, "short").await, "account");
 }
 
-async fn signed_in(house: &TestServer, password: &str) -> String {
-    let mut alice = Browser { password: password.to_owned(), ..house.browser("alice") };
+async fn signed_in(server: &TestServer, password: &str) -> String {
+    let mut alice = Browser { password: password.to_owned(), ..server.browser("alice") };
     alice.sign_in().await.page()
 }
 
 #[tokio::test]
 async fn a_password_is_right_at_every_door_however_its_characters_are_written() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for (chosen, typed) in [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)] {
-        house.set_password("alice", chosen).await;
+        server.set_password("alice", chosen).await;
         for password in [chosen, typed] {
-            assert_eq!(signed_in(&house, password).await, "account");
+            assert_eq!(signed_in(&server, password).await, "account");
             let basic = format!("Basic {}", STANDARD.encode(format!("alice:{password}")));
-            let client = house.client();
+            let client = server.client();
             let ask = client.ask(&Method::GET, "/api/domain/odata/Crm_Customers?$top=1");
             assert_eq!(ask.header("authorization", &basic).send().await.status, 200);
         }
-        let mut alice = Browser { password: typed.to_owned(), ..house.browser("alice") };
+        let mut alice = Browser { password: typed.to_owned(), ..server.browser("alice") };
         alice.sign_in().await;
         let page = alice.open("/profile/password").await;
         let same = [("current", chosen), ("password", typed), ("repeat", typed)];
@@ -156,28 +156,28 @@ async fn a_password_is_right_at_every_door_however_its_characters_are_written() 
             told.text()
         );
     }
-    assert_ne!(signed_in(&house, "ratsel-otter-quill").await, "account", "another letter is another password");
+    assert_ne!(signed_in(&server, "ratsel-otter-quill").await, "account", "another letter is another password");
 }
 
 /// Hashes of the bytes as typed were made before, and go on until their person signs in.
 #[tokio::test]
 async fn a_hash_made_of_the_bytes_as_typed_signs_in_and_is_replaced() {
-    let house = TestServer::open().await;
-    let (store, login) = (house.store().await, Login::parse("alice").expect("valid"));
+    let server = TestServer::open().await;
+    let (store, login) = (server.store().await, Login::parse("alice").expect("valid"));
     let (alice, _) = store.user_by_login(&login).await.expect("no fault").expect("of the demo");
     let phc = Argon2::default().hash_password_with_salt(DECOMPOSED.as_bytes(), &[7; 16]).expect("hashes");
     let before = PasswordHash::of_bytes(phc.to_string());
-    let set = store.commit(Batch::new().with(store.set_password(&alice, &before, house.now()))).await;
+    let set = store.commit(Batch::new().with(store.set_password(&alice, &before, server.now()))).await;
     assert_eq!(set.expect("no fault"), CommitOutcome::Committed);
     let kept = async || {
         let (_, hash) = store.user_by_login(&login).await.expect("no fault").expect("of the demo");
         hash.expect("there is one")
     };
-    assert_eq!(signed_in(&house, COMPOSED).await, "sign-in", "as it was before");
+    assert_eq!(signed_in(&server, COMPOSED).await, "sign-in", "as it was before");
     assert!(!kept().await.is_nfc());
-    assert_eq!(signed_in(&house, DECOMPOSED).await, "account");
+    assert_eq!(signed_in(&server, DECOMPOSED).await, "account");
     assert!(kept().await.is_nfc(), "from now on in NFC");
     for typed in [COMPOSED, DECOMPOSED] {
-        assert_eq!(signed_in(&house, typed).await, "account");
+        assert_eq!(signed_in(&server, typed).await, "account");
     }
 }

@@ -49,8 +49,8 @@ fn assert_well_kept(answer: &HttpAnswer, form_target: FormTarget) {
 
 #[tokio::test]
 async fn every_page_is_framed_by_nobody_kept_by_nobody_and_runs_no_script_but_ours() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let sign_in = alice.open(&app.asks("read").path()).await;
     assert_well_kept(&sign_in, Application);
     let consent = alice.enter(&sign_in).await;
@@ -88,14 +88,14 @@ async fn every_page_is_framed_by_nobody_kept_by_nobody_and_runs_no_script_but_ou
 
 #[tokio::test]
 async fn what_pages_refer_to_is_there_and_may_be_kept_for_ever() {
-    let house = TestServer::open().await;
-    let page = house.client().get("/id/account/login").await;
+    let server = TestServer::open().await;
+    let page = server.client().get("/id/account/login").await;
     let references = page.attributes("link", "href");
     assert_eq!(references.len(), 2);
     let scripts = page.attributes("script", "src");
     assert_eq!(scripts.len(), 1);
     for path in references.into_iter().chain(scripts) {
-        let asset = house.client().get(&path).await;
+        let asset = server.client().get(&path).await;
         assert_eq!(asset.status, 200, "{path}");
         assert!(asset.header("cache-control").contains("immutable"), "{path}");
     }
@@ -103,23 +103,23 @@ async fn what_pages_refer_to_is_there_and_may_be_kept_for_ever() {
 
 #[tokio::test]
 async fn what_people_send_comes_back_as_text_only() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let nasty = "\"><script>alert(1)</script><b x='";
-    let mut alice = house.browser(nasty);
+    let mut alice = server.browser(nasty);
     let answer = alice.sign_in().await;
     assert_eq!(answer.page(), "sign-in");
     assert_eq!(answer.attributes("#login", "value"), [nasty], "what was typed is still there");
     assert!(!answer.text().contains("<script>"));
-    let app = house.app(FIRST);
-    let page = house.browser("alice").open(&app.asks("read").with("state", nasty).path()).await;
+    let app = server.app(FIRST);
+    let page = server.browser("alice").open(&app.asks("read").with("state", nasty).path()).await;
     assert_eq!(page.page(), "sign-in");
     assert!(!page.text().contains("<script>"));
 }
 
 #[tokio::test]
 async fn the_account_page_greets_who_is_signed_in() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     assert_eq!(alice.open("/id/account").await.page(), "sign-in");
     let page = alice.sign_in().await;
     assert_eq!(page.page(), "account");
@@ -154,8 +154,8 @@ async fn a_house_under_https_tells_browsers_to_stay_there() {
 
 #[tokio::test]
 async fn a_page_that_is_not_there_leads_to_the_first_one() {
-    let house = TestServer::open().await;
-    assert_eq!(house.client().get("/nothing").await.attributes("#home", "href"), ["/"]);
-    let other = house.client().get("/id/connect/authorize").await;
+    let server = TestServer::open().await;
+    assert_eq!(server.client().get("/nothing").await.attributes("#home", "href"), ["/"]);
+    let other = server.client().get("/id/connect/authorize").await;
     assert!(other.attributes("#home", "href").is_empty(), "whom an application sent here goes back to it");
 }

@@ -28,9 +28,9 @@ const PAGES: [(&str, &str); 11] = [
 
 #[tokio::test]
 async fn who_is_not_signed_in_is_sent_to_sign_in_and_back_to_the_page() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for (path, page) in PAGES {
-        let mut alice = house.browser("alice");
+        let mut alice = server.browser("alice");
         let sign_in = alice.open(path).await;
         assert_eq!(sign_in.page(), "sign-in", "{path}");
         let mistyped = alice.submit(&sign_in, "password", &[("login", "alice"), ("password", "wrong")]).await;
@@ -41,10 +41,10 @@ async fn who_is_not_signed_in_is_sent_to_sign_in_and_back_to_the_page() {
 
 #[tokio::test]
 async fn a_sign_in_leads_back_to_pages_of_ours_and_nowhere_else() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for elsewhere in ["https://evil.example.com/", "//evil.example.com", "/profile/..//evil", "/id/connect/endsession"]
     {
-        let mut alice = house.browser("alice");
+        let mut alice = server.browser("alice");
         let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return", elsewhere).finish();
         let page = alice.open(&format!("/id/account/login?{query}")).await;
         assert_eq!(alice.enter(&page).await.page(), "account", "{elsewhere}");
@@ -53,8 +53,8 @@ async fn a_sign_in_leads_back_to_pages_of_ours_and_nowhere_else() {
 
 #[tokio::test]
 async fn the_overview_shows_the_person_and_marks_its_place_in_the_menu() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     let page = alice.open("/profile").await;
     assert_eq!(page.page(), "profile");
@@ -63,15 +63,15 @@ async fn the_overview_shows_the_person_and_marks_its_place_in_the_menu() {
     }
     assert!(!page.text().contains("Administrator"));
     assert_eq!(page.attributes("nav [aria-current]", "href"), ["/profile"]);
-    let mut admin = house.browser("admin");
+    let mut admin = server.browser("admin");
     admin.sign_in().await;
     assert!(admin.open("/profile").await.text().contains("Administrator"));
 }
 
 #[tokio::test]
 async fn a_form_of_another_person_or_site_changes_nothing() {
-    let house = TestServer::open().await;
-    let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
+    let server = TestServer::open().await;
+    let (mut alice, mut bob) = (server.browser("alice"), server.browser("bob"));
     alice.sign_in().await;
     bob.sign_in().await;
     // Two pages have no form, and that of the picture is of another kind: see there.
@@ -83,7 +83,7 @@ async fn a_form_of_another_person_or_site_changes_nothing() {
             let answer = alice.post(path, &fields).await;
             assert_eq!((answer.status.as_u16(), answer.page().as_str()), (403, "error"), "{path} {fields:?}");
         }
-        let stranger = house.browser("alice").step(&Method::POST, path, &[("csrf", &csrf)]).await;
+        let stranger = server.browser("alice").step(&Method::POST, path, &[("csrf", &csrf)]).await;
         assert!(stranger.location().starts_with("/id/account/login?return="), "{path}");
         let own = csrf_of(&mut alice).await;
         let cookie = alice.jar.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
@@ -101,8 +101,8 @@ pub(super) async fn csrf_of(browser: &mut Browser) -> String {
 
 #[tokio::test]
 async fn a_form_dies_with_the_sign_in_it_was_made_for() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     let page = alice.open("/profile/language").await;
     alice.sign_in().await;
@@ -111,13 +111,13 @@ async fn a_form_dies_with_the_sign_in_it_was_made_for() {
 
 #[tokio::test]
 async fn whoever_looks_at_these_pages_is_not_idle() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     for _ in 0..5 {
-        house.advance(std::time::Duration::from_mins(50));
+        server.advance(std::time::Duration::from_mins(50));
         assert_eq!(alice.open("/profile").await.page(), "profile");
     }
-    house.advance(std::time::Duration::from_hours(2));
+    server.advance(std::time::Duration::from_hours(2));
     assert_eq!(alice.open("/profile").await.page(), "sign-in");
 }

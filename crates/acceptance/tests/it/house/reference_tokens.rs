@@ -14,24 +14,24 @@ const SCRIPTS: &str = "my.trusted.app/scripts";
 const CUSTOMERS: &str = "/api/domain/odata/Crm_Customers";
 
 pub(super) async fn issue(
-    house: &TestServer,
+    server: &TestServer,
     (application, login): (&str, Option<&str>),
     (scope, days): (&str, Option<u32>),
 ) -> Result<(ReferenceToken, String), String> {
-    let mut rng = house.rng();
-    let mut moment = house.moment(&mut rng);
+    let mut rng = server.rng();
+    let mut moment = server.moment(&mut rng);
     let scope = Scope::parse(scope).expect("a scope");
     let kind = if login.is_some() { ReferenceTokenKind::Personal } else { ReferenceTokenKind::Service };
     let expires_at = days.map(|days| moment.now.plus(Duration::from_hours(24) * days));
     let wish = NewTokenRequest { kind, description: "a script", scope: &scope, expires_at };
     let draft = TokenDraft { application, login, wish };
-    let issued = house.office().await.issue_token(&draft, &mut moment).await.expect("no fault");
-    house.catch_up().await;
+    let issued = server.operator().await.issue_token(&draft, &mut moment).await.expect("no fault");
+    server.catch_up().await;
     issued.map(|issued| (issued.token, issued.value.expose().to_owned())).map_err(|refusal| refusal.to_string())
 }
 
-async fn alices(house: &TestServer) -> (ReferenceToken, String) {
-    issue(house, (SCRIPTS, Some("alice")), ("read update", Some(30))).await.expect("issued")
+async fn alices(server: &TestServer) -> (ReferenceToken, String) {
+    issue(server, (SCRIPTS, Some("alice")), ("read update", Some(30))).await.expect("issued")
 }
 
 async fn by_key(client: &Client, header: &str, value: &str) -> u16 {
@@ -40,10 +40,10 @@ async fn by_key(client: &Client, header: &str, value: &str) -> u16 {
 
 #[tokio::test]
 async fn a_key_opens_the_api_by_each_of_its_three_headers() {
-    let house = TestServer::open().await;
-    let (_, value) = alices(&house).await;
+    let server = TestServer::open().await;
+    let (_, value) = alices(&server).await;
     assert!(value.starts_with("enrt_") && value.len() == 69, "the documented form");
-    let client = house.client();
+    let client = server.client();
     assert_eq!(client.call_api(&value).await.status, 200);
     assert_eq!(by_key(&client, "x-api-key", &value).await, 200);
     assert_eq!(by_key(&client, "api-key", &value).await, 200);
@@ -54,14 +54,14 @@ async fn a_key_opens_the_api_by_each_of_its_three_headers() {
 
 #[tokio::test]
 async fn a_service_key_acts_as_the_system_user_and_both_take_one_seat_each() {
-    let house = TestServer::open().await;
-    let (personal, value) = alices(&house).await;
-    let (service, of_service) = issue(&house, (SERVICE, None), ("read", None)).await.expect("issued");
+    let server = TestServer::open().await;
+    let (personal, value) = alices(&server).await;
+    let (service, of_service) = issue(&server, (SERVICE, None), ("read", None)).await.expect("issued");
     assert_ne!(personal.user, service.user);
     for value in [&value, &of_service, &value, &of_service] {
-        assert_eq!(house.client().call_api(value).await.status, 200);
+        assert_eq!(server.client().call_api(value).await.status, 200);
     }
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let opened: Vec<_> = trail.iter().filter(|row| row.kind == "session-opened").collect();
     assert_eq!(opened.len(), 2);
     assert!(trail.iter().all(|row| !row.columns.iter().any(|column| column.contains(&value[5..]))), "never the value");
@@ -69,54 +69,54 @@ async fn a_service_key_acts_as_the_system_user_and_both_take_one_seat_each() {
 
 #[tokio::test]
 async fn what_is_no_key_of_this_instance_is_answered_like_any_bad_token() {
-    let house = TestServer::open().await;
-    let (_, value) = alices(&house).await;
+    let server = TestServer::open().await;
+    let (_, value) = alices(&server).await;
     let lower = format!("enrt_{}", value[5..].to_lowercase());
     let unknown = format!("enrt_{}", "0".repeat(64));
     for bad in [&value[..68], &format!("{value}0"), &lower, &unknown, "enrt_", &value[5..]] {
-        let answer = house.client().call_api(bad).await;
+        let answer = server.client().call_api(bad).await;
         assert_eq!(answer.status, 401, "{bad}");
         assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""), "{bad}");
     }
-    assert_eq!(house.other_client().call_api(&value).await.status, 401, "of another instance");
-    let token = acceptance::TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
-    assert_eq!(by_key(&house.client(), "x-api-key", &token).await, 401, "a JWT is no key");
+    assert_eq!(server.other_client().call_api(&value).await.status, 401, "of another instance");
+    let token = acceptance::TokenAnswer::read(&server.app(SERVICE).service_token("").await).access;
+    assert_eq!(by_key(&server.client(), "x-api-key", &token).await, 401, "a JWT is no key");
 }
 
 #[tokio::test]
 async fn a_key_is_dead_on_the_next_call_after_whatever_ends_it() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    let (token, value) = alices(&house).await;
+    let server = TestServer::open().await;
+    let client = server.client();
+    let (token, value) = alices(&server).await;
     assert_eq!(client.call_api(&value).await.status, 200);
-    let mut rng = house.rng();
-    let revoked = house.office().await.revoke_token(token.id, &mut house.moment(&mut rng)).await.expect("no fault");
+    let mut rng = server.rng();
+    let revoked = server.operator().await.revoke_token(token.id, &mut server.moment(&mut rng)).await.expect("no fault");
     assert_eq!(revoked, Ok(()));
-    house.catch_up().await;
+    server.catch_up().await;
     assert_eq!(client.call_api(&value).await.status, 401, "revoked");
-    let again = house.office().await.revoke_token(token.id, &mut house.moment(&mut rng)).await.expect("no fault");
+    let again = server.operator().await.revoke_token(token.id, &mut server.moment(&mut rng)).await.expect("no fault");
     assert!(again.is_err(), "once");
 
-    let (_, value) = alices(&house).await;
+    let (_, value) = alices(&server).await;
     assert_eq!(client.call_api(&value).await.status, 200);
-    house.enable_app(SCRIPTS, false).await;
+    server.enable_app(SCRIPTS, false).await;
     assert_eq!(client.call_api(&value).await.status, 401, "application disabled");
-    house.enable_app(SCRIPTS, true).await;
+    server.enable_app(SCRIPTS, true).await;
     assert_eq!(client.call_api(&value).await.status, 200);
-    house.enable_user("alice", false).await;
+    server.enable_user("alice", false).await;
     assert_eq!(client.call_api(&value).await.status, 401, "user disabled");
-    house.enable_user("alice", true).await;
-    house.advance(Duration::from_hours(24 * 30));
+    server.enable_user("alice", true).await;
+    server.advance(Duration::from_hours(24 * 30));
     assert_eq!(client.call_api(&value).await.status, 401, "expired");
 }
 
 #[tokio::test]
 async fn a_key_does_no_more_than_its_scope_and_its_user_may() {
-    let house = TestServer::open().await;
-    let (_, readers) = issue(&house, (SCRIPTS, Some("bob")), ("read update", None)).await.expect("issued");
-    let (_, reading) = issue(&house, (SCRIPTS, Some("alice")), ("read", None)).await.expect("issued");
+    let server = TestServer::open().await;
+    let (_, readers) = issue(&server, (SCRIPTS, Some("bob")), ("read update", None)).await.expect("issued");
+    let (_, reading) = issue(&server, (SCRIPTS, Some("alice")), ("read", None)).await.expect("issued");
     let create = async |value: &str| {
-        let client = house.client();
+        let client = server.client();
         let ask = client.ask(&Method::POST, CUSTOMERS).bearer(value);
         ask.body("application/json", r#"{"Number":"K-9001"}"#).send().await
     };
@@ -128,9 +128,9 @@ async fn a_key_does_no_more_than_its_scope_and_its_user_may() {
 
 #[tokio::test]
 async fn the_policy_of_the_application_decides_who_gets_one() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let refused = async |application, login, scope| {
-        issue(&house, (application, login), (scope, None)).await.err().unwrap_or_default()
+        issue(&server, (application, login), (scope, None)).await.err().unwrap_or_default()
     };
     assert!(refused("my.trusted.app/first", Some("alice"), "read").await.contains("AccessTokens"));
     assert!(refused(SCRIPTS, None, "read").await.contains("System User"));
@@ -143,18 +143,18 @@ async fn the_policy_of_the_application_decides_who_gets_one() {
 
 #[tokio::test]
 async fn the_owner_of_a_leaked_key_is_told_once_and_not_its_value() {
-    let house = TestServer::open().await;
-    let mut letters = house.house.open_outbox();
-    let (token, value) = alices(&house).await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let mut letters = server.server.open_outbox();
+    let (token, value) = alices(&server).await;
+    let client = server.client();
     let report = || client.ask(&Method::POST, "/id/tokens/leaked");
     for _ in 0..2 {
         assert_eq!(report().body("text/plain", value.clone()).send().await.status, 204);
     }
-    let (_, service) = issue(&house, (SERVICE, None), ("read", None)).await.expect("issued");
+    let (_, service) = issue(&server, (SERVICE, None), ("read", None)).await.expect("issued");
     let reported = report().body("text/plain", service).send().await;
     assert_eq!(reported.status, 204, "nobody reads a service's mail");
-    house.house.close().await;
+    server.server.close().await;
     let letter = letters.next().await.expect("a letter");
     assert_eq!((letter.to.as_str(), letter.about), ("alice@example.com", "token-leaked"));
     assert!(letter.text.contains(&token.tail) && !letter.text.contains(&value), "masked");
@@ -163,40 +163,40 @@ async fn the_owner_of_a_leaked_key_is_told_once_and_not_its_value() {
 
 #[tokio::test]
 async fn last_use_is_written_in_batches() {
-    let house = TestServer::open().await;
-    let (token, value) = alices(&house).await;
-    assert_eq!(house.client().call_api(&value).await.status, 200);
-    house.beat().await;
-    let listed = house.office().await.tokens(10).await.expect("no fault");
+    let server = TestServer::open().await;
+    let (token, value) = alices(&server).await;
+    assert_eq!(server.client().call_api(&value).await.status, 200);
+    server.beat().await;
+    let listed = server.operator().await.tokens(10).await.expect("no fault");
     let used = listed.iter().find(|one| one.id == token.id).expect("listed");
-    assert_eq!(used.last_used_at, Some(house.now()));
+    assert_eq!(used.last_used_at, Some(server.now()));
     assert_eq!(used.tail, value[65..], "masked but for its end");
 }
 
 #[tokio::test]
 async fn last_use_is_known_to_the_minute_and_costs_a_write_a_minute() {
-    let house = TestServer::open().await;
-    let (token, value) = alices(&house).await;
+    let server = TestServer::open().await;
+    let (token, value) = alices(&server).await;
     let called_and_written = async |after: u64| {
-        house.advance(Duration::from_secs(after));
-        assert_eq!(house.client().call_api(&value).await.status, 200);
-        house.beat().await;
-        let listed = house.office().await.tokens(10).await.expect("no fault");
+        server.advance(Duration::from_secs(after));
+        assert_eq!(server.client().call_api(&value).await.status, 200);
+        server.beat().await;
+        let listed = server.operator().await.tokens(10).await.expect("no fault");
         listed.iter().find(|one| one.id == token.id).expect("listed").last_used_at
     };
-    let first = house.now();
+    let first = server.now();
     assert_eq!(called_and_written(0).await, Some(first));
     assert_eq!(called_and_written(59).await, Some(first), "the minute is not over");
-    assert_eq!(called_and_written(1).await, Some(house.now()));
-    assert_eq!(called_and_written(60 * 60).await, Some(house.now()));
+    assert_eq!(called_and_written(1).await, Some(server.now()));
+    assert_eq!(called_and_written(60 * 60).await, Some(server.now()));
 }
 
 #[tokio::test]
 async fn a_leaked_key_dies_by_whoever_finds_it_and_nobody_learns_whether_it_lived() {
-    let house = TestServer::open().await;
-    let (_, value) = alices(&house).await;
-    let (_, other) = alices(&house).await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let (_, value) = alices(&server).await;
+    let (_, other) = alices(&server).await;
+    let client = server.client();
     assert_eq!(client.call_api(&value).await.status, 200);
     let report = async |body: String, content_type: &str| {
         let answer = client.ask(&Method::POST, "/id/tokens/leaked").body(content_type, body).send().await;
@@ -209,19 +209,19 @@ async fn a_leaked_key_dies_by_whoever_finds_it_and_nobody_learns_whether_it_live
     }
     assert_eq!(client.call_api(&value).await.status, 401);
     assert_eq!(client.call_api(&other).await.status, 401);
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     assert_eq!(trail.iter().filter(|row| row.kind == "token-revoked" && row.reason == "leaked").count(), 2);
 }
 
 /// RFC 7009 §2.1: a token of another client is none of this client's business, and no word tells whether it lives.
 #[tokio::test]
 async fn an_application_cannot_revoke_a_key_of_another() {
-    let house = TestServer::open().await;
-    let (_, value) = alices(&house).await;
+    let server = TestServer::open().await;
+    let (_, value) = alices(&server).await;
     let fields = [("client_id", "my.trusted.app/first"), ("client_secret", "first-secret"), ("token", value.as_str())];
-    let answer = house.client().post("/id/connect/revocation", &fields).await;
+    let answer = server.client().post("/id/connect/revocation", &fields).await;
     assert_eq!((answer.status.as_u16(), answer.text()), (200, ""));
-    assert_eq!(house.client().call_api(&value).await.status, 200);
-    let trail = house.audit().await;
+    assert_eq!(server.client().call_api(&value).await.status, 200);
+    let trail = server.audit().await;
     assert!(trail.iter().all(|row| row.kind != "token-revoked"));
 }

@@ -13,27 +13,27 @@ const OF_OTHERS: &str = "София; theme=\u{1f319}; gatehouse-city=Пловд�
 
 #[tokio::test]
 async fn a_person_signs_in_whatever_other_cookies_hold() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     alice.jar.insert("city".to_owned(), OF_OTHERS.to_owned());
     assert_eq!(alice.sign_in().await.page(), "account");
-    assert!(house.app(FIRST).sign_in(&mut alice, "openid read").await.id.is_some());
+    assert!(server.app(FIRST).sign_in(&mut alice, "openid read").await.id.is_some());
     let page = alice.open("/id/connect/endsession").await;
     assert_eq!(alice.submit(&page, "csrf", &[]).await.page(), "signed-out");
 }
 
 #[tokio::test]
 async fn a_stale_cookie_of_our_name_locks_nobody_out() {
-    let house = TestServer::open().await;
-    let mut former = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut former = server.browser("alice");
     former.sign_in().await;
     let stale = former.jar["gatehouse"].clone();
     let page = former.open("/id/connect/endsession").await;
     former.submit(&page, "csrf", &[]).await;
 
-    let admin = set_up_app(&house, &mut house.browser("admin")).await;
-    house.advance(STEP);
-    let mut browser = house.browser("admin");
+    let admin = set_up_app(&server, &mut server.browser("admin")).await;
+    server.advance(STEP);
+    let mut browser = server.browser("admin");
     let page = browser.open("/id/account/login").await;
     let (id, x) = ("0190000000007000800000000000000a", "x".repeat(43));
     let planted = format!("x; gatehouse={stale}; gatehouse-form={x}; gatehouse-step={id}.1.{x}");
@@ -42,7 +42,7 @@ async fn a_stale_cookie_of_our_name_locks_nobody_out() {
     // From the first page on, the stale ones come first.
     let page = browser.sign_in().await;
     assert_eq!(page.page(), "second-step");
-    assert_eq!(enter_code(&mut browser, &page, &admin.code(&house)).await.page(), "account");
+    assert_eq!(enter_code(&mut browser, &page, &admin.code(&server)).await.page(), "account");
     assert_eq!(browser.open("/profile").await.page(), "profile");
     let page = browser.open("/id/connect/endsession").await;
     assert_eq!(browser.submit(&page, "csrf", &[]).await.page(), "signed-out");
@@ -51,8 +51,8 @@ async fn a_stale_cookie_of_our_name_locks_nobody_out() {
 
 #[tokio::test]
 async fn many_cookies_of_our_name_are_not_all_looked_at() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     alice.jar.insert("a".to_owned(), format!("x{}", "; gatehouse=0".repeat(100)));
     assert_eq!(alice.open("/id/account").await.page(), "sign-in");
@@ -60,18 +60,18 @@ async fn many_cookies_of_our_name_are_not_all_looked_at() {
 
 #[tokio::test]
 async fn a_browser_s_name_is_kept_although_a_byte_of_it_is_no_ascii() {
-    let house = TestServer::open().await;
-    let ask = house.client();
+    let server = TestServer::open().await;
+    let ask = server.client();
     let ask = ask.ask(&Method::GET, "/id/connect/authorize?client_id=x").header("user-agent", "Преглед/1 Firefox");
     assert_eq!(ask.send().await.status, 400);
     let shown = "??????????????/1 Firefox".to_owned();
-    assert!(house.audit().await.iter().any(|row| row.columns.contains(&shown)));
+    assert!(server.audit().await.iter().any(|row| row.columns.contains(&shown)));
 }
 
 #[tokio::test]
 async fn a_language_is_found_beside_what_is_none() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     let language = async |lines: &[&str]| {
         let ask = client.ask(&Method::GET, "/id/account/login");
         let ask = lines.iter().fold(ask, |ask, line| ask.header("accept-language", line));
@@ -85,8 +85,8 @@ async fn a_language_is_found_beside_what_is_none() {
 /// RFC 9110 §13.1.2.
 #[tokio::test]
 async fn a_document_is_not_sent_again_to_whoever_has_it() {
-    let house = TestServer::open().await;
-    let (client, mut alice) = (house.client(), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (client, mut alice) = (server.client(), server.browser("alice"));
     alice.sign_in().await;
     let cookie = format!("gatehouse={}", alice.jar["gatehouse"]);
     for path in [
@@ -115,10 +115,10 @@ async fn a_document_is_not_sent_again_to_whoever_has_it() {
 /// What the OData door reads of lists.
 #[tokio::test]
 async fn what_a_client_of_the_api_prefers_is_found_beside_what_is_no_text() {
-    let house = TestServer::open().await;
-    let app = house.app(crate::SERVICE);
+    let server = TestServer::open().await;
+    let app = server.app(crate::SERVICE);
     let token = app.service_token("read update").await.json()["access_token"].as_str().expect("a token").to_owned();
-    let client = house.client();
+    let client = server.client();
     let list = client.ask(&Method::GET, "/api/domain/odata/Crm_Customers?$top=1").bearer(&token);
     let list = list.header("accept", "ж/ж, application/json;odata.metadata=none").send().await;
     assert_eq!(list.status, 200);
@@ -170,8 +170,8 @@ const GUESSES: [(&str, &str); 4] = [
 /// RFC 9110 §15.5.6.
 #[tokio::test]
 async fn what_acts_answers_neither_head_nor_a_browser_s_guess() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     for (path, takes_post) in ACTING {
         let head = client.ask(&Method::HEAD, path).send().await;
         let allowed = if takes_post { "GET, POST" } else { "GET" };
@@ -190,8 +190,8 @@ async fn what_acts_answers_neither_head_nor_a_browser_s_guess() {
 
 #[tokio::test]
 async fn what_only_tells_answers_head_as_get_without_the_body() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     let stylesheet = client.get("/id/account/login").await.attributes("link[rel=stylesheet]", "href")[0].clone();
     for path in [
         "/",
@@ -228,10 +228,10 @@ async fn unmeant(browser: &mut Browser, path: &str) -> Vec<HttpAnswer> {
 
 #[tokio::test]
 async fn nothing_changes_by_what_nobody_meant() {
-    let house = TestServer::open().await;
-    let (portal, mut alice) = (house.app(PORTAL), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (portal, mut alice) = (server.app(PORTAL), server.browser("alice"));
     let tokens = portal.sign_in(&mut alice, "openid read").await;
-    let events = house.store().await.newest_change().await.expect("the database answers");
+    let events = server.store().await.newest_change().await.expect("the database answers");
     for path in [
         portal.asks("read").path(),
         format!("/id/connect/endsession?id_token_hint={}", tokens.id()),
@@ -243,22 +243,22 @@ async fn nothing_changes_by_what_nobody_meant() {
             assert!(answer.headers.get("location").is_none_or(HeaderValue::is_empty), "{path}: no code");
         }
     }
-    assert_eq!(house.store().await.newest_change().await.expect("the database answers"), events);
+    assert_eq!(server.store().await.newest_change().await.expect("the database answers"), events);
     assert_eq!(alice.open("/id/account").await.page(), "account", "still signed in");
-    let issued = house.audit().await.into_iter().filter(|row| row.kind == "code-issued").count();
+    let issued = server.audit().await.into_iter().filter(|row| row.kind == "code-issued").count();
     assert_eq!(issued, 1);
 }
 
 #[tokio::test]
 async fn a_guess_keeps_nobody_signed_in() {
-    let house = TestServer::open().await;
-    let (mut absent, mut present) = (house.browser("alice"), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (mut absent, mut present) = (server.browser("alice"), server.browser("alice"));
     absent.sign_in().await;
     present.sign_in().await;
-    house.advance(Duration::from_mins(119));
+    server.advance(Duration::from_mins(119));
     unmeant(&mut absent, "/profile").await;
     present.open("/profile").await;
-    house.advance(Duration::from_mins(2));
+    server.advance(Duration::from_mins(2));
     assert_eq!(absent.open("/profile").await.page(), "sign-in");
     assert_eq!(present.open("/profile").await.page(), "profile");
 }

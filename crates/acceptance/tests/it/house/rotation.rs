@@ -33,46 +33,46 @@ fn both() -> MasterKey {
     MasterKey::new(&NEW_KEY).with_previous(&MASTER_KEY)
 }
 
-async fn examine(house: &TestServer, master: &MasterKey) -> SealCounts {
-    examine_seals(house.beside().await, master).await.expect("no fault").expect("of this version")
+async fn examine(server: &TestServer, master: &MasterKey) -> SealCounts {
+    examine_seals(server.beside().await, master).await.expect("no fault").expect("of this version")
 }
 
-fn at(house: &TestServer, node: &Arc<Server>, login: &str) -> Browser {
-    Browser { client: house.client_of(node), ..house.browser(login) }
+fn at(server: &TestServer, node: &Arc<Server>, login: &str) -> Browser {
+    Browser { client: server.client_of(node), ..server.browser(login) }
 }
 
-fn app_at(house: &TestServer, node: &Arc<Server>) -> App {
-    App { client: house.client_of(node), ..house.app(FIRST) }
+fn app_at(server: &TestServer, node: &Arc<Server>) -> App {
+    App { client: server.client_of(node), ..server.app(FIRST) }
 }
 
 /// Password and code open the account.
-async fn signs_in(house: &TestServer, mut browser: Browser, app: &WithApp) {
-    house.advance(STEP);
+async fn signs_in(server: &TestServer, mut browser: Browser, app: &WithApp) {
+    server.advance(STEP);
     browser.jar.clear();
     let page = browser.sign_in().await;
     assert_eq!(page.page(), "second-step", "{}", page.text());
-    assert_eq!(enter_code(&mut browser, &page, &app.code(house)).await.page(), "account", "{}", browser.login);
+    assert_eq!(enter_code(&mut browser, &page, &app.code(server)).await.page(), "account", "{}", browser.login);
 }
 
-async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_opens_at_every_moment(house: TestServer) {
-    let alice = set_up_app(&house, &mut house.browser("alice")).await;
-    let tokens = house.app(FIRST).sign_in(&mut house.browser("admin"), "openid read offline_access").await;
+async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_opens_at_every_moment(server: TestServer) {
+    let alice = set_up_app(&server, &mut server.browser("alice")).await;
+    let tokens = server.app(FIRST).sign_in(&mut server.browser("admin"), "openid read offline_access").await;
 
     // A node that was restarted with both keys, beside one that knows the old one alone.
-    let node = house.another_node_under(both()).await;
-    let bob = set_up_app(&house, &mut at(&house, &node, "bob")).await;
-    let mut rng = house.rng();
-    let made = house.office().await.rotate_key(&both(), Algorithm::Es256, &mut house.moment(&mut rng)).await;
+    let node = server.another_node_under(both()).await;
+    let bob = set_up_app(&server, &mut at(&server, &node, "bob")).await;
+    let mut rng = server.rng();
+    let made = server.operator().await.rotate_key(&both(), Algorithm::Es256, &mut server.moment(&mut rng)).await;
     made.expect("no fault").expect("no successor was made yet");
-    house.catch_up().await;
-    signs_in(&house, house.browser("bob"), &bob).await;
-    signs_in(&house, at(&house, &node, "alice"), &alice).await;
-    let before = examine(&house, &both()).await;
+    server.catch_up().await;
+    signs_in(&server, server.browser("bob"), &bob).await;
+    signs_in(&server, at(&server, &node, "alice"), &alice).await;
+    let before = examine(&server, &both()).await;
     assert_eq!((before.current, before.neither), (0, 0), "nobody seals under the new key before the rotation begins");
 
     let mut told = Vec::new();
     let keys = both();
-    let rotated = rotate_master_key((house.beside().await, &keys), house.world(), |count| told.push(count));
+    let rotated = rotate_master_key((server.beside().await, &keys), server.platform(), |count| told.push(count));
     let rotated = rotated.await.expect("no fault").expect("both keys are known");
     assert_eq!((rotated.resealed, rotated.seals.current), (before.previous, before.previous));
     assert_eq!((rotated.seals.previous, rotated.seals.neither), (0, 0));
@@ -80,43 +80,43 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
 
     // The node goes on with what it has, and seals under the new key from now on.
     node.catch_up().await.expect("no fault");
-    signs_in(&house, at(&house, &node, "alice"), &alice).await;
-    let refreshed = TokenAnswer::read(&app_at(&house, &node).refresh(tokens.refresh()).await);
-    let carol = set_up_app(&house, &mut at(&house, &node, "carol")).await;
-    assert_eq!(examine(&house, &both()).await.previous, 0);
-    let again = rotate_master_key((house.beside().await, &both()), house.world(), |_| ()).await;
+    signs_in(&server, at(&server, &node, "alice"), &alice).await;
+    let refreshed = TokenAnswer::read(&app_at(&server, &node).refresh(tokens.refresh()).await);
+    let carol = set_up_app(&server, &mut at(&server, &node, "carol")).await;
+    assert_eq!(examine(&server, &both()).await.previous, 0);
+    let again = rotate_master_key((server.beside().await, &both()), server.platform(), |_| ()).await;
     assert_eq!(again.expect("no fault").expect("both keys are known").resealed, 0, "there is nothing left to do");
     // The one that nobody restarted says so rather than going on under the old key.
-    assert!(house.house.catch_up().await.is_err());
+    assert!(server.server.catch_up().await.is_err());
     node.close().await;
 
-    let house = house.restarted_under(new).await;
-    let after = examine(&house, &new()).await;
+    let server = server.restarted_under(new).await;
+    let after = examine(&server, &new()).await;
     assert_eq!((after.current, after.neither), (before.previous + 1, 0), "the old key is gone, and nothing is missed");
     for (login, app) in [("alice", &alice), ("bob", &bob), ("carol", &carol)] {
-        signs_in(&house, house.browser(login), app).await;
+        signs_in(&server, server.browser(login), app).await;
     }
-    let last = TokenAnswer::read(&house.app(FIRST).refresh(refreshed.refresh()).await);
-    assert_eq!(house.client().call_api(&last.access).await.status, 200);
-    house.seal().await;
-    let verdict = house.office().await.audit_reader(&new()).verify(&[], |_, _| ()).await;
+    let last = TokenAnswer::read(&server.app(FIRST).refresh(refreshed.refresh()).await);
+    assert_eq!(server.client().call_api(&last.access).await.status, 200);
+    server.seal().await;
+    let verdict = server.operator().await.audit_reader(&new()).verify(&[], |_, _| ()).await;
     assert!(verdict.expect("no fault").expect("no checkpoint was given").is_whole(), "the audit's keys open, too");
-    let told = house.audit().await;
+    let told = server.audit().await;
     let told = told.iter().filter(|row| row.columns.iter().any(|text| text.contains("rotate-master-key")));
     assert_eq!(told.count(), 1, "the audit tells of it once for each instance");
 }
 
-async fn a_secret_that_no_key_opens_is_named_and_left_as_it_is(house: TestServer) {
-    let _app = set_up_app(&house, &mut house.browser("alice")).await;
-    let store = house.store().await;
+async fn a_secret_that_no_key_opens_is_named_and_left_as_it_is(server: TestServer) {
+    let _app = set_up_app(&server, &mut server.browser("alice")).await;
+    let store = server.store().await;
     let column = SealedColumn::AuthenticatorApp;
     let row = store.sealed_after(column, "", 1).await.expect("no fault").remove(0);
     let strange = SealedRow { key: row.key.clone(), sealed: vec![7; 48] };
     let bend = Batch::from(vec![store.reseal(column, &row, strange.sealed.clone()).expect(1)]);
     assert_eq!(store.commit(bend).await.expect("no fault"), CommitOutcome::Committed);
 
-    let before = examine(&house, &both()).await;
-    let rotated = rotate_master_key((house.beside().await, &both()), house.world(), |_| ()).await;
+    let before = examine(&server, &both()).await;
+    let rotated = rotate_master_key((server.beside().await, &both()), server.platform(), |_| ()).await;
     let rotated = rotated.expect("no fault").expect("both keys are known");
     assert_eq!((rotated.resealed, rotated.seals.previous), (before.previous, 0), "the others are sealed anew");
     assert_eq!(rotated.seals.neither, 1);
@@ -125,71 +125,71 @@ async fn a_secret_that_no_key_opens_is_named_and_left_as_it_is(house: TestServer
     assert_eq!(store.sealed_after(column, "", 1).await.expect("no fault")[0].sealed, strange.sealed);
 }
 
-async fn without_a_previous_key_or_beside_a_newer_database_nothing_is_rotated(house: TestServer) {
-    let before = examine(&house, &old()).await;
+async fn without_a_previous_key_or_beside_a_newer_database_nothing_is_rotated(server: TestServer) {
+    let before = examine(&server, &old()).await;
     let rotate = async |master: &MasterKey| {
-        let rotated = rotate_master_key((house.beside().await, master), house.world(), |_| ()).await;
+        let rotated = rotate_master_key((server.beside().await, master), server.platform(), |_| ()).await;
         rotated.expect("no fault").map(|rotated| rotated.resealed)
     };
     assert_eq!(rotate(&old()).await, Err(MasterKeyRotationRefusal::NoPreviousKey));
     let insert = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
                   VALUES (9999, 'later', '2027-01-01T00:00:00Z', '1')";
-    let newer = house.beside().await.commit(vec![store::statement(insert, vec![]).expect(1)].into()).await;
+    let newer = server.beside().await.commit(vec![store::statement(insert, vec![]).expect(1)].into()).await;
     assert_eq!(newer.expect("no fault"), CommitOutcome::Committed);
     assert_eq!(rotate(&both()).await, Err(MasterKeyRotationRefusal::NewerDatabase));
-    let examined = examine_seals(house.beside().await, &both()).await.expect("no fault");
+    let examined = examine_seals(server.beside().await, &both()).await.expect("no fault");
     assert_eq!(examined.map(|seals| seals.total()).err(), Some(MasterKeyRotationRefusal::NewerDatabase));
     let remove = store::statement("DELETE FROM refinery_schema_history WHERE version = 9999", vec![]).expect(1);
-    assert_eq!(house.beside().await.commit(vec![remove].into()).await.expect("no fault"), CommitOutcome::Committed);
-    let after = examine(&house, &old()).await;
+    assert_eq!(server.beside().await.commit(vec![remove].into()).await.expect("no fault"), CommitOutcome::Committed);
+    let after = examine(&server, &old()).await;
     assert_eq!((after.current, after.previous), (before.current, 0));
 }
 
-async fn a_new_root_secret_ends_everything_that_the_old_one_vouched_for_on_every_node(house: TestServer) {
-    let node = house.another_node().await;
-    let carol = set_up_app(&house, &mut house.browser("carol")).await;
-    let (app, mut browser) = (house.app(FIRST), house.browser("bob"));
+async fn a_new_root_secret_ends_everything_that_the_old_one_vouched_for_on_every_node(server: TestServer) {
+    let node = server.another_node().await;
+    let carol = set_up_app(&server, &mut server.browser("carol")).await;
+    let (app, mut browser) = (server.app(FIRST), server.browser("bob"));
     let tokens = app.sign_in(&mut browser, "openid read offline_access").await;
-    let erp_session = legacy::alices_session(&house.client()).await;
-    assert_eq!(legacy::call(&house.client(), &erp_session).await.status, 200);
-    let mut stranger = house.browser("bob");
+    let erp_session = legacy::alices_session(&server.client()).await;
+    assert_eq!(legacy::call(&server.client(), &erp_session).await.status, 200);
+    let mut stranger = server.browser("bob");
     let open_form = stranger.open("/id/account/login").await;
-    let mut halfway = house.browser("carol");
+    let mut halfway = server.browser("carol");
     let second_step = halfway.sign_in().await;
 
-    let mut rng = house.rng();
-    let office = house.office().await;
-    let preview = office.preview_root_secret(&house.moment(&mut rng)).await.expect("no fault");
+    let mut rng = server.rng();
+    let operator = server.operator().await;
+    let preview = operator.preview_root_secret(&server.moment(&mut rng)).await.expect("no fault");
     assert_eq!(preview.refresh_tokens, 1);
-    let rotated = office.rotate_root_secret(&old(), &mut house.moment(&mut rng)).await;
+    let rotated = operator.rotate_root_secret(&old(), &mut server.moment(&mut rng)).await;
     rotated.expect("no fault").expect("nobody else changed it");
-    house.catch_up().await;
+    server.catch_up().await;
     node.catch_up().await.expect("no fault");
 
-    for app in [&app, &app_at(&house, &node)] {
+    for app in [&app, &app_at(&server, &node)] {
         let refused = app.refresh(tokens.refresh()).await;
         assert_eq!((refused.status.as_u16(), refused.json()["error"].as_str()), (400, Some("invalid_grant")));
     }
-    for client in [house.client(), house.client_of(&node)] {
+    for client in [server.client(), server.client_of(&node)] {
         assert_eq!(legacy::call(&client, &erp_session).await.status, 401);
         assert_eq!(client.call_api(&tokens.access).await.status, 200, "access tokens have a signature of their own");
     }
     let refused = stranger.enter(&open_form).await;
     assert_ne!(refused.page(), "account", "the form was of the old secret");
     assert_eq!(stranger.sign_in().await.page(), "account", "loaded again, it is not");
-    house.advance(STEP);
-    let refused = enter_code(&mut halfway, &second_step, &carol.code(&house)).await;
+    server.advance(STEP);
+    let refused = enter_code(&mut halfway, &second_step, &carol.code(&server)).await;
     assert_ne!(refused.page(), "account", "the proof of the first step was of the old secret");
-    signs_in(&house, house.browser("carol"), &carol).await;
+    signs_in(&server, server.browser("carol"), &carol).await;
     assert_eq!(browser.open("/id/account").await.page(), "account", "who is signed in stays so");
     let fresh = app.sign_in(&mut browser, "openid read offline_access").await;
-    TokenAnswer::read(&app_at(&house, &node).refresh(fresh.refresh()).await);
-    let again = legacy::alices_session(&house.client_of(&node)).await;
-    assert_eq!(legacy::call(&house.client(), &again).await.status, 200);
+    TokenAnswer::read(&app_at(&server, &node).refresh(fresh.refresh()).await);
+    let again = legacy::alices_session(&server.client_of(&node)).await;
+    assert_eq!(legacy::call(&server.client(), &again).await.status, 200);
     node.close().await;
 
-    let house = house.restarted().await;
-    assert_eq!(house.app(FIRST).refresh(tokens.refresh()).await.status, 400);
-    let told = house.audit().await;
+    let server = server.restarted().await;
+    assert_eq!(server.app(FIRST).refresh(tokens.refresh()).await.status, 400);
+    let told = server.audit().await;
     assert_eq!(told.iter().filter(|row| row.columns.iter().any(|text| text.contains("rotate-root-secret"))).count(), 1);
 }

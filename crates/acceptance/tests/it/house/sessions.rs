@@ -21,12 +21,12 @@ const SECOND: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A node that has just begun leaves idle sessions to others for a moment.
-async fn until_seats_taken_are(house: &TestServer, wanted: u64) {
+async fn until_seats_taken_are(server: &TestServer, wanted: u64) {
     let closed = async {
-        let office = house.office().await;
+        let operator = server.operator().await;
         loop {
-            house.beat().await;
-            let (seats, _) = office.sessions().await.expect("sessions can be read");
+            server.beat().await;
+            let (seats, _) = operator.sessions().await.expect("sessions can be read");
             if seats.used == wanted {
                 return;
             }
@@ -35,46 +35,46 @@ async fn until_seats_taken_are(house: &TestServer, wanted: u64) {
     tokio::time::timeout(PATIENCE, closed).await.expect("the timers close");
 }
 
-async fn silently(house: &TestServer, browser: &mut Browser) -> Option<String> {
-    let asked = house.app(FIRST).asks("openid read").with("prompt", "none");
+async fn silently(server: &TestServer, browser: &mut Browser) -> Option<String> {
+    let asked = server.app(FIRST).asks("openid read").with("prompt", "none");
     browser.open(&asked.path()).await.callback().remove("error")
 }
 
-async fn a_sign_in_ends_after_two_idle_hours(house: TestServer) {
-    let mut alice = house.browser("alice");
-    house.app(FIRST).sign_in(&mut alice, "openid read").await;
+async fn a_sign_in_ends_after_two_idle_hours(server: TestServer) {
+    let mut alice = server.browser("alice");
+    server.app(FIRST).sign_in(&mut alice, "openid read").await;
     for _ in 0..2 {
-        house.advance(119 * MINUTE);
-        assert_eq!(silently(&house, &mut alice).await, None, "used in time");
+        server.advance(119 * MINUTE);
+        assert_eq!(silently(&server, &mut alice).await, None, "used in time");
     }
-    house.advance(120 * MINUTE);
-    assert_eq!(silently(&house, &mut alice).await.as_deref(), Some("login_required"));
+    server.advance(120 * MINUTE);
+    assert_eq!(silently(&server, &mut alice).await.as_deref(), Some("login_required"));
     assert_eq!(alice.open("/id/account").await.page(), "sign-in");
 }
 
-async fn a_sign_in_ends_after_ten_hours_however_busy(house: TestServer) {
-    let mut alice = house.browser("alice");
-    house.app(FIRST).sign_in(&mut alice, "openid read").await;
+async fn a_sign_in_ends_after_ten_hours_however_busy(server: TestServer) {
+    let mut alice = server.browser("alice");
+    server.app(FIRST).sign_in(&mut alice, "openid read").await;
     for _ in 0..599 / 60 {
-        house.advance(60 * MINUTE);
-        assert_eq!(silently(&house, &mut alice).await, None);
+        server.advance(60 * MINUTE);
+        assert_eq!(silently(&server, &mut alice).await, None);
     }
-    house.advance(59 * MINUTE);
-    assert_eq!(silently(&house, &mut alice).await, None);
-    house.advance(MINUTE);
-    assert_eq!(silently(&house, &mut alice).await.as_deref(), Some("login_required"));
+    server.advance(59 * MINUTE);
+    assert_eq!(silently(&server, &mut alice).await, None);
+    server.advance(MINUTE);
+    assert_eq!(silently(&server, &mut alice).await.as_deref(), Some("login_required"));
 }
 
-async fn service_token(house: &TestServer) -> String {
-    TokenAnswer::read(&house.app(SERVICE).service_token("").await).access
+async fn service_token(server: &TestServer) -> String {
+    TokenAnswer::read(&server.app(SERVICE).service_token("").await).access
 }
 
 /// Takes this many seats.
-async fn take_seats(house: &TestServer, count: usize) -> Vec<String> {
+async fn take_seats(server: &TestServer, count: usize) -> Vec<String> {
     let mut tokens = Vec::new();
     for _ in 0..count {
-        let token = service_token(house).await;
-        assert_eq!(house.client().call_api(&token).await.status, 200);
+        let token = service_token(server).await;
+        assert_eq!(server.client().call_api(&token).await.status, 200);
         tokens.push(token);
     }
     tokens
@@ -92,36 +92,36 @@ async fn assert_no_seat(client: &Client, token: &str) {
     assert!(told.contains('5') && told.contains(&seconds.to_string()), "how many, and when: {told}");
 }
 
-async fn five_seats_are_five_sessions_and_one_is_kept_for_the_administrator(house: TestServer) {
-    let client = house.client();
-    let app = house.app(FIRST);
-    let of_alice = app.sign_in(&mut house.browser("alice"), "openid read").await;
-    let of_admin = app.sign_in(&mut house.browser("admin"), "openid read").await;
-    let of_admin_again = app.sign_in(&mut house.browser("admin"), "openid read").await;
-    let services = take_seats(&house, 4).await;
+async fn five_seats_are_five_sessions_and_one_is_kept_for_the_administrator(server: TestServer) {
+    let client = server.client();
+    let app = server.app(FIRST);
+    let of_alice = app.sign_in(&mut server.browser("alice"), "openid read").await;
+    let of_admin = app.sign_in(&mut server.browser("admin"), "openid read").await;
+    let of_admin_again = app.sign_in(&mut server.browser("admin"), "openid read").await;
+    let services = take_seats(&server, 4).await;
     assert_no_seat(&client, &of_alice.access).await;
-    assert_no_seat(&client, &service_token(&house).await).await;
+    assert_no_seat(&client, &service_token(&server).await).await;
     assert_eq!(client.user_info(&of_alice.access).await.status, 200, "no seat is needed to say who one is");
     assert_eq!(client.call_api(&of_admin.access).await.status, 200, "the seat that was kept");
     assert_no_seat(&client, &of_admin_again.access).await;
     for token in &services {
         assert_eq!(client.call_api(token).await.status, 200, "who has a seat keeps it");
     }
-    let there = TokenAnswer::read(&house.app_at_other(SERVICE).service_token("").await).access;
-    assert_eq!(house.other_client().call_api(&there).await.status, 200, "another instance has its own");
+    let there = TokenAnswer::read(&server.app_at_other(SERVICE).service_token("").await).access;
+    assert_eq!(server.other_client().call_api(&there).await.status, 200, "another instance has its own");
 
     // All but one fall idle.
-    house.advance(19 * MINUTE);
+    server.advance(19 * MINUTE);
     assert_eq!(client.call_api(&services[0]).await.status, 200);
     assert_no_seat(&client, &of_alice.access).await;
-    house.advance(MINUTE + SECOND);
-    until_seats_taken_are(&house, 1).await;
+    server.advance(MINUTE + SECOND);
+    until_seats_taken_are(&server, 1).await;
     assert_eq!(client.call_api(&of_alice.access).await.status, 200, "a seat is free");
     for token in &services[1..3] {
         assert_eq!(client.call_api(token).await.status, 200, "and a closed session may open anew");
     }
     assert_no_seat(&client, &services[3]).await;
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let count = |kind: &str, reason: &str| trail.iter().filter(|row| row.kind == kind && row.reason == reason).count();
     assert_eq!(count("session-opened", ""), 4 + 1 + 3);
     assert_eq!(count("session-closed", "timer"), 4, "three services and the administrator");
@@ -130,65 +130,65 @@ async fn five_seats_are_five_sessions_and_one_is_kept_for_the_administrator(hous
 
 #[tokio::test]
 async fn the_apps_of_one_sign_in_share_a_seat_and_so_do_refreshed_tokens() {
-    let house = TestServer::open().await;
-    let (client, mut alice) = (house.client(), house.browser("alice"));
-    let first = house.app(FIRST).sign_in(&mut alice, "openid read offline_access").await;
-    let portal = house.app(PORTAL).sign_in(&mut alice, "openid read").await;
+    let server = TestServer::open().await;
+    let (client, mut alice) = (server.client(), server.browser("alice"));
+    let first = server.app(FIRST).sign_in(&mut alice, "openid read offline_access").await;
+    let portal = server.app(PORTAL).sign_in(&mut alice, "openid read").await;
     assert_eq!(client.call_api(&first.access).await.status, 200);
-    take_seats(&house, 3).await;
+    take_seats(&server, 3).await;
     assert_eq!(client.call_api(&portal.access).await.status, 200);
-    let refreshed = TokenAnswer::read(&house.app(FIRST).refresh(first.refresh()).await);
+    let refreshed = TokenAnswer::read(&server.app(FIRST).refresh(first.refresh()).await);
     assert_eq!(client.call_api(&refreshed.access).await.status, 200);
-    let elsewhere = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await;
+    let elsewhere = server.app(FIRST).sign_in(&mut server.browser("alice"), "openid read").await;
     assert_no_seat(&client, &elsewhere.access).await;
     // Disabling one of its apps leaves the session to the other.
-    house.enable_app(FIRST, false).await;
+    server.enable_app(FIRST, false).await;
     assert_eq!(client.call_api(&first.access).await.status, 401);
     assert_eq!(client.call_api(&portal.access).await.status, 200);
-    assert_no_seat(&client, &service_token(&house).await).await;
-    house.enable_app(PORTAL, false).await;
-    assert_eq!(client.call_api(&service_token(&house).await).await.status, 200, "none is left: its seat is free");
+    assert_no_seat(&client, &service_token(&server).await).await;
+    server.enable_app(PORTAL, false).await;
+    assert_eq!(client.call_api(&service_token(&server).await).await.status, 200, "none is left: its seat is free");
 }
 
 #[tokio::test]
 async fn an_idle_session_closes_after_twenty_minutes() {
-    let house = TestServer::open().await;
-    let (client, token) = (house.client(), service_token(&house).await);
-    let user = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
+    let server = TestServer::open().await;
+    let (client, token) = (server.client(), service_token(&server).await);
+    let user = server.app(FIRST).sign_in(&mut server.browser("alice"), "read").await.access;
     for _ in 0..2 {
         assert_eq!(client.call_api(&token).await.status, 200);
         assert_eq!(client.call_api(&user).await.status, 200);
-        house.advance(Duration::from_millis(19 * 60_000 + 59_999));
-        house.beat().await;
+        server.advance(Duration::from_millis(19 * 60_000 + 59_999));
+        server.beat().await;
     }
-    house.advance(Duration::from_millis(1));
-    house.beat().await;
-    let trail = house.audit().await;
+    server.advance(Duration::from_millis(1));
+    server.beat().await;
+    let trail = server.audit().await;
     assert_eq!(trail.iter().filter(|row| row.kind == "session-opened").count(), 2);
     assert_eq!(trail.iter().filter(|row| row.kind == "session-closed" && row.reason == "timer").count(), 2);
 }
 
-async fn a_service_session_ends_after_an_hour_even_if_busy(house: TestServer) {
-    let system_user = house.office().await.users().await.expect("users can be read");
+async fn a_service_session_ends_after_an_hour_even_if_busy(server: TestServer) {
+    let system_user = server.operator().await.users().await.expect("users can be read");
     let system_user = system_user.iter().find(|user| user.login.as_str() == "svc.integration").expect("it is there");
     let record = json!({
         "ApplicationUri": "long", "Name": "Long", "ClientType": "Confidential", "Scope": "read",
         "SystemUserAllowed": true, "SystemUser": system_user.id.0, "AccessTokenSeconds": 7200,
     });
-    let app = house.register(record, Some("long-secret-of-good-length")).await;
-    let (client, token) = (house.client(), TokenAnswer::read(&app.service_token("").await).access);
-    let user = house.app(FIRST).sign_in(&mut house.browser("alice"), "read offline_access").await;
+    let app = server.register(record, Some("long-secret-of-good-length")).await;
+    let (client, token) = (server.client(), TokenAnswer::read(&app.service_token("").await).access);
+    let user = server.app(FIRST).sign_in(&mut server.browser("alice"), "read offline_access").await;
     let mut newest = user.clone();
     for _ in 0..6 {
         assert_eq!(client.call_api(&token).await.status, 200);
         assert_eq!(client.call_api(&newest.access).await.status, 200);
-        house.advance(10 * MINUTE);
-        house.beat().await;
-        newest = TokenAnswer::read(&house.app(FIRST).refresh(newest.refresh()).await);
+        server.advance(10 * MINUTE);
+        server.beat().await;
+        newest = TokenAnswer::read(&server.app(FIRST).refresh(newest.refresh()).await);
     }
     assert_eq!(client.call_api(&token).await.status, 200, "the next call opens a new one");
     assert_eq!(client.call_api(&newest.access).await.status, 200);
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let opened = trail.iter().filter(|row| row.kind == "session-opened" && row.application == "long");
     assert_eq!(opened.count(), 2);
     let of_alice = trail.iter().filter(|row| row.kind == "session-opened" && row.application == FIRST);
@@ -197,69 +197,69 @@ async fn a_service_session_ends_after_an_hour_even_if_busy(house: TestServer) {
 
 #[tokio::test]
 async fn a_call_that_is_refused_before_its_seat_opens_no_session() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    let update_only = TokenAnswer::read(&house.app(SERVICE).service_token("update").await).access;
-    let identity_only = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid").await.access;
-    let community = house.app(PORTAL).sign_in(&mut house.browser("carol"), "read").await.access;
+    let server = TestServer::open().await;
+    let client = server.client();
+    let update_only = TokenAnswer::read(&server.app(SERVICE).service_token("update").await).access;
+    let identity_only = server.app(FIRST).sign_in(&mut server.browser("alice"), "openid").await.access;
+    let community = server.app(PORTAL).sign_in(&mut server.browser("carol"), "read").await.access;
     for (token, status) in
         [(update_only.as_str(), 403), (&identity_only, 401), (&community, 403), ("x", 401), ("", 400)]
     {
         assert_eq!(client.call_api(token).await.status, status, "{token:.20}");
     }
-    take_seats(&house, 4).await;
+    take_seats(&server, 4).await;
 }
 
 #[tokio::test]
 async fn a_refused_entry_takes_nothing_and_the_query_is_asked_last() {
-    let house = TestServer::open().await;
-    let (client, token) = (house.client(), service_token(&house).await);
+    let server = TestServer::open().await;
+    let (client, token) = (server.client(), service_token(&server).await);
     // Seat before permission and query: an unknown set still opens the session.
     assert_eq!(client.get_with("/api/domain/odata/Nothing_Here", &token).await.status, 404);
-    let opened = house.audit().await.iter().filter(|row| row.kind == "session-opened").count();
+    let opened = server.audit().await.iter().filter(|row| row.kind == "session-opened").count();
     assert_eq!(opened, 1);
 }
 
 #[tokio::test]
 async fn disabling_frees_the_seat_and_ends_the_tokens_at_once() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    let of_alice = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await;
+    let server = TestServer::open().await;
+    let client = server.client();
+    let of_alice = server.app(FIRST).sign_in(&mut server.browser("alice"), "openid read").await;
     assert_eq!(client.call_api(&of_alice.access).await.status, 200);
-    let services = take_seats(&house, 3).await;
-    let waiting = house.app(FIRST).sign_in(&mut house.browser("bob"), "openid read").await.access;
+    let services = take_seats(&server, 3).await;
+    let waiting = server.app(FIRST).sign_in(&mut server.browser("bob"), "openid read").await.access;
     assert_no_seat(&client, &waiting).await;
 
-    house.enable_user("alice", false).await;
+    server.enable_user("alice", false).await;
     assert_eq!(client.call_api(&of_alice.access).await.status, 401);
     assert_eq!(client.user_info(&of_alice.access).await.status, 401);
     assert_eq!(client.call_api(&waiting).await.status, 200);
-    house.enable_user("alice", true).await;
+    server.enable_user("alice", true).await;
     assert_eq!(client.call_api(&of_alice.access).await.status, 401, "what died stays dead");
 
-    house.enable_app(SERVICE, false).await;
+    server.enable_app(SERVICE, false).await;
     for token in &services {
         assert_eq!(client.call_api(token).await.status, 401);
     }
-    house.enable_app(SERVICE, true).await;
+    server.enable_app(SERVICE, true).await;
     for token in &services {
         assert_eq!(client.call_api(token).await.status, 401);
     }
-    take_seats(&house, 3).await;
+    take_seats(&server, 3).await;
 
-    house.enable_user("svc.integration", false).await;
+    server.enable_user("svc.integration", false).await;
     assert_eq!(client.call_api(&waiting).await.status, 200, "others go on");
 }
 
 #[tokio::test]
 async fn a_restart_closes_the_sessions_of_an_embedded_database() {
-    let house = TestServer::open().await;
-    let tokens = take_seats(&house, 4).await;
-    let house = house.restarted().await;
-    let fresh = take_seats(&house, 3).await;
-    assert_eq!(house.client().call_api(&tokens[0]).await.status, 200, "old tokens open sessions anew");
-    assert_no_seat(&house.client(), &tokens[1]).await;
-    assert_eq!(house.client().call_api(&fresh[0]).await.status, 200);
-    let trail = house.audit().await;
+    let server = TestServer::open().await;
+    let tokens = take_seats(&server, 4).await;
+    let server = server.restarted().await;
+    let fresh = take_seats(&server, 3).await;
+    assert_eq!(server.client().call_api(&tokens[0]).await.status, 200, "old tokens open sessions anew");
+    assert_no_seat(&server.client(), &tokens[1]).await;
+    assert_eq!(server.client().call_api(&fresh[0]).await.status, 200);
+    let trail = server.audit().await;
     assert_eq!(trail.iter().filter(|row| row.kind == "session-closed" && row.reason == "restart").count(), 4);
 }

@@ -11,17 +11,17 @@ use super::links::letter;
 /// As keyboards leave it: blanks of several kinds at the ends.
 const TYPED: &[&str] = &["alice ", " Alice", "\u{a0}alice\u{2003}", "alice\t"];
 
-async fn entered(house: &TestServer, login: &str, password: &str) -> String {
-    let mut browser = Browser { password: password.to_owned(), ..house.browser(login) };
+async fn entered(server: &TestServer, login: &str, password: &str) -> String {
+    let mut browser = Browser { password: password.to_owned(), ..server.browser(login) };
     browser.sign_in().await.page()
 }
 
 #[tokio::test]
 async fn blanks_around_a_login_are_the_keyboards_at_every_door() {
-    let house = TestServer::open().await;
-    let (client, password) = (house.client(), "ecila-Demo1");
+    let server = TestServer::open().await;
+    let (client, password) = (server.client(), "ecila-Demo1");
     for typed in TYPED {
-        assert_eq!(entered(&house, typed, password).await, "account", "{typed:?}");
+        assert_eq!(entered(&server, typed, password).await, "account", "{typed:?}");
         let basic = format!("Basic {}", STANDARD.encode(format!("{typed}:{password}")));
         let called = client.ask(&Method::GET, "/api/domain/odata/Crm_Customers?$top=1");
         let answer = called.header("authorization", &basic).send().await;
@@ -30,16 +30,16 @@ async fn blanks_around_a_login_are_the_keyboards_at_every_door() {
         let body = json!({ "user": typed, "pass": password, "app": "legacy.client" }).to_string();
         let opened = client.ask(&Method::POST, "/api/domain/login").body("application/json", body).send().await;
         assert_eq!(opened.status, 200, "{typed:?}: {}", opened.text());
-        let found = house.office().await.user_by_name(typed).await.expect("no fault");
+        let found = server.operator().await.user_by_name(typed).await.expect("no fault");
         assert_eq!(found.expect("found").user.login.as_str(), "alice");
     }
 }
 
 #[tokio::test]
 async fn a_forgotten_password_is_asked_for_with_a_blank_behind_the_login() {
-    let house = TestServer::open().await;
-    let mut letters = house.house.open_outbox();
-    let mut browser = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut letters = server.server.open_outbox();
+    let mut browser = server.browser("alice");
     for typed in ["alice ", "\u{a0}alice@example.com "] {
         let page = browser.open("/id/account/forgotten").await;
         assert_eq!(browser.submit(&page, "login", &[("login", typed)]).await.page(), "forgotten-sent");
@@ -49,14 +49,14 @@ async fn a_forgotten_password_is_asked_for_with_a_blank_behind_the_login() {
 
 #[tokio::test]
 async fn blanks_hide_no_guesses_from_the_throttle_and_belong_to_a_password() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for (number, padded) in
         ["ecila-Demo1 ", " ecila-Demo1", "\u{a0}ecila-Demo1", "ecila-Demo1\u{3000}"].iter().enumerate()
     {
-        assert_eq!(entered(&house, TYPED[number], padded).await, "sign-in", "{padded:?}");
+        assert_eq!(entered(&server, TYPED[number], padded).await, "sign-in", "{padded:?}");
     }
-    assert_eq!(entered(&house, "alice", "guess").await, "sign-in");
-    let mut browser = house.browser("  alice  ");
+    assert_eq!(entered(&server, "alice", "guess").await, "sign-in");
+    let mut browser = server.browser("  alice  ");
     "ecila-Demo1".clone_into(&mut browser.password);
     assert_eq!(browser.sign_in().await.status, 429, "one account, however it is typed");
 }

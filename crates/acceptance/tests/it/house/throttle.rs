@@ -24,12 +24,12 @@ const PASSWORD: &str = "lantern-otter-quill";
 const BUSY_WITH: usize = 40;
 
 /// Occupies the threads that compare passwords, on behalf of the same instance: another's would only take turns.
-async fn busy(house: &TestServer) -> JoinHandle<()> {
-    let instance = house.believed("testdb").await;
+async fn busy(server: &TestServer) -> JoinHandle<()> {
+    let instance = server.believed("testdb").await;
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let request = RequestInfo { address, user_agent: None, id: RequestId::new(Timestamp(0), 1, 1) };
-    let mut rng = house.rng();
-    let mut ctx = Ctx { now: house.now(), rng: &mut *rng, request: &request };
+    let mut rng = server.rng();
+    let mut ctx = Ctx { now: server.now(), rng: &mut *rng, request: &request };
     let password = Presented::new(password_of("admin"));
     let signed_in = instance.auth().sign_in(&mut ctx, ("admin", &password), SignInCookies::default()).await;
     let SignInOutcome::Done(browser, _) = signed_in.expect("no fault").expect("the demo's administrator") else {
@@ -57,8 +57,8 @@ async fn busy(house: &TestServer) -> JoinHandle<()> {
 }
 
 /// People besides those of the demo.
-async fn people(house: &TestServer, count: usize) -> Vec<String> {
-    let (office, store, mut rng) = (house.office().await, house.store().await, house.rng());
+async fn people(server: &TestServer, count: usize) -> Vec<String> {
+    let (operator, store, mut rng) = (server.operator().await, server.store().await, server.rng());
     let phc = Argon2::default().hash_password_with_salt(PASSWORD.as_bytes(), &[7; 16]).expect("hashes");
     let hash = PasswordHash::of_nfc(phc.to_string());
     let mut logins = Vec::new();
@@ -73,25 +73,25 @@ async fn people(house: &TestServer, count: usize) -> Vec<String> {
             role: None,
             enabled: true,
         };
-        office.create_user(draft, &mut house.moment(&mut rng)).await.expect("no fault").expect("made");
+        operator.create_user(draft, &mut server.moment(&mut rng)).await.expect("no fault").expect("made");
         let found = store.user_by_login(&Login::parse(&login).expect("valid")).await.expect("no fault");
-        let set = store.set_password(&found.expect("made").0, &hash, house.now());
+        let set = store.set_password(&found.expect("made").0, &hash, server.now());
         assert_eq!(store.commit(Batch::new().with(set)).await.expect("no fault"), CommitOutcome::Committed);
         logins.push(login);
     }
-    house.catch_up().await;
+    server.catch_up().await;
     logins
 }
 
 /// All at one moment, each at a browser of their own that shows the page already.
-async fn enter_at_once(house: &TestServer, tries: &[(&str, &str)]) -> Vec<HttpAnswer> {
+async fn enter_at_once(server: &TestServer, tries: &[(&str, &str)]) -> Vec<HttpAnswer> {
     let mut ready = Vec::new();
     for (login, password) in tries {
-        let mut browser = Browser { password: (*password).to_owned(), ..house.browser(login) };
+        let mut browser = Browser { password: (*password).to_owned(), ..server.browser(login) };
         let page = browser.open("/id/account/login").await;
         ready.push((browser, page));
     }
-    let busy = busy(house).await;
+    let busy = busy(server).await;
     let entering: Vec<_> =
         ready.into_iter().map(|(mut browser, page)| tokio::spawn(async move { browser.enter(&page).await })).collect();
     let mut answers = Vec::new();
@@ -112,47 +112,47 @@ fn account() -> (u16, String) {
 
 #[tokio::test]
 async fn a_shift_of_thirty_signs_in_behind_one_address_at_one_moment() {
-    let house = TestServer::open().await;
-    let logins = people(&house, 30).await;
+    let server = TestServer::open().await;
+    let logins = people(&server, 30).await;
     let tries: Vec<_> = logins.iter().map(|login| (login.as_str(), PASSWORD)).collect();
-    assert_eq!(pages(&enter_at_once(&house, &tries).await), vec![account(); 30]);
-    let audit = house.audit().await;
+    assert_eq!(pages(&enter_at_once(&server, &tries).await), vec![account(); 30]);
+    let audit = server.audit().await;
     assert!(audit.iter().all(|row| row.reason != "throttled"));
 }
 
 #[tokio::test]
 async fn one_account_signs_in_at_eight_browsers_at_one_moment() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let password = password_of("alice");
     let tries = [("alice", password.as_str()); 8];
-    assert_eq!(pages(&enter_at_once(&house, &tries).await), vec![account(); 8]);
+    assert_eq!(pages(&enter_at_once(&server, &tries).await), vec![account(); 8]);
 }
 
 #[tokio::test]
 async fn mistakes_of_a_few_keep_nobody_else_out() {
-    let house = TestServer::open().await;
-    let logins = people(&house, 30).await;
+    let server = TestServer::open().await;
+    let logins = people(&server, 30).await;
     let tries: Vec<_> = (0..30).map(|n| (logins[n].as_str(), if n % 6 == 0 { "mistyped" } else { PASSWORD })).collect();
     let expected: Vec<_> = (0..30).map(|n| if n % 6 == 0 { (200, "sign-in".to_owned()) } else { account() }).collect();
-    assert_eq!(pages(&enter_at_once(&house, &tries).await), expected);
-    let audit = house.audit().await;
+    assert_eq!(pages(&enter_at_once(&server, &tries).await), expected);
+    let audit = server.audit().await;
     assert_eq!(audit.iter().filter(|row| row.reason == "wrong_password").count(), 5);
     assert!(audit.iter().all(|row| row.reason != "throttled"));
 }
 
 #[tokio::test]
 async fn guesses_at_one_moment_are_compared_as_often_as_one_by_one() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let guesses: Vec<_> = (0..12).map(|number| format!("guess {number}")).collect();
     let tries: Vec<_> = guesses.iter().map(|guess| ("alice", guess.as_str())).collect();
-    let answers = enter_at_once(&house, &tries).await;
+    let answers = enter_at_once(&server, &tries).await;
     let told: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
     assert_eq!(told.len(), 7, "five are free");
     assert!(told.iter().all(|answer| answer.header("retry-after") == "2"));
     let password = password_of("alice");
-    let held = enter_at_once(&house, &[("alice", &password)]).await;
+    let held = enter_at_once(&server, &[("alice", &password)]).await;
     assert_eq!(held[0].status, 429, "as after five guesses one by one");
-    let audit = house.audit().await;
+    let audit = server.audit().await;
     let count = |reason: &str| audit.iter().filter(|row| row.reason == reason).count();
     assert_eq!((count("wrong_password"), count("throttled")), (5, 8));
 }

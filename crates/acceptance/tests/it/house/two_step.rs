@@ -19,17 +19,17 @@ pub(super) struct WithApp {
 }
 
 impl WithApp {
-    pub(super) fn code(&self, house: &TestServer) -> String {
-        app_code(&self.key, house.now())
+    pub(super) fn code(&self, server: &TestServer) -> String {
+        app_code(&self.key, server.now())
     }
 }
 
 /// Signs in by password alone and sets an app up; its first code is spent.
-pub(super) async fn set_up_app(house: &TestServer, browser: &mut Browser) -> WithApp {
+pub(super) async fn set_up_app(server: &TestServer, browser: &mut Browser) -> WithApp {
     browser.sign_in().await;
     let page = browser.open("/profile/two-step/app").await;
     let key = page.words("#secret").expect("the key to type");
-    let (code, password) = (app_code(&key, house.now()), browser.password.clone());
+    let (code, password) = (app_code(&key, server.now()), browser.password.clone());
     let shown = browser.submit(&page, "offer", &[("code", &code), ("password", &password)]).await;
     assert_eq!(shown.page(), "profile-recovery-codes", "{}", shown.text());
     WithApp { key, recovery_codes: shown.every(".codes code") }
@@ -44,10 +44,10 @@ pub(super) async fn add_passkey(browser: &mut Browser, device: &mut TestDevice, 
 }
 
 /// Signs in again by the app, as pages that change factors ask for; its next code is spent.
-async fn prove(house: &TestServer, browser: &mut Browser, app: &WithApp) {
-    house.advance(STEP);
+async fn prove(server: &TestServer, browser: &mut Browser, app: &WithApp) {
+    server.advance(STEP);
     let page = browser.sign_in().await;
-    assert_eq!(enter_code(browser, &page, &app.code(house)).await.page(), "account");
+    assert_eq!(enter_code(browser, &page, &app.code(server)).await.page(), "account");
 }
 
 /// What a page's script is given.

@@ -8,8 +8,8 @@ use crate::{FIRST, OFF, assert_error_page};
 
 #[tokio::test]
 async fn a_person_who_signs_in_and_agrees_gives_the_app_a_code() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let page = alice.open(&app.asks("read").path()).await;
     assert_eq!(page.page(), "sign-in");
     let page = alice.enter(&page).await;
@@ -28,8 +28,8 @@ async fn a_person_who_signs_in_and_agrees_gives_the_app_a_code() {
 
 #[tokio::test]
 async fn a_posted_request_is_answered_like_one_in_the_query() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let asked = app.asks("read");
     let page = alice.post("/id/connect/authorize", &asked.fields()).await;
     assert_eq!(page.page(), "sign-in");
@@ -43,8 +43,8 @@ async fn a_posted_request_is_answered_like_one_in_the_query() {
 
 #[tokio::test]
 async fn unknown_parameters_are_ignored_and_the_order_does_not_matter() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let asked = app.asks("read").with("client_id", FIRST).with("display", "popup").with("x-unknown", "é %&=");
     let callback = alice.authorize(&asked).await.callback();
     assert!(callback.contains_key("code"));
@@ -53,8 +53,8 @@ async fn unknown_parameters_are_ignored_and_the_order_does_not_matter() {
 
 #[tokio::test]
 async fn a_repeated_parameter_is_refused_whichever_it_is() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let usual = app.asks("read");
     for name in ["scope", "response_type", "nonce", "code_challenge", "code_challenge_method"] {
         let value = usual.fields().iter().find(|(known, _)| *known == name).expect("usual").1.to_owned();
@@ -75,8 +75,8 @@ async fn a_repeated_parameter_is_refused_whichever_it_is() {
 
 #[tokio::test]
 async fn a_missing_parameter_is_told_on_a_page_or_to_the_app() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app("my.trusted.app/spa"), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app("my.trusted.app/spa"), server.browser("alice"));
     assert_error_page(&alice.open("/id/connect/authorize").await, 400, "invalid_request");
     assert_error_page(&alice.open(&app.asks("read").without("client_id").path()).await, 400, "invalid_request");
     let without_uri = app.asks("read").without("redirect_uri");
@@ -90,17 +90,17 @@ async fn a_missing_parameter_is_told_on_a_page_or_to_the_app() {
 
 #[tokio::test]
 async fn an_over_long_parameter_is_refused_and_never_cut() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     for piece in ["s", "\u{e9}", "\u{65e5}-", "%&"] {
         // Encoded in a query it is up to three times as long.
         let longest = piece.repeat(8 * 1024 / piece.len());
         let asked = app.asks("openid read").with("state", &longest);
         assert_eq!(alice.authorize(&asked).await.callback()["state"], longest, "signed in, or asked for consent");
-        let again = house.browser("bob").authorize(&asked.clone().with("prompt", "login consent")).await;
+        let again = server.browser("bob").authorize(&asked.clone().with("prompt", "login consent")).await;
         assert_eq!(again.callback()["state"], longest, "through sign-in and consent");
         for refused in [asked.clone().with("prompt", "none"), asked.with("scope", "sec")] {
-            let callback = house.browser("alice").open(&refused.path()).await.callback();
+            let callback = server.browser("alice").open(&refused.path()).await.callback();
             assert!(callback.contains_key("error"), "{refused:?}");
             assert_eq!(callback["state"], longest, "with an error too");
         }
@@ -117,8 +117,8 @@ async fn an_over_long_parameter_is_refused_and_never_cut() {
 
 #[tokio::test]
 async fn text_that_is_not_utf_8_is_refused() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let path = app.asks("read").without("state").path();
     for bad in ["%FF", "%C3%28", "%ED%A0%80", "%00", "%", "%2", "%zz"] {
         assert_error_page(&alice.open(&format!("{path}&state={bad}")).await, 400, "invalid_request");
@@ -129,33 +129,33 @@ async fn text_that_is_not_utf_8_is_refused() {
 
 #[tokio::test]
 async fn an_unknown_or_disabled_app_is_an_error_page_and_never_a_redirect() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     for client_id in ["nobody", "my.trusted.app/First", "my.trusted.app/first ", OFF] {
         let answer = alice.open(&app.asks("read").with("client_id", client_id).path()).await;
         assert_error_page(&answer, 400, "unauthorized_client");
     }
     assert_error_page(&alice.open(&app.asks("read").with("client_id", "\u{e9}").path()).await, 400, "invalid_request");
-    house.enable_app(FIRST, false).await;
+    server.enable_app(FIRST, false).await;
     assert_error_page(&alice.open(&app.asks("read").path()).await, 400, "unauthorized_client");
 }
 
 #[tokio::test]
 async fn an_app_that_may_not_sign_people_in_is_unauthorized() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let record = json!({
         "ApplicationUri": "batch", "Name": "Batch", "ClientType": "Confidential", "Scope": "read",
         "ImpersonateLoginUrl": ["https://batch.example.com/cb"],
     });
-    let app = house.register(record, Some("batch-secret-of-good-length")).await;
-    let answer = house.browser("alice").open(&app.asks("read").path()).await;
+    let app = server.register(record, Some("batch-secret-of-good-length")).await;
+    let answer = server.browser("alice").open(&app.asks("read").path()).await;
     assert_eq!(answer.callback_error(), "unauthorized_client");
 }
 
 #[tokio::test]
 async fn only_the_code_response_type_is_answered() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     alice.sign_in().await;
     for kind in ["token", "id_token", "code token", "code id_token", "none", "CODE", "code code"] {
         let answer = alice.open(&app.asks("read").with("response_type", kind).path()).await;
@@ -169,8 +169,8 @@ async fn only_the_code_response_type_is_answered() {
 
 #[tokio::test]
 async fn no_state_comes_back_where_none_was_sent() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let silent = app.asks("read").without("state");
     assert!(!alice.authorize(&silent).await.callback().contains_key("state"));
     let refused = alice.open(&silent.with("scope", "sec").path()).await.callback();
@@ -180,21 +180,21 @@ async fn no_state_comes_back_where_none_was_sent() {
 
 #[tokio::test]
 async fn the_query_of_a_registered_redirect_uri_is_kept() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let record = json!({
         "ApplicationUri": "query", "Name": "Query", "ClientType": "Confidential", "Scope": "read",
         "ImpersonateAsInternalUserAllowed": true, "RequireConsent": false,
         "ImpersonateLoginUrl": ["https://app.example.com/cb?tenant=a&x="],
     });
-    let app = house.register(record, Some("query-secret-of-good-length")).await;
-    let answer = house.browser("alice").authorize(&app.asks("read")).await;
+    let app = server.register(record, Some("query-secret-of-good-length")).await;
+    let answer = server.browser("alice").authorize(&app.asks("read")).await;
     assert!(answer.location().starts_with("https://app.example.com/cb?tenant=a&x=&code="), "{}", answer.location());
 }
 
 #[tokio::test]
 async fn an_error_description_is_printable_ascii_without_quotes() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     for (name, value) in
         [("scope", "a\"b"), ("scope", "\u{e9}"), ("scope", "nonsense"), ("prompt", "\"\\\n"), ("max_age", "x")]
     {

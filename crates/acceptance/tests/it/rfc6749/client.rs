@@ -18,8 +18,8 @@ fn service_request<'a>(app: &'a App, fields: &[(&str, &str)]) -> Ask<'a> {
 
 #[tokio::test]
 async fn a_secret_is_accepted_in_the_form_and_in_basic() {
-    let house = TestServer::open().await;
-    let app = house.app(SERVICE);
+    let server = TestServer::open().await;
+    let app = server.app(SERVICE);
     TokenAnswer::read(
         &service_request(&app, &[("client_id", SERVICE), ("client_secret", "service-secret")]).send().await,
     );
@@ -35,8 +35,8 @@ async fn a_secret_is_accepted_in_the_form_and_in_basic() {
 
 #[tokio::test]
 async fn two_client_authentications_are_an_invalid_request() {
-    let house = TestServer::open().await;
-    let app = house.app(SERVICE);
+    let server = TestServer::open().await;
+    let app = server.app(SERVICE);
     let right = basic(SERVICE, "service-secret");
     for fields in [
         &[("client_secret", "service-secret")][..],
@@ -53,14 +53,14 @@ async fn two_client_authentications_are_an_invalid_request() {
 
 #[tokio::test]
 async fn who_is_not_a_client_hears_the_same_whatever_the_cause() {
-    let house = TestServer::open().await;
-    let service = house.app(SERVICE);
+    let server = TestServer::open().await;
+    let service = server.app(SERVICE);
     let unknown = App { uri: "nobody".to_owned(), ..service.clone() };
     let wrong = service.with_secret(Some("wrong-secret"));
-    let disabled = house.app(OFF);
+    let disabled = server.app(OFF);
     let of_the_other_instance = service.with_secret(Some("service-secret-demodb"));
     let none = service.with_secret(None);
-    let public_with_secret = house.app(SPA).with_secret(Some("any"));
+    let public_with_secret = server.app(SPA).with_secret(Some("any"));
     let answers = [&unknown, &wrong, &disabled, &of_the_other_instance, &none, &public_with_secret];
     let mut bodies = Vec::new();
     for app in answers {
@@ -71,7 +71,7 @@ async fn who_is_not_a_client_hears_the_same_whatever_the_cause() {
     }
     assert!(bodies.iter().all(|body| *body == bodies[0]), "indistinguishable: {bodies:?}");
 
-    let mut causes: Vec<String> = house
+    let mut causes: Vec<String> = server
         .audit()
         .await
         .into_iter()
@@ -95,8 +95,8 @@ async fn who_is_not_a_client_hears_the_same_whatever_the_cause() {
 
 #[tokio::test]
 async fn a_public_app_that_sends_a_secret_gets_nothing_for_its_code() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(NATIVE), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(NATIVE), server.browser("alice"));
     let code = app.code(&mut alice, "read").await;
     assert_refused(&app.with_secret(Some("guess")).redeem(&code).await, 401, "invalid_client");
     TokenAnswer::read(&app.redeem(&code).await);
@@ -104,8 +104,8 @@ async fn a_public_app_that_sends_a_secret_gets_nothing_for_its_code() {
 
 #[tokio::test]
 async fn a_failed_authentication_costs_neither_code_nor_refresh_token() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let code = app.code(&mut alice, "read offline_access").await;
     for secret in [None, Some("wrong"), Some("first-secret-demodb")] {
         assert_refused(&app.with_secret(secret).redeem(&code).await, 401, "invalid_client");
@@ -120,22 +120,22 @@ async fn a_failed_authentication_costs_neither_code_nor_refresh_token() {
 
 #[tokio::test]
 async fn a_second_secret_works_beside_the_first() {
-    let house = TestServer::open().await;
-    let app = house.app(SERVICE);
-    let mut rng = house.rng();
-    let expires = house.now().plus(std::time::Duration::from_hours(1));
-    let added = house
-        .office()
+    let server = TestServer::open().await;
+    let app = server.app(SERVICE);
+    let mut rng = server.rng();
+    let expires = server.now().plus(std::time::Duration::from_hours(1));
+    let added = server
+        .operator()
         .await
-        .add_secret(SERVICE, ("second", Some(expires)), &mut house.moment(&mut rng))
+        .add_secret(SERVICE, ("second", Some(expires)), &mut server.moment(&mut rng))
         .await
         .expect("the database answers")
         .expect("it is Confidential");
-    house.catch_up().await;
+    server.catch_up().await;
     let second = app.with_secret(Some(added.expose()));
     TokenAnswer::read(&second.service_token("").await);
     TokenAnswer::read(&app.service_token("").await);
-    house.advance(std::time::Duration::from_hours(1));
+    server.advance(std::time::Duration::from_hours(1));
     assert_refused(&second.service_token("").await, 401, "invalid_client");
     TokenAnswer::read(&app.service_token("").await);
 }

@@ -13,8 +13,8 @@ on_both! {
     a_code_of_another_app_is_refused_and_costs_nothing
 }
 
-async fn a_code_used_twice_takes_everything_it_gave_along(house: TestServer) {
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+async fn a_code_used_twice_takes_everything_it_gave_along(server: TestServer) {
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let code = app.code(&mut alice, "openid read offline_access").await;
     let tokens = TokenAnswer::read(&app.redeem(&code).await);
     let refreshed = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
@@ -39,14 +39,14 @@ async fn a_code_used_twice_takes_everything_it_gave_along(house: TestServer) {
     let silent = alice.open(&app.asks("read").with("prompt", "none").path()).await;
     assert!(silent.callback().contains_key("code"), "the person stays signed in");
 
-    let house = house.restarted().await;
-    assert_eq!(house.client().call_api(&tokens.access).await.status, 401, "dead after a restart, too");
-    let trail = house.audit().await;
+    let server = server.restarted().await;
+    assert_eq!(server.client().call_api(&tokens.access).await.status, 401, "dead after a restart, too");
+    let trail = server.audit().await;
     assert_eq!(trail.iter().filter(|row| row.kind == "code-reused").count(), 1, "the second time it is just unknown");
 }
 
-async fn two_racing_redemptions_of_a_code_have_one_winner(house: TestServer) {
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+async fn two_racing_redemptions_of_a_code_have_one_winner(server: TestServer) {
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     for _ in 0..8 {
         let code = app.code(&mut alice, "openid read offline_access").await;
         let mut racers = JoinSet::new();
@@ -64,8 +64,8 @@ async fn two_racing_redemptions_of_a_code_have_one_winner(house: TestServer) {
     }
 }
 
-async fn a_code_of_another_app_is_refused_and_costs_nothing(house: TestServer) {
-    let (app, stranger, mut alice) = (house.app(FIRST), house.app(PORTAL), house.browser("alice"));
+async fn a_code_of_another_app_is_refused_and_costs_nothing(server: TestServer) {
+    let (app, stranger, mut alice) = (server.app(FIRST), server.app(PORTAL), server.browser("alice"));
     let code = app.code(&mut alice, "openid read offline_access").await;
     assert_refused(&stranger.redeem(&code).await, 400, "invalid_grant");
     let with_its_uri = [("redirect_uri", app.redirect_uri.as_str())];
@@ -75,26 +75,26 @@ async fn a_code_of_another_app_is_refused_and_costs_nothing(house: TestServer) {
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
     TokenAnswer::read(&app.refresh(tokens.refresh()).await);
     let causes: Vec<_> =
-        house.audit().await.into_iter().filter(|row| row.kind == "token-refused").map(|row| row.reason).collect();
+        server.audit().await.into_iter().filter(|row| row.kind == "token-refused").map(|row| row.reason).collect();
     assert_eq!(causes, ["code_of_another_application"; 3]);
 }
 
 #[tokio::test]
 async fn a_code_lives_for_a_minute() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let in_time = app.code(&mut alice, "read").await;
     let late = app.code(&mut alice, "read").await;
-    house.advance(Duration::from_millis(59_999));
+    server.advance(Duration::from_millis(59_999));
     TokenAnswer::read(&app.redeem(&in_time).await);
-    house.advance(Duration::from_millis(1));
+    server.advance(Duration::from_millis(1));
     assert_refused(&app.redeem(&late).await, 400, "invalid_grant");
 }
 
 #[tokio::test]
 async fn a_code_is_redeemed_only_with_the_redirect_uri_it_was_asked_for() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let code = app.code(&mut alice, "read").await;
     let other_registered = "https://your-app.example.com/signin-callback";
     for uri in [other_registered, "", "http://localhost:3000/signin-callback/", "HTTP://localhost:3000/signin-callback"]
@@ -106,8 +106,8 @@ async fn a_code_is_redeemed_only_with_the_redirect_uri_it_was_asked_for() {
 
 #[tokio::test]
 async fn a_code_that_nobody_gave_is_an_invalid_grant() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let code = app.code(&mut alice, "read").await;
     let (start, last) = code.split_at(code.len() - 1);
     let flipped = format!("{start}{}", if last == "A" { "B" } else { "A" });
@@ -121,10 +121,10 @@ async fn a_code_that_nobody_gave_is_an_invalid_grant() {
 
 #[tokio::test]
 async fn a_code_dies_with_what_it_stood_on() {
-    let house = TestServer::open().await;
-    let (app, mut alice, mut bob) = (house.app(FIRST), house.browser("alice"), house.browser("bob"));
+    let server = TestServer::open().await;
+    let (app, mut alice, mut bob) = (server.app(FIRST), server.browser("alice"), server.browser("bob"));
     let disabled = app.code(&mut alice, "read").await;
-    house.enable_user("alice", false).await;
+    server.enable_user("alice", false).await;
     assert_refused(&app.redeem(&disabled).await, 400, "invalid_grant");
     let signed_out = app.code(&mut bob, "read").await;
     let page = bob.open("/id/connect/endsession").await;

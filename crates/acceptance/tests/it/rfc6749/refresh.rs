@@ -6,13 +6,13 @@ use crate::{FIRST, NATIVE, PORTAL, SPA, assert_refused};
 
 #[tokio::test]
 async fn a_refresh_token_of_another_app_is_refused_and_costs_nothing() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid read offline_access").await;
     let next = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
-    for stranger in [house.app(PORTAL), house.app(NATIVE)] {
+    for stranger in [server.app(PORTAL), server.app(NATIVE)] {
         assert_refused(&stranger.refresh(next.refresh()).await, 400, "invalid_grant");
-        house.advance(std::time::Duration::from_mins(1));
+        server.advance(std::time::Duration::from_mins(1));
         assert_refused(&stranger.refresh(tokens.refresh()).await, 400, "invalid_grant");
     }
     assert_eq!(app.client.call_api(&next.access).await.status, 200, "a stranger's hand kills nothing");
@@ -21,8 +21,8 @@ async fn a_refresh_token_of_another_app_is_refused_and_costs_nothing() {
 
 #[tokio::test]
 async fn a_wider_scope_is_refused_and_changes_nothing() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, "read offline_access").await;
     for wider in ["read update", "update", "read openid", "sec", "READ"] {
         let answer = app.refresh_with(tokens.refresh(), wider).await;
@@ -35,8 +35,8 @@ async fn a_wider_scope_is_refused_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_narrower_scope_narrows_that_access_token_only() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid read update offline_access").await;
     let narrow = TokenAnswer::read(&app.refresh_with(tokens.refresh(), "read").await);
     assert_eq!(narrow.scope, "read");
@@ -52,7 +52,7 @@ async fn a_narrower_scope_narrows_that_access_token_only() {
 
 #[tokio::test]
 async fn a_refresh_token_is_given_where_offline_access_was_granted_only() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for (uri, scope, given) in [
         (FIRST, "openid read offline_access", true),
         (FIRST, "openid read", false),
@@ -61,7 +61,7 @@ async fn a_refresh_token_is_given_where_offline_access_was_granted_only() {
         (SPA, "openid read offline_access", false),
         (PORTAL, "openid offline_access", true),
     ] {
-        let tokens = house.app(uri).sign_in(&mut house.browser("alice"), scope).await;
+        let tokens = server.app(uri).sign_in(&mut server.browser("alice"), scope).await;
         assert_eq!(tokens.refresh.is_some(), given, "{uri} {scope}");
         assert_eq!(tokens.scope.contains("offline_access"), given, "{uri} {scope}");
     }
@@ -69,8 +69,8 @@ async fn a_refresh_token_is_given_where_offline_access_was_granted_only() {
 
 #[tokio::test]
 async fn a_refresh_token_that_nobody_gave_is_an_invalid_grant() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, "read offline_access").await;
     let real = tokens.refresh();
     let mut parts = real.splitn(3, '.');
@@ -93,10 +93,10 @@ async fn a_refresh_token_that_nobody_gave_is_an_invalid_grant() {
 
 #[tokio::test]
 async fn a_refreshed_id_token_is_of_the_same_sign_in() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid offline_access").await;
-    house.advance(std::time::Duration::from_mins(30));
+    server.advance(std::time::Duration::from_mins(30));
     let next = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
     let (before, after) = (jwt::claims(tokens.id()), jwt::claims(next.id()));
     for same in ["iss", "sub", "aud", "auth_time", "sid"] {
@@ -109,26 +109,26 @@ async fn a_refreshed_id_token_is_of_the_same_sign_in() {
 
 #[tokio::test]
 async fn a_refresh_token_dies_with_what_it_stood_on() {
-    let house = TestServer::open().await;
-    let app = house.app(FIRST);
-    let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
+    let server = TestServer::open().await;
+    let app = server.app(FIRST);
+    let (mut alice, mut bob) = (server.browser("alice"), server.browser("bob"));
     let of_alice = app.sign_in(&mut alice, "read offline_access").await;
     let of_bob = app.sign_in(&mut bob, "read offline_access").await;
 
-    house.set_password("alice", "a new password of alice").await;
+    server.set_password("alice", "a new password of alice").await;
     assert_refused(&app.refresh(of_alice.refresh()).await, 400, "invalid_grant");
     let silent = alice.open(&app.asks("read").with("prompt", "none").path()).await;
     assert_eq!(silent.callback_error(), "login_required", "a new password signs out");
     let of_bob = TokenAnswer::read(&app.refresh(of_bob.refresh()).await);
 
-    house.enable_user("bob", false).await;
+    server.enable_user("bob", false).await;
     assert_refused(&app.refresh(of_bob.refresh()).await, 400, "invalid_grant");
-    house.enable_user("bob", true).await;
+    server.enable_user("bob", true).await;
     assert_refused(&app.refresh(of_bob.refresh()).await, 400, "invalid_grant");
 
-    let of_bob = app.sign_in(&mut house.browser("bob"), "read offline_access").await;
-    house.enable_app(FIRST, false).await;
+    let of_bob = app.sign_in(&mut server.browser("bob"), "read offline_access").await;
+    server.enable_app(FIRST, false).await;
     assert_refused(&app.refresh(of_bob.refresh()).await, 401, "invalid_client");
-    house.enable_app(FIRST, true).await;
+    server.enable_app(FIRST, true).await;
     assert_refused(&app.refresh(of_bob.refresh()).await, 400, "invalid_grant");
 }

@@ -9,8 +9,8 @@ const PATH: &str = "/id/connect/token";
 
 #[tokio::test]
 async fn only_a_form_is_read() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let code = app.code(&mut alice, "read").await;
     let redirect_uri = &app.redirect_uri;
     let form = format!(
@@ -40,23 +40,23 @@ async fn only_a_form_is_read() {
 
 #[tokio::test]
 async fn parameters_in_the_query_count_for_nothing() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let query = format!("{PATH}?grant_type=client_credentials&client_id={SERVICE}&client_secret=service-secret");
-    assert_refused(&house.client().post(&query, &[]).await, 400, "invalid_request");
+    assert_refused(&server.client().post(&query, &[]).await, 400, "invalid_request");
 }
 
 #[tokio::test]
 async fn the_endpoint_takes_post_only() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for method in [Method::GET, Method::PUT, Method::DELETE, Method::HEAD] {
-        assert_eq!(house.client().ask(&method, PATH).send().await.status, 405, "{method}");
+        assert_eq!(server.client().ask(&method, PATH).send().await.status, 405, "{method}");
     }
 }
 
 #[tokio::test]
 async fn a_missing_repeated_or_unreadable_parameter_is_an_invalid_request() {
-    let house = TestServer::open().await;
-    let app = house.app(SERVICE);
+    let server = TestServer::open().await;
+    let app = server.app(SERVICE);
     let credentials = format!("client_id={SERVICE}&client_secret=service-secret");
     let service = format!("grant_type=client_credentials&{credentials}");
     for body in [
@@ -91,16 +91,16 @@ async fn a_missing_repeated_or_unreadable_parameter_is_an_invalid_request() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_unread() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let body = format!("grant_type=client_credentials&x={}", "x".repeat(1024 * 1024));
-    let answer = house.client().ask(&Method::POST, PATH).body("application/x-www-form-urlencoded", body).send().await;
+    let answer = server.client().ask(&Method::POST, PATH).body("application/x-www-form-urlencoded", body).send().await;
     assert_refused(&answer, 413, "invalid_request");
 }
 
 #[tokio::test]
 async fn grants_that_are_not_offered_are_unsupported() {
-    let house = TestServer::open().await;
-    let app = house.app(FIRST);
+    let server = TestServer::open().await;
+    let app = server.app(FIRST);
     for grant in [
         "password",
         "implicit",
@@ -117,8 +117,8 @@ async fn grants_that_are_not_offered_are_unsupported() {
 
 #[tokio::test]
 async fn a_success_says_what_was_given_and_may_not_be_kept() {
-    let house = TestServer::open().await;
-    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let code = app.code(&mut alice, "openid read offline_access").await;
     let answer = app.redeem(&code).await;
     assert_eq!(answer.header("cache-control"), "no-store");

@@ -123,14 +123,14 @@ mod tests {
 
     #[test]
     fn a_storm_of_strangers_takes_no_room_of_the_authenticated() {
-        let notebook = AuditBuffer::default();
+        let buffer = AuditBuffer::default();
         for number in 0..100_000 {
-            notebook.put(refusal((number % 200) as u8, number)).expect("a refusal is always answered");
+            buffer.put(refusal((number % 200) as u8, number)).expect("a refusal is always answered");
         }
-        assert!(notebook.refusals.lines.waiting() < MAX_WAITING && notebook.fill().waiting == 0);
-        notebook.put(system_event(Timestamp(5), AuditKind::TokenIssued)).expect("there is room");
-        assert!(notebook.fill().waiting > 0);
-        let mut kept = notebook.refusals.kept().read();
+        assert!(buffer.refusals.lines.waiting() < MAX_WAITING && buffer.fill().waiting == 0);
+        buffer.put(system_event(Timestamp(5), AuditKind::TokenIssued)).expect("there is room");
+        assert!(buffer.fill().waiting > 0);
+        let mut kept = buffer.refusals.kept().read();
         kept.sort_unstable();
         assert_eq!(kept, [("folded", 99_600), ("whole", 400)]);
     }

@@ -19,21 +19,16 @@ use crate::platform::SystemPlatform;
 
 pub(super) async fn run(target: &Target, filter: AuditFilter, environment: Environment<'_>) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (_, office) = desk.office(target).await?;
+    let (_, admin) = desk.admin(target).await?;
     // Commands without a server beside them leave what they did to whoever looks next.
     let mut rng = SystemRng;
-    office
-        .audit_reader_of(filter.chain, &desk.master)
-        .await?
-        .seal(&mut moment!(rng))
-        .await
-        .context("database error")?;
+    admin.audit_reader_of(filter.chain, &desk.master).await?.seal(&mut moment!(rng)).await.context("database error")?;
     let limit = usize::try_from(filter.limit)?;
-    let wanted = wanted(filter, &office).await?;
+    let wanted = wanted(filter, &admin).await?;
     let (mut events, mut place) = (Vec::new(), None);
     // What is rare is looked for in several looks.
     while events.len() < limit {
-        let listed = office.events_before(&wanted, place, limit - events.len()).await?;
+        let listed = admin.events_before(&wanted, place, limit - events.len()).await?;
         events.extend(listed.events);
         place = listed.next;
         if place.is_none() {
@@ -47,14 +42,14 @@ pub(super) async fn run(target: &Target, filter: AuditFilter, environment: Envir
     Ok(())
 }
 
-async fn wanted(filter: AuditFilter, office: &AdminService<'_>) -> Result<EventFilter> {
+async fn wanted(filter: AuditFilter, admin: &AdminService<'_>) -> Result<EventFilter> {
     let AuditFilter { chain, since, until, kind, refused, app, user, limit: _ } = filter;
     let user = match user {
         None => None,
         // Who was erased has an id, and no login.
         Some(text) => match Uuid::try_parse(&text) {
             Ok(id) => Some(UserId(id)),
-            Err(_) => Some(granted(office.user_by_name(&text).await)?.user.id),
+            Err(_) => Some(granted(admin.user_by_name(&text).await)?.user.id),
         },
     };
     let outcome = refused.then_some(AuditOutcome::Refused);

@@ -23,10 +23,10 @@ on_both! {
 type Is<'a> = &'a dyn Fn(&Value) -> bool;
 
 /// All that a list answers, page by page; fails on a page that is larger than asked for.
-async fn walk(office: &Office, query: &str, limit: usize) -> Vec<Value> {
+async fn walk(operator: &Office, query: &str, limit: usize) -> Vec<Value> {
     let (mut items, mut cursor) = (Vec::new(), String::new());
     loop {
-        let page = assert_ok(&office.get(&format!("/audit?limit={limit}&{query}{cursor}")).await);
+        let page = assert_ok(&operator.get(&format!("/audit?limit={limit}&{query}{cursor}")).await);
         let some = page["items"].as_array().expect("items");
         assert!(some.len() <= limit);
         items.extend(some.iter().cloned());
@@ -39,18 +39,18 @@ async fn walk(office: &Office, query: &str, limit: usize) -> Vec<Value> {
 
 /// Somebody signs in, a service is refused, an application is changed: each in a seal of its own, and nothing is on its
 /// way into the chain any more.
-async fn with_some_history(house: TestServer) -> TestServer {
-    house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await;
-    let house = house.restarted().await;
-    house.advance(Duration::from_mins(1));
-    let refused = house.app(SERVICE).with_secret(Some("wrong")).service_token("read").await;
+async fn with_some_history(server: TestServer) -> TestServer {
+    server.app(FIRST).sign_in(&mut server.browser("alice"), "openid read").await;
+    let server = server.restarted().await;
+    server.advance(Duration::from_mins(1));
+    let refused = server.app(SERVICE).with_secret(Some("wrong")).service_token("read").await;
     assert_eq!(refused.status, 401);
-    let house = house.restarted().await;
-    house.advance(Duration::from_mins(1));
-    let office = Office::of(&house).await;
-    let (path, tag) = office.application(SERVICE).await;
-    assert_ok(&office.patch(&path, &tag, &json!({"Name": "Other"})).await);
-    house.restarted().await
+    let server = server.restarted().await;
+    server.advance(Duration::from_mins(1));
+    let operator = Office::of(&server).await;
+    let (path, tag) = operator.application(SERVICE).await;
+    assert_ok(&operator.patch(&path, &tag, &json!({"Name": "Other"})).await);
+    server.restarted().await
 }
 
 /// What the tests ask is told too, in front of what was there.
@@ -61,26 +61,26 @@ fn assert_behind_what_is_new(listed: &[Value], expected: &[Value], what: &str) {
     assert!(new.iter().all(|event| !expected.contains(event)), "{what}: none is told twice");
 }
 
-async fn the_audit_is_listed_the_newest_first_and_page_by_page(house: TestServer) {
-    let house = Box::pin(with_some_history(house)).await;
-    let office = Office::of(&house).await;
-    let whole = walk(&office, "", 200).await;
+async fn the_audit_is_listed_the_newest_first_and_page_by_page(server: TestServer) {
+    let server = Box::pin(with_some_history(server)).await;
+    let operator = Office::of(&server).await;
+    let whole = walk(&operator, "", 200).await;
     assert!(whole.len() > 20);
     for limit in [1, 2, whole.len()] {
-        assert_behind_what_is_new(&walk(&office, "", limit).await, &whole, "page by page");
+        assert_behind_what_is_new(&walk(&operator, "", limit).await, &whole, "page by page");
     }
     let times: Vec<&str> = whole.iter().map(|event| event["at"].as_str().expect("a time")).collect();
     assert!(times.is_sorted_by(|newer, older| newer >= older), "{times:?}");
 
     // What is added stands in front, and shifts no page.
-    let first = assert_ok(&office.get("/audit?limit=3").await);
-    let house = house.restarted().await;
-    let (office, there) = (Office::of(&house).await, Office::of_the_other(&house).await);
+    let first = assert_ok(&operator.get("/audit?limit=3").await);
+    let server = server.restarted().await;
+    let (operator, there) = (Office::of(&server).await, Office::of_the_other(&server).await);
     let rest = format!("cursor={}", first["next"].as_str().expect("more"));
     let mut items = first["items"].as_array().expect("items").clone();
-    items.extend(walk(&office, &rest, 200).await);
+    items.extend(walk(&operator, &rest, 200).await);
     assert_behind_what_is_new(&items, &whole, "goes on where it was");
-    assert!(walk(&office, "", 200).await.len() > items.len());
+    assert!(walk(&operator, "", 200).await.len() > items.len());
 
     let theirs = walk(&there, "", 200).await;
     assert!(theirs.iter().any(|event| event["kind"] == "admin-change"));
@@ -88,17 +88,17 @@ async fn the_audit_is_listed_the_newest_first_and_page_by_page(house: TestServer
     assert!(theirs.iter().all(|event| event["kind"] != "sign-in"));
 }
 
-async fn the_audit_is_asked_for_what_is_wanted(house: TestServer) {
-    let house = Box::pin(with_some_history(house)).await;
+async fn the_audit_is_asked_for_what_is_wanted(server: TestServer) {
+    let server = Box::pin(with_some_history(server)).await;
     // With its secret, and it may not.
-    assert_ne!(house.app(FIRST).service_token("").await.status, 200);
-    house.seal().await;
-    let office = Office::of(&house).await;
-    let whole = walk(&office, "", 200).await;
-    let strangers = walk(&office, "chain=refusals", 200).await;
+    assert_ne!(server.app(FIRST).service_token("").await.status, 200);
+    server.seal().await;
+    let operator = Office::of(&server).await;
+    let whole = walk(&operator, "", 200).await;
+    let strangers = walk(&operator, "chain=refusals", 200).await;
     assert!(strangers.iter().any(|event| event["reason"] == "wrong_secret"));
     assert!(strangers.iter().all(|event| event["outcome"] == "refused" && !whole.contains(event)));
-    let (alice, _) = office.user("alice").await;
+    let (alice, _) = operator.user("alice").await;
     let alice = alice.strip_prefix("/users/").expect("an id").to_owned();
     let signed_in = whole.iter().find(|event| event["kind"] == "sign-in").expect("she did");
     assert_eq!((&signed_in["user"], &signed_in["outcome"]), (&json!(alice), &json!("done")));
@@ -121,12 +121,12 @@ async fn the_audit_is_asked_for_what_is_wanted(house: TestServer) {
         assert_eq!(expected.is_empty(), query.matches(&time).count() == 2, "{query}");
         assert!(expected.len() < whole.len(), "{query}");
         for limit in [1, 200] {
-            let listed = walk(&office, &query, limit).await;
+            let listed = walk(&operator, &query, limit).await;
             assert!(listed.iter().all(is_wanted), "{query}: {listed:?}");
             assert_behind_what_is_new(&listed, &expected, &query);
         }
     }
-    let changes = walk(&office, "kind=admin-change", 200).await;
+    let changes = walk(&operator, "kind=admin-change", 200).await;
     let change = changes.iter().find(|event| event["detail"]["what"] == "change-application").expect("it is told");
     assert_eq!(change["detail"]["after"], json!({"Name": "Other"}));
 
@@ -134,41 +134,41 @@ async fn the_audit_is_asked_for_what_is_wanted(house: TestServer) {
     let bad = ["kind=nonsense", "outcome=perhaps", "since=yesterday", "user=alice", "order=oldest", "chain=other"]
         .map(str::to_owned);
     for query in bad.into_iter().chain(["1", "1.2", "1.2.x", "1.2.-3", "1.2.3.4"].map(cursor)) {
-        assert_problem(&office.get(&format!("/audit?{query}")).await, 400, "malformed");
+        assert_problem(&operator.get(&format!("/audit?{query}")).await, 400, "malformed");
     }
     let (most, least) = (format!("{}.{}.{}", i64::MAX, i64::MAX, usize::MAX), format!("{}.{}.0", i64::MIN, i64::MIN));
     for query in [most, least].map(|text| cursor(&text)) {
-        assert_eq!(assert_ok(&office.get(&format!("/audit?{query}")).await)["items"], json!([]), "{query}");
+        assert_eq!(assert_ok(&operator.get(&format!("/audit?{query}")).await)["items"], json!([]), "{query}");
     }
 }
 
-async fn an_erased_person_is_not_named_in_the_list(house: TestServer) {
-    let house = Box::pin(with_some_history(house)).await;
-    let office = Office::of(&house).await;
-    let (alice, _) = office.user("alice").await;
+async fn an_erased_person_is_not_named_in_the_list(server: TestServer) {
+    let server = Box::pin(with_some_history(server)).await;
+    let operator = Office::of(&server).await;
+    let (alice, _) = operator.user("alice").await;
     let of_alice = format!("user={}", &alice["/users/".len()..]);
-    let before = walk(&office, &of_alice, 200).await;
+    let before = walk(&operator, &of_alice, 200).await;
     let told = |name: &str, value: &str| before.iter().any(|event| event[name] == value);
     assert!(told("login", "alice") && told("address", "192.0.2.1"), "{before:?}");
-    let mut rng = house.rng();
-    let erased = house.office().await.erase_user("alice", &mut house.moment(&mut rng)).await;
+    let mut rng = server.rng();
+    let erased = server.operator().await.erase_user("alice", &mut server.moment(&mut rng)).await;
     erased.expect("the database answers").expect("she is there");
-    let after = walk(&office, &of_alice, 200).await;
+    let after = walk(&operator, &of_alice, 200).await;
     assert!(after.len() >= before.len(), "what she did stays told");
     let is_nobody = |event: &Value| ["login", "address", "user_agent"].iter().all(|name| event.get(name).is_none());
     assert!(after.iter().all(is_nobody), "{after:?}");
 }
 
 /// More seals than one look reads.
-async fn what_is_rare_is_found_in_several_looks(house: TestServer) {
-    house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await;
-    let house = house.restarted().await;
-    let office = Office::of(&house).await;
-    fill(&house.store().await, house.now()).await;
-    let first = assert_ok(&office.get("/audit?kind=sign-in").await);
+async fn what_is_rare_is_found_in_several_looks(server: TestServer) {
+    server.app(FIRST).sign_in(&mut server.browser("alice"), "openid read").await;
+    let server = server.restarted().await;
+    let operator = Office::of(&server).await;
+    fill(&server.store().await, server.now()).await;
+    let first = assert_ok(&operator.get("/audit?kind=sign-in").await);
     assert_eq!(first["items"], json!([]), "not found yet");
     assert!(first["next"].is_string());
-    let found = walk(&office, "kind=sign-in", 50).await;
+    let found = walk(&operator, "kind=sign-in", 50).await;
     assert_eq!(found.len(), 1);
     assert_eq!(found[0]["address"], "192.0.2.1");
 }

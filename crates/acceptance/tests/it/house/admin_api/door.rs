@@ -11,19 +11,19 @@ use crate::FIRST;
 
 #[tokio::test]
 async fn an_administrator_works_without_a_session_and_without_a_seat() {
-    let house = TestServer::open().await;
-    let office = Office::of(&house).await;
-    let signed_in = house.manager().await.sign_in(&mut house.browser("admin"), "openid manage").await;
-    let personal = Office { token: signed_in.access, client: house.client() };
-    for office in [&office, &personal] {
-        let answer = office.get("/applications").await;
+    let server = TestServer::open().await;
+    let operator = Office::of(&server).await;
+    let signed_in = server.manager().await.sign_in(&mut server.browser("admin"), "openid manage").await;
+    let personal = Office { token: signed_in.access, client: server.client() };
+    for operator in [&operator, &personal] {
+        let answer = operator.get("/applications").await;
         let list = assert_ok(&answer);
         assert_eq!(list["items"].as_array().map(Vec::len), Some(10));
         assert_eq!(answer.header("cache-control"), "no-store");
     }
-    let (seats, _) = house.office().await.sessions().await.expect("sessions can be read");
+    let (seats, _) = server.operator().await.sessions().await.expect("sessions can be read");
     assert_eq!(seats.used, 0);
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let calls: Vec<_> = trail.iter().filter(|row| row.kind == "api-call").collect();
     assert_eq!(calls.len(), 2);
     assert!(calls.iter().all(|call| call.application == "manager" && call.outcome == "done"), "{calls:?}");
@@ -31,20 +31,20 @@ async fn an_administrator_works_without_a_session_and_without_a_seat() {
 
 #[tokio::test]
 async fn who_is_no_administrator_is_refused_by_every_operation() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let system = json!({
         "ApplicationUri": "robot", "Name": "Robot", "ClientType": "Confidential", "Scope": "manage read",
-        "SystemUserAllowed": true, "SystemUser": Office::of(&house).await.get("/users?login=svc.reader").await
+        "SystemUserAllowed": true, "SystemUser": Office::of(&server).await.get("/users?login=svc.reader").await
             .json()["items"][0]["id"],
     });
-    let robot = house.register(system, Some("robot-secret")).await;
-    let alice = house.manager().await.sign_in(&mut house.browser("alice"), "manage").await.access;
+    let robot = server.register(system, Some("robot-secret")).await;
+    let alice = server.manager().await.sign_in(&mut server.browser("alice"), "manage").await.access;
     let of_robot = TokenAnswer::read(&robot.service_token("manage").await).access;
-    let without_scope = house.app(FIRST).sign_in(&mut house.browser("admin"), "openid read").await.access;
-    let elsewhere = Office::of_the_other(&house).await.token;
-    let operations = every_operation(&house).await;
+    let without_scope = server.app(FIRST).sign_in(&mut server.browser("admin"), "openid read").await.access;
+    let elsewhere = Office::of_the_other(&server).await.token;
+    let operations = every_operation(&server).await;
     assert!(operations.len() >= 15, "the document tells of everything");
-    let client = house.client();
+    let client = server.client();
     for (method, path) in operations {
         let ask = || client.ask(&method, &format!("{ROOT}{path}")).header("if-match", "*");
         let what = format!("{method} {path}");
@@ -70,39 +70,39 @@ async fn who_is_no_administrator_is_refused_by_every_operation() {
 /// A key is for every API of the instance, so that of the two only the scope tells them apart.
 #[tokio::test]
 async fn a_key_needs_the_scope_and_opens_nothing_else_with_it() {
-    let house = TestServer::open().await;
-    let office = Office::of(&house).await;
-    let (admin, _) = office.user("admin").await;
+    let server = TestServer::open().await;
+    let operator = Office::of(&server).await;
+    let (admin, _) = operator.user("admin").await;
     let record = json!({
         "ApplicationUri": "robot", "Name": "Robot", "ClientType": "Confidential", "Scope": "read manage",
         "SystemUserAllowed": true, "SystemUser": admin["/users/".len()..], "AccessTokens": "AdministratorsOnly",
     });
-    let robot = office.post("/applications", &record).await;
+    let robot = operator.post("/applications", &record).await;
     let path = assert_created(&robot);
     let key = async |scope: &str| {
         let wish = json!({"application": "robot", "description": "nightly", "scope": scope});
-        let value = assert_ok(&office.post("/tokens", &wish).await)["value"].clone();
-        Office { client: house.client(), token: value.as_str().expect("shown once").to_owned() }
+        let value = assert_ok(&operator.post("/tokens", &wish).await)["value"].clone();
+        Office { client: server.client(), token: value.as_str().expect("shown once").to_owned() }
     };
     let (reads, manages) = (key("read").await, key("manage").await);
     let refused = reads.get("/seats").await;
     assert!(assert_problem(&refused, 403, "insufficient-scope").contains("manage"));
     assert!(refused.header("www-authenticate").contains("error=\"insufficient_scope\""));
     assert_ok(&manages.get("/seats").await);
-    let ask = || office.client.ask(&Method::GET, &format!("{ROOT}/seats"));
+    let ask = || operator.client.ask(&Method::GET, &format!("{ROOT}/seats"));
     assert_ok(&ask().header("x-api-key", &manages.token).send().await);
     assert_problem(&ask().header("api-key", "enrt_nonsense").send().await, 401, "unauthorized");
-    assert_eq!(house.client().call_api(&manages.token).await.status, 403, "the data has scopes of its own");
-    assert_eq!(house.client().call_api(&office.token).await.status, 401, "and an audience");
-    assert_ok(&office.patch(&path, "*", &json!({"Scope": "read"})).await);
+    assert_eq!(server.client().call_api(&manages.token).await.status, 403, "the data has scopes of its own");
+    assert_eq!(server.client().call_api(&operator.token).await.status, 401, "and an audience");
+    assert_ok(&operator.patch(&path, "*", &json!({"Scope": "read"})).await);
     assert_problem(&manages.get("/seats").await, 403, "insufficient-scope");
 }
 
 #[tokio::test]
 async fn what_can_be_overwritten_is_not_changed_without_its_version() {
-    let house = TestServer::open().await;
-    let office = Office::of(&house).await;
-    let document = house.client().get(&format!("{ROOT}/openapi.json")).await.json();
+    let server = TestServer::open().await;
+    let operator = Office::of(&server).await;
+    let document = server.client().get(&format!("{ROOT}/openapi.json")).await.json();
     let mut asked = 0;
     for (path, methods) in document["paths"].as_object().expect("paths") {
         for (method, told) in methods.as_object().expect("methods") {
@@ -110,7 +110,7 @@ async fn what_can_be_overwritten_is_not_changed_without_its_version() {
             if needs {
                 let method = Method::from_bytes(method.to_uppercase().as_bytes()).expect("a method");
                 let path = path.replace("{id}", NOBODY).replace("{name}", "Sales");
-                assert_problem(&office.send(&method, &path, "", &json!({})).await, 428, "if-match-missing");
+                assert_problem(&operator.send(&method, &path, "", &json!({})).await, 428, "if-match-missing");
                 asked += 1;
             }
         }
@@ -121,21 +121,21 @@ async fn what_can_be_overwritten_is_not_changed_without_its_version() {
 /// A person who is no administrator any more is none on the next call, whatever the token says.
 #[tokio::test]
 async fn who_loses_administration_loses_it_on_the_next_call() {
-    let house = TestServer::open().await;
-    let office = Office::of(&house).await;
-    let (alice, tag) = office.user("alice").await;
-    assert_ok(&office.patch(&alice, &tag, &json!({"isAdmin": true})).await);
-    let token = house.manager().await.sign_in(&mut house.browser("alice"), "manage").await.access;
-    let of_alice = Office { client: house.client(), token };
+    let server = TestServer::open().await;
+    let operator = Office::of(&server).await;
+    let (alice, tag) = operator.user("alice").await;
+    assert_ok(&operator.patch(&alice, &tag, &json!({"isAdmin": true})).await);
+    let token = server.manager().await.sign_in(&mut server.browser("alice"), "manage").await.access;
+    let of_alice = Office { client: server.client(), token };
     assert_ok(&of_alice.get("/roles").await);
-    assert_ok(&office.patch(&alice, "*", &json!({"isAdmin": false})).await);
+    assert_ok(&operator.patch(&alice, "*", &json!({"isAdmin": false})).await);
     assert_problem(&of_alice.get("/roles").await, 401, "unauthorized");
 }
 
 #[tokio::test]
 async fn nothing_of_another_instance_is_found() {
-    let house = TestServer::open().await;
-    let (here, there) = (Office::of(&house).await, Office::of_the_other(&house).await);
+    let server = TestServer::open().await;
+    let (here, there) = (Office::of(&server).await, Office::of_the_other(&server).await);
     let (application, tag) = there.application(FIRST).await;
     let (user, tag_of_user) = there.user("alice").await;
     for (path, tag) in [(&application, &tag), (&user, &tag_of_user)] {
@@ -163,8 +163,8 @@ async fn nothing_of_another_instance_is_found() {
 
 #[tokio::test]
 async fn what_cannot_be_read_is_refused_by_name() {
-    let house = TestServer::open().await;
-    let office = Office::of(&house).await;
+    let server = TestServer::open().await;
+    let operator = Office::of(&server).await;
     for (query, named) in [
         ("limit=0", "limit: must be a whole number from 1 to 200"),
         ("limit=201", "limit: must be"),
@@ -176,7 +176,7 @@ async fn what_cannot_be_read_is_refused_by_name() {
         ("cursor=%21", "cursor: send"),
         ("uri=a%00b", "uri"),
     ] {
-        let told = assert_problem(&office.get(&format!("/applications?{query}")).await, 400, "malformed");
+        let told = assert_problem(&operator.get(&format!("/applications?{query}")).await, 400, "malformed");
         assert!(told.contains(named), "{query}: {told}");
     }
     for (query, named) in [
@@ -198,7 +198,7 @@ async fn what_cannot_be_read_is_refused_by_name() {
         ("keys/replacement", "algorithm"),
         ("keys/replacement?algorithm=none", "algorithm: "),
     ] {
-        let answer = office.get(&format!("/{query}")).await;
+        let answer = operator.get(&format!("/{query}")).await;
         let told = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
         assert!(answer.status.is_client_error() && told.contains(named), "{query}: {} {told}", answer.status);
     }
@@ -215,27 +215,27 @@ async fn what_cannot_be_read_is_refused_by_name() {
         (r#"{"name":" A","permissions":{"read":[],"update":[]}}"#, 422, "invalid", "name"),
         (r#"{"name":"Sales","permissions":{"read":[],"update":[]}}"#, 409, "taken", "Sales"),
     ] {
-        let ask = office.client.ask(&Method::POST, &format!("{ROOT}/roles")).bearer(&office.token);
+        let ask = operator.client.ask(&Method::POST, &format!("{ROOT}/roles")).bearer(&operator.token);
         let told = assert_problem(&ask.body("application/json; charset=utf-8", body).send().await, status, kind);
         assert!(told.contains(named), "{body}: {told}");
     }
     let ask = |kind: &str, body: Vec<u8>| {
-        office.client.ask(&Method::POST, &format!("{ROOT}/roles")).bearer(&office.token).body(kind, body).send()
+        operator.client.ask(&Method::POST, &format!("{ROOT}/roles")).bearer(&operator.token).body(kind, body).send()
     };
     assert_problem(&ask("text/plain", b"{}".to_vec()).await, 415, "not-json");
     assert_problem(&ask("application/json", vec![0xff]).await, 400, "malformed");
     assert_problem(&ask("application/json", vec![b' '; 256 * 1024 + 1]).await, 413, "too-large");
-    assert_problem(&office.get("/applications/1").await, 404, "not-found");
-    assert_problem(&office.get("/nothing").await, 404, "not-found");
-    let wrong = office.send(&Method::DELETE, "/users", "", &Value::Null).await;
+    assert_problem(&operator.get("/applications/1").await, 404, "not-found");
+    assert_problem(&operator.get("/nothing").await, 404, "not-found");
+    let wrong = operator.send(&Method::DELETE, "/users", "", &Value::Null).await;
     assert_problem(&wrong, 405, "method-not-allowed");
     assert_eq!(wrong.header("allow"), "GET, POST");
 }
 
 #[tokio::test]
 async fn the_document_is_for_everybody_to_read_as_json_and_as_a_page() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     let answer = client.get(&format!("{ROOT}/openapi.json")).await;
     let document = answer.json();
     assert_eq!(document["openapi"], "3.1.0");
@@ -263,23 +263,23 @@ async fn the_document_is_for_everybody_to_read_as_json_and_as_a_page() {
 /// given, always. Credentials made for machines carry no sign-in.
 #[tokio::test]
 async fn changes_of_weight_ask_for_a_recent_sign_in() {
-    let house = TestServer::open().await;
-    let manager = house.manager().await;
-    let mut browser = house.browser("admin");
+    let server = TestServer::open().await;
+    let manager = server.manager().await;
+    let mut browser = server.browser("admin");
     let tokens = manager.sign_in(&mut browser, "openid manage offline_access").await;
-    let fresh = Office { token: tokens.access.clone(), client: house.client() };
+    let fresh = Office { token: tokens.access.clone(), client: server.client() };
     let role = json!({ "name": "Auditor", "permissions": { "read": ["*"], "update": [] } });
     assert_created(&fresh.post("/roles", &role).await);
-    house.advance(Duration::from_secs(601));
+    server.advance(Duration::from_secs(601));
     let refreshed = TokenAnswer::read(&manager.refresh(tokens.refresh()).await).access;
-    let robot = Office::of(&house).await;
-    let document = house.client().get(&format!("{ROOT}/openapi.json")).await.json();
+    let robot = Office::of(&server).await;
+    let document = server.client().get(&format!("{ROOT}/openapi.json")).await.json();
     let mut asked = 0;
-    for (method, path) in every_operation(&house).await {
+    for (method, path) in every_operation(&server).await {
         let what = format!("{method} {path}");
         for token in [&tokens.access, &refreshed] {
-            let office = Office { token: token.clone(), client: house.client() };
-            let answer = office.send(&method, &path, "*", &json!({})).await;
+            let operator = Office { token: token.clone(), client: server.client() };
+            let answer = operator.send(&method, &path, "*", &json!({})).await;
             let is_told = is_told_to_ask(&document, &method, &path);
             assert_eq!(answer.status == 401, is_told, "{what}: {}", answer.text());
             if is_told {
@@ -295,13 +295,13 @@ async fn changes_of_weight_ask_for_a_recent_sign_in() {
     }
     assert_eq!(asked, 2 * 18, "secrets, keys, roles, users, applications, settings, new tokens");
     let anew = manager.sign_in(&mut browser, "openid manage").await;
-    let still_old = Office { token: anew.access, client: house.client() };
+    let still_old = Office { token: anew.access, client: server.client() };
     assert_eq!(still_old.post("/roles", &role).await.status, 401, "a token of the old sign-in");
     let asks = manager.asks("openid manage").with("max_age", "600");
     let code = browser.authorize(&asks).await.callback()["code"].clone();
-    let stepped_up = Office { token: TokenAnswer::read(&manager.redeem(&code).await).access, client: house.client() };
+    let stepped_up = Office { token: TokenAnswer::read(&manager.redeem(&code).await).access, client: server.client() };
     assert_eq!(stepped_up.post("/roles", &role).await.status, 409, "let in again");
-    let told = house.audit().await.into_iter().filter(|row| row.reason == "sign_in_too_old").count();
+    let told = server.audit().await.into_iter().filter(|row| row.reason == "sign_in_too_old").count();
     assert_eq!(told, asked + 1);
 }
 

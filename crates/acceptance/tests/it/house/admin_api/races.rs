@@ -14,69 +14,69 @@ on_both! {
     the_last_two_secrets_are_not_both_removed
 }
 
-async fn of_two_changes_of_what_both_have_read_one_is_done(house: TestServer) {
-    let (office, mut rng) = (house.office().await, house.rng());
-    let mut moment = house.moment(&mut rng);
-    let application = office.application(FIRST).await.expect("no fault").expect("there");
+async fn of_two_changes_of_what_both_have_read_one_is_done(server: TestServer) {
+    let (operator, mut rng) = (server.operator().await, server.rng());
+    let mut moment = server.moment(&mut rng);
+    let application = operator.application(FIRST).await.expect("no fault").expect("there");
     for (name, expected) in [("First", None), ("Second", Some(AdminRefusal::Overtaken))] {
         let mut record = application.to_record();
         record.name = name.to_owned();
-        let done = office.change_application(&application, record, &mut moment).await.expect("no fault");
+        let done = operator.change_application(&application, record, &mut moment).await.expect("no fault");
         assert_eq!(done.err(), expected, "{name}");
     }
-    let alice = office.user_by_name("alice").await.expect("no fault").expect("there");
+    let alice = operator.user_by_name("alice").await.expect("no fault").expect("there");
     for (name, expected) in [("First", None), ("Second", Some(AdminRefusal::Overtaken))] {
         let mut record = PersonRecord::of(&alice.user, alice.role.as_deref());
         record.name = name.to_owned();
-        let done = office.change_user(&alice, record, None, &mut moment).await.expect("no fault");
+        let done = operator.change_user(&alice, record, None, &mut moment).await.expect("no fault");
         assert_eq!(done.err(), expected, "{name}");
     }
-    let role = office.role("Viewer").await.expect("no fault").expect("there");
+    let role = operator.role("Viewer").await.expect("no fault").expect("there");
     for expected in [None, Some(AdminRefusal::Overtaken)] {
-        let done = office.change_role(&role, Permissions::default(), &mut moment).await.expect("no fault");
+        let done = operator.change_role(&role, Permissions::default(), &mut moment).await.expect("no fault");
         assert_eq!(done.err(), expected);
     }
-    let settings = office.settings_as_read().await.expect("no fault");
+    let settings = operator.settings_as_read().await.expect("no fault");
     for (seats, expected) in [(7, None), (8, Some(AdminRefusal::Overtaken))] {
         let patch = json!({ "seats": seats }).as_object().expect("an object").clone();
-        let done = office.change_settings(&settings, patch, &mut moment).await.expect("no fault");
+        let done = operator.change_settings(&settings, patch, &mut moment).await.expect("no fault");
         assert_eq!(done.err(), expected);
     }
-    let read = office.application(FIRST).await.expect("no fault").expect("there");
+    let read = operator.application(FIRST).await.expect("no fault").expect("there");
     assert_eq!((read.name.as_str(), read.version), ("First", application.version + 1));
-    assert_eq!(office.settings().await.expect("no fault").seats, Some(7));
+    assert_eq!(operator.settings().await.expect("no fault").seats, Some(7));
 }
 
-async fn a_role_is_not_deleted_from_under_who_was_given_it_meanwhile(house: TestServer) {
-    let (office, mut rng) = (house.office().await, house.rng());
-    let mut moment = house.moment(&mut rng);
-    office.create_role("New", &Permissions::default(), &mut moment).await.expect("no fault").expect("made");
-    let role = office.role("New").await.expect("no fault").expect("there");
-    let bob = office.user_by_name("bob").await.expect("no fault").expect("there");
+async fn a_role_is_not_deleted_from_under_who_was_given_it_meanwhile(server: TestServer) {
+    let (operator, mut rng) = (server.operator().await, server.rng());
+    let mut moment = server.moment(&mut rng);
+    operator.create_role("New", &Permissions::default(), &mut moment).await.expect("no fault").expect("made");
+    let role = operator.role("New").await.expect("no fault").expect("there");
+    let bob = operator.user_by_name("bob").await.expect("no fault").expect("there");
     let mut record = PersonRecord::of(&bob.user, None);
     record.role = Some("New".to_owned());
-    let given = office.change_user(&bob, record.clone(), None, &mut moment).await.expect("no fault");
+    let given = operator.change_user(&bob, record.clone(), None, &mut moment).await.expect("no fault");
     let given = given.expect("the role is there");
-    let kept = office.delete_role(&role, &mut moment).await.expect("no fault");
+    let kept = operator.delete_role(&role, &mut moment).await.expect("no fault");
     assert!(matches!(kept, Err(AdminRefusal::Invalid(_))), "{kept:?}");
     record.role = None;
-    let taken = office.change_user(&given, record, None, &mut moment).await.expect("no fault").expect("taken away");
-    office.delete_role(&role, &mut moment).await.expect("no fault").expect("nobody has it");
+    let taken = operator.change_user(&given, record, None, &mut moment).await.expect("no fault").expect("taken away");
+    operator.delete_role(&role, &mut moment).await.expect("no fault").expect("nobody has it");
     let mut again = PersonRecord::of(&taken.user, None);
     again.role = Some("New".to_owned());
-    let gone = office.change_user(&taken, again, None, &mut moment).await.expect("no fault");
+    let gone = operator.change_user(&taken, again, None, &mut moment).await.expect("no fault");
     assert!(matches!(gone, Err(AdminRefusal::Invalid(_))), "{:?}", gone.err());
 }
 
-async fn the_last_two_secrets_are_not_both_removed(house: TestServer) {
-    let (office, mut rng) = (house.office().await, house.rng());
-    let mut moment = house.moment(&mut rng);
-    office.add_secret(SERVICE, ("second", None), &mut moment).await.expect("no fault").expect("added");
-    let read = office.application(SERVICE).await.expect("no fault").expect("there");
+async fn the_last_two_secrets_are_not_both_removed(server: TestServer) {
+    let (operator, mut rng) = (server.operator().await, server.rng());
+    let mut moment = server.moment(&mut rng);
+    operator.add_secret(SERVICE, ("second", None), &mut moment).await.expect("no fault").expect("added");
+    let read = operator.application(SERVICE).await.expect("no fault").expect("there");
     let [first, second] = [0, 1].map(|at| read.secrets()[at].id.clone());
-    office.remove_secret(&read, &first, &mut moment).await.expect("no fault").expect("one is left");
-    let both = office.remove_secret(&read, &second, &mut moment).await.expect("no fault");
+    operator.remove_secret(&read, &first, &mut moment).await.expect("no fault").expect("one is left");
+    let both = operator.remove_secret(&read, &second, &mut moment).await.expect("no fault");
     assert_eq!(both, Err(AdminRefusal::Overtaken));
-    let left = office.application(SERVICE).await.expect("no fault").expect("there");
+    let left = operator.application(SERVICE).await.expect("no fault").expect("there");
     assert_eq!(left.secrets().len(), 1);
 }

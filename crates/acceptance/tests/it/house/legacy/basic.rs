@@ -20,19 +20,19 @@ on_both! {
     uses_are_counted_for_each_application_and_scheme
 }
 
-async fn an_application_and_a_person_have_one_session_by_basic(house: TestServer) {
-    let client = house.client();
-    house.register(old_client("old/excel", "read"), Some("secret")).await;
+async fn an_application_and_a_person_have_one_session_by_basic(server: TestServer) {
+    let client = server.client();
+    server.register(old_client("old/excel", "read"), Some("secret")).await;
     for _ in 0..3 {
         assert_eq!(call(&client, &alice()).await.status, 200);
         assert_eq!(call_through(&client, LEGACY, &alice()).await.status, 200, "the default, by its name");
     }
-    assert_eq!(seats_used(&house).await, 1);
+    assert_eq!(seats_used(&server).await, 1);
     assert_eq!(call_through(&client, "old/excel", &alice()).await.status, 200);
-    assert_eq!(seats_used(&house).await, 2, "another application");
+    assert_eq!(seats_used(&server).await, 2, "another application");
     assert_eq!(call(&client, &basic("bob", "bob-Demo1")).await.status, 200);
-    assert_eq!(seats_used(&house).await, 3, "another person");
-    let (_, sessions) = house.office().await.sessions().await.expect("no fault");
+    assert_eq!(seats_used(&server).await, 3, "another person");
+    let (_, sessions) = server.operator().await.sessions().await.expect("no fault");
     assert!(sessions.iter().all(|view| view.session.key.as_text().starts_with("basic:")));
     for scheme in ["basic", "BASIC"] {
         assert_eq!(call(&client, &alice().replacen("Basic", scheme, 1)).await.status, 200, "RFC 9110 §11.1");
@@ -42,11 +42,11 @@ async fn an_application_and_a_person_have_one_session_by_basic(house: TestServer
 
 #[tokio::test]
 async fn a_password_in_utf_8_works_as_at_the_page() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let password = "пароль: Ünïcode €";
-    house.set_password("alice", password).await;
-    assert_eq!(call(&house.client(), &basic("alice", password)).await.status, 200);
-    let mut browser = house.browser("alice");
+    server.set_password("alice", password).await;
+    assert_eq!(call(&server.client(), &basic("alice", password)).await.status, 200);
+    let mut browser = server.browser("alice");
     browser.password = password.to_owned();
     let page = browser.open("/id/account").await;
     assert_eq!(browser.enter(&page).await.page(), "account");
@@ -54,9 +54,9 @@ async fn a_password_in_utf_8_works_as_at_the_page() {
 
 #[tokio::test]
 async fn basic_does_no_more_than_the_application_and_the_person_may() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    house.register(old_client("old/reader", "read sec"), Some("secret")).await;
+    let server = TestServer::open().await;
+    let client = server.client();
+    server.register(old_client("old/reader", "read sec"), Some("secret")).await;
     let create = async |authorization: &str, application: &str| {
         let ask = client.ask(&Method::POST, CUSTOMERS.split('?').next().expect("a path"));
         let ask = ask.header("authorization", authorization).header("x-application-uri", application);
@@ -72,16 +72,16 @@ async fn basic_does_no_more_than_the_application_and_the_person_may() {
 
 #[tokio::test]
 async fn a_password_that_is_known_costs_one_comparison_in_five_minutes() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     for _ in 0..20 {
         assert_eq!(call(&client, &alice()).await.status, 200);
     }
-    house.advance(Duration::from_mins(5));
+    server.advance(Duration::from_mins(5));
     for _ in 0..3 {
         assert_eq!(call(&client, &alice()).await.status, 200);
     }
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let count = |kind: &str| trail.iter().filter(|row| row.kind == kind).count();
     assert_eq!((count("sign-in"), count("api-call"), count("session-opened")), (2, 23, 1));
 }
@@ -89,8 +89,8 @@ async fn a_password_that_is_known_costs_one_comparison_in_five_minutes() {
 /// Side by side, they are no guesses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_calls_of_a_client_come_side_by_side_and_are_all_let_in() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     let calls: Vec<_> = (0..12)
         .map(|_| {
             let client = client.clone();
@@ -100,27 +100,27 @@ async fn the_first_calls_of_a_client_come_side_by_side_and_are_all_let_in() {
     for done in calls {
         assert_eq!(done.await.expect("a call"), 200);
     }
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     assert_eq!(trail.iter().filter(|row| row.kind == "sign-in").count(), 1, "compared once");
 }
 
-async fn what_ends_a_person_ends_basic_on_the_next_call(house: TestServer) {
-    let client = house.client();
+async fn what_ends_a_person_ends_basic_on_the_next_call(server: TestServer) {
+    let client = server.client();
     assert_eq!(call(&client, &alice()).await.status, 200);
-    house.set_password("alice", "a brand new password").await;
-    assert_eq!(seats_used(&house).await, 0, "the seat is free");
+    server.set_password("alice", "a brand new password").await;
+    assert_eq!(seats_used(&server).await, 0, "the seat is free");
     assert_unauthorized(&call(&client, &alice()).await, "Wrong login or password");
     let renewed = basic("alice", "a brand new password");
     assert_eq!(call(&client, &renewed).await.status, 200);
-    house.enable_user("alice", false).await;
-    assert_eq!(seats_used(&house).await, 0);
+    server.enable_user("alice", false).await;
+    assert_eq!(seats_used(&server).await, 0);
     assert_unauthorized(&call(&client, &renewed).await, "Wrong login or password");
-    house.enable_user("alice", true).await;
+    server.enable_user("alice", true).await;
     assert_eq!(call(&client, &renewed).await.status, 200);
 }
 
-async fn what_ends_basic_is_felt_on_the_next_call(house: TestServer) {
-    let client = house.client();
+async fn what_ends_basic_is_felt_on_the_next_call(server: TestServer) {
+    let client = server.client();
     let erp = alices_session(&client).await;
     let works = async |status: u16, why: &str| {
         for authorization in [&alice(), &erp] {
@@ -129,34 +129,34 @@ async fn what_ends_basic_is_felt_on_the_next_call(house: TestServer) {
         }
     };
     works(200, "switched on").await;
-    house.enable_app(LEGACY, false).await;
-    assert_eq!(seats_used(&house).await, 0, "no other application uses the sessions");
+    server.enable_app(LEGACY, false).await;
+    assert_eq!(seats_used(&server).await, 0, "no other application uses the sessions");
     works(401, "the application is disabled").await;
-    house.enable_app(LEGACY, true).await;
+    server.enable_app(LEGACY, true).await;
     assert_eq!(call(&client, &alice()).await.status, 200);
     assert_eq!(call(&client, &erp).await.status, 401, "enabling revives no session");
 
     let erp = alices_session(&client).await;
-    assert_eq!(seats_used(&house).await, 2);
-    set(&house, "legacy_schemes", "false").await;
-    assert_eq!(seats_used(&house).await, 0, "what they opened is closed");
+    assert_eq!(seats_used(&server).await, 2);
+    set(&server, "legacy_schemes", "false").await;
+    assert_eq!(seats_used(&server).await, 0, "what they opened is closed");
     for authorization in [&alice(), &erp] {
         assert_unauthorized(&call(&client, authorization).await, "are disabled");
     }
     assert_unauthorized(&login(&client, "alice", PASSWORD, LEGACY).await, "are disabled");
-    set(&house, "legacy_schemes", "true").await;
+    set(&server, "legacy_schemes", "true").await;
     assert_eq!(call(&client, &alice()).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_sunset_is_announced_and_then_it_is_over() {
     const DAY: Duration = Duration::from_hours(24);
-    let house = TestServer::open().await;
-    let client = house.client();
-    let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await.access;
+    let server = TestServer::open().await;
+    let client = server.client();
+    let token = server.app(FIRST).sign_in(&mut server.browser("alice"), "openid read").await.access;
     assert_eq!(call(&client, &alice()).await.header("sunset"), "", "none was decided");
     // The clock of the tests stands in the afternoon of 2030-03-17.
-    set(&house, "legacy_sunset", "2030-03-19").await;
+    set(&server, "legacy_sunset", "2030-03-19").await;
     let answered = login(&client, "alice", PASSWORD, LEGACY).await;
     let erp = super::session(&answered);
     assert_eq!(answered.header("sunset"), "Tue, 19 Mar 2030 00:00:00 GMT", "RFC 8594");
@@ -165,39 +165,39 @@ async fn a_sunset_is_announced_and_then_it_is_over() {
         assert_eq!((answer.status.as_u16(), answer.header("sunset")), (200, "Tue, 19 Mar 2030 00:00:00 GMT"));
     }
     assert_eq!(client.call_api(&token).await.header("sunset"), "", "a token has none");
-    house.advance(DAY);
+    server.advance(DAY);
     assert_eq!(call(&client, &alice()).await.status, 200, "the last day");
     let erp = alices_session(&client).await;
     assert_eq!(call(&client, &erp).await.status, 200);
     let midnight = model::Timestamp::from_seconds(1_900_108_800);
-    assert!(midnight.since(house.now()) < DAY && house.now() < midnight);
-    house.set_clock(midnight);
+    assert!(midnight.since(server.now()) < DAY && server.now() < midnight);
+    server.set_clock(midnight);
     for authorization in [&alice(), &erp] {
         assert_unauthorized(&call(&client, authorization).await, "2030-03-19");
     }
     assert_unauthorized(&login(&client, "alice", PASSWORD, LEGACY).await, "2030-03-19");
-    set(&house, "legacy_sunset", "null").await;
+    set(&server, "legacy_sunset", "null").await;
     assert_eq!(call(&client, &alice()).await.status, 200);
 }
 
-async fn uses_are_counted_for_each_application_and_scheme(house: TestServer) {
-    let client = house.client();
-    house.register(old_client("old/excel", "read"), Some("secret")).await;
-    house.register(old_client("old/unused", "read"), Some("secret")).await;
-    let began = house.now();
+async fn uses_are_counted_for_each_application_and_scheme(server: TestServer) {
+    let client = server.client();
+    server.register(old_client("old/excel", "read"), Some("secret")).await;
+    server.register(old_client("old/unused", "read"), Some("secret")).await;
+    let began = server.now();
     for _ in 0..3 {
         assert_eq!(call_through(&client, "old/excel", &alice()).await.status, 200);
-        house.advance(Duration::from_secs(1));
+        server.advance(Duration::from_secs(1));
     }
-    house.beat().await;
+    server.beat().await;
     assert_eq!(call_through(&client, "old/excel", &basic("bob", "bob-Demo1")).await.status, 200);
     assert_eq!(call_through(&client, "old/excel", &basic("bob", "guess")).await.status, 401, "no use");
-    house.advance(Duration::from_secs(1));
+    server.advance(Duration::from_secs(1));
     let erp = alices_session(&client).await;
     assert_eq!(call(&client, &erp).await.status, 200);
-    house.beat().await;
+    server.beat().await;
 
-    let report = house.office().await.legacy_report().await.expect("no fault");
+    let report = server.operator().await.legacy_report().await.expect("no fault");
     assert!(report.switched_on && report.sunset.is_none());
     assert_eq!(report.unused, ["old/unused"]);
     let [erp_login, basic] = report.applications.as_slice() else { panic!("two schemes were used") };
@@ -212,9 +212,9 @@ async fn uses_are_counted_for_each_application_and_scheme(house: TestServer) {
 
 #[tokio::test]
 async fn a_full_house_refuses_legacy_clients_like_everybody() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    set(&house, "seats", "2").await;
+    let server = TestServer::open().await;
+    let client = server.client();
+    set(&server, "seats", "2").await;
     let erp = alices_session(&client).await;
     let refused = call(&client, &basic("bob", "bob-Demo1")).await;
     assert_eq!(refused.status, 429, "one is kept for the administrator");
@@ -227,8 +227,8 @@ async fn a_full_house_refuses_legacy_clients_like_everybody() {
 
 #[tokio::test]
 async fn whoever_waits_to_be_asked_is_asked() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     let challenges = async |headers: &[(&str, &str)]| {
         let mut ask = client.ask(&Method::GET, CUSTOMERS);
         for (name, value) in headers {
@@ -247,18 +247,18 @@ async fn whoever_waits_to_be_asked_is_asked() {
     let wrong = basic("alice", "guess");
     assert_eq!(challenges(&[("authorization", &wrong), ("sec-fetch-site", "cross-site")]).await, [bearer]);
     assert_eq!(challenges(&[("x-application-uri", FIRST)]).await, [bearer], "it may not");
-    set(&house, "default_legacy_application", "null").await;
+    set(&server, "default_legacy_application", "null").await;
     assert_eq!(challenges(&[]).await, [bearer], "no application");
     assert_eq!(challenges(&[("x-application-uri", LEGACY)]).await, [bearer, asked]);
-    set(&house, "legacy_schemes", "false").await;
+    set(&server, "legacy_schemes", "false").await;
     assert_eq!(challenges(&[("x-application-uri", LEGACY)]).await, [bearer]);
 }
 
 #[tokio::test]
 async fn every_refusal_and_every_call_is_told_of_and_no_secret_is() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    switch_on_at_other(&house).await;
+    let server = TestServer::open().await;
+    let client = server.client();
+    switch_on_at_other(&server).await;
     let erp = alices_session(&client).await;
     for authorization in [alice(), erp.clone(), basic("alice", "a wrong guess"), basic("dave", "evad-Demo1")] {
         call(&client, &authorization).await;
@@ -267,7 +267,7 @@ async fn every_refusal_and_every_call_is_told_of_and_no_secret_is() {
     call_through(&client, "nobody.knows", &alice()).await;
     call(&client, &format!("{erp}x")).await;
     post(&client, "/api/domain/login", "{".to_owned()).await;
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let told = |kind: &str, reason: &str| {
         trail.iter().filter(|row| row.kind == kind && row.reason == reason).collect::<Vec<_>>()
     };

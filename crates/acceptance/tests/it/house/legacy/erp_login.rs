@@ -25,46 +25,46 @@ async fn log_out(client: &Client, authorization: &str) -> acceptance::HttpAnswer
     client.ask(&Method::POST, "/api/domain/logout").header("authorization", authorization).send().await
 }
 
-async fn the_same_credentials_are_answered_the_same_session_while_it_lives(house: TestServer) {
-    let client = house.client();
-    house.register(old_client("old/excel", "read update"), Some("secret")).await;
+async fn the_same_credentials_are_answered_the_same_session_while_it_lives(server: TestServer) {
+    let client = server.client();
+    server.register(old_client("old/excel", "read update"), Some("secret")).await;
     let answer = login(&client, "alice", PASSWORD, LEGACY).await;
     let first = session(&answer);
     let id = first.strip_prefix("ErpSession ").expect("the scheme");
     assert_eq!(answer.text(), format!("{{\"authorization\":\"ErpSession {id}\"}}"), "compact, one member");
     assert!(!id.contains(':') && id.len() <= 200 && id.is_ascii(), "{id}");
     assert_eq!((answer.header("cache-control"), answer.header("content-type")), ("no-store", "application/json"));
-    assert_eq!(seats_used(&house).await, 1, "a login is a session");
+    assert_eq!(seats_used(&server).await, 1, "a login is a session");
 
     for _ in 0..2 {
         assert_eq!(call(&client, &first).await.status, 200);
     }
-    house.advance(19 * MINUTE);
+    server.advance(19 * MINUTE);
     let elsewhere = client.from("198.51.100.7:1");
     assert_eq!(session(&login(&elsewhere, "ALICE", PASSWORD, LEGACY).await), first);
     assert_eq!(session(&login(&client, "alice", PASSWORD, "").await), first, "the default application");
-    assert_eq!(seats_used(&house).await, 1);
+    assert_eq!(seats_used(&server).await, 1);
     for (person, password, app) in [("alice", PASSWORD, "old/excel"), ("bob", "bob-Demo1", LEGACY)] {
         let other = session(&login(&client, person, password, app).await);
         assert_ne!(other, first, "another application, another person");
         assert_eq!(call(&client, &other).await.status, 200);
     }
-    assert_eq!(seats_used(&house).await, 3);
+    assert_eq!(seats_used(&server).await, 3);
     assert_eq!(call(&client, &basic("alice", PASSWORD)).await.status, 200);
-    assert_eq!(seats_used(&house).await, 4, "Basic has a session of its own");
+    assert_eq!(seats_used(&server).await, 4, "Basic has a session of its own");
 }
 
-async fn a_session_dies_of_its_idle_timer_and_its_id_with_it(house: TestServer) {
-    let client = house.client();
+async fn a_session_dies_of_its_idle_timer_and_its_id_with_it(server: TestServer) {
+    let client = server.client();
     let first = alices_session(&client).await;
-    house.advance(19 * MINUTE);
+    server.advance(19 * MINUTE);
     assert_eq!(call(&client, &first).await.status, 200, "a call keeps it");
-    house.advance(20 * MINUTE + Duration::from_secs(1));
+    server.advance(20 * MINUTE + Duration::from_secs(1));
     // A node among others leaves idle sessions alone for a moment after its start.
     let over = async {
         while call(&client, &first).await.status != 401 {
-            house.advance(20 * MINUTE + Duration::from_secs(1));
-            house.beat().await;
+            server.advance(20 * MINUTE + Duration::from_secs(1));
+            server.beat().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(20), over).await.expect("the timer closes");
@@ -74,50 +74,50 @@ async fn a_session_dies_of_its_idle_timer_and_its_id_with_it(house: TestServer) 
     assert_ne!(second, first);
     assert_eq!(call(&client, &second).await.status, 200);
     assert_unauthorized(&call(&client, &first).await, "Log in again");
-    assert_eq!(seats_used(&house).await, 1);
+    assert_eq!(seats_used(&server).await, 1);
 }
 
-async fn what_ends_a_person_ends_their_erp_session(house: TestServer) {
-    let client = house.client();
+async fn what_ends_a_person_ends_their_erp_session(server: TestServer) {
+    let client = server.client();
     let first = alices_session(&client).await;
-    house.set_password("alice", "a brand new password").await;
-    assert_eq!(seats_used(&house).await, 0);
+    server.set_password("alice", "a brand new password").await;
+    assert_eq!(seats_used(&server).await, 0);
     assert_unauthorized(&call(&client, &first).await, "Log in again");
     assert_unauthorized(&login(&client, "alice", PASSWORD, LEGACY).await, "Wrong login or password");
     let second = session(&login(&client, "alice", "a brand new password", LEGACY).await);
     assert_ne!(second, first);
     assert_eq!(call(&client, &second).await.status, 200);
-    house.enable_user("alice", false).await;
+    server.enable_user("alice", false).await;
     assert_unauthorized(&call(&client, &second).await, "Log in again");
-    house.enable_user("alice", true).await;
+    server.enable_user("alice", true).await;
     assert_unauthorized(&call(&client, &second).await, "Log in again");
 
     let third = session(&login(&client, "alice", "a brand new password", LEGACY).await);
     let ending = flows::admin::sessions::SessionSelector::OfUser("alice");
-    let mut rng = house.rng();
-    let ended = house.office().await.end_sessions(ending, &mut house.moment(&mut rng)).await;
+    let mut rng = server.rng();
+    let ended = server.operator().await.end_sessions(ending, &mut server.moment(&mut rng)).await;
     assert_eq!(ended.expect("no fault"), Ok(1));
-    house.catch_up().await;
+    server.catch_up().await;
     assert_unauthorized(&call(&client, &third).await, "Log in again");
 }
 
 #[tokio::test]
 async fn a_restart_ends_it_where_a_restart_ends_all_sessions() {
-    let house = TestServer::open().await;
-    let first = alices_session(&house.client()).await;
-    let house = house.restarted().await;
-    assert_unauthorized(&call(&house.client(), &first).await, "Log in again");
-    assert_ne!(alices_session(&house.client()).await, first);
+    let server = TestServer::open().await;
+    let first = alices_session(&server.client()).await;
+    let server = server.restarted().await;
+    assert_unauthorized(&call(&server.client(), &first).await, "Log in again");
+    assert_ne!(alices_session(&server.client()).await, first);
 }
 
 #[tokio::test]
 async fn logging_out_answers_200_and_leaves_the_session_to_its_timer() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     let first = alices_session(&client).await;
     let answer = client.ask(&Method::POST, "/API/Domain/Logout").header("authorization", &first).send().await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(seats_used(&house).await, 1);
+    assert_eq!(seats_used(&server).await, 1);
     assert_eq!(call(&client, &first).await.status, 200, "still usable");
     assert_eq!(alices_session(&client).await, first);
     for other in [basic("alice", PASSWORD), "Bearer abc".to_owned(), "ErpSession 1".to_owned()] {
@@ -128,11 +128,11 @@ async fn logging_out_answers_200_and_leaves_the_session_to_its_timer() {
 
 #[tokio::test]
 async fn what_is_no_erp_session_of_this_instance_opens_nothing() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    switch_on_at_other(&house).await;
-    let (first, foreign) = (alices_session(&client).await, alices_session(&house.other_client()).await);
-    assert_eq!(call(&house.other_client(), &foreign).await.status, 200);
+    let server = TestServer::open().await;
+    let client = server.client();
+    switch_on_at_other(&server).await;
+    let (first, foreign) = (alices_session(&client).await, alices_session(&server.other_client()).await);
+    assert_eq!(call(&server.other_client(), &foreign).await.status, 200);
     assert_unauthorized(&call(&client, &foreign).await, "Unknown ErpSession");
     let id = first.strip_prefix("ErpSession ").expect("the scheme");
     let (named, tag) = id.split_once('.').expect("two parts");
@@ -154,8 +154,8 @@ async fn what_is_no_erp_session_of_this_instance_opens_nothing() {
 
 #[tokio::test]
 async fn old_clients_log_in_by_their_own_names_for_things() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     let first = alices_session(&client).await;
     let with = |extra: serde_json::Value| {
         let mut body = json!({ "user": "alice", "pass": PASSWORD, "app": LEGACY });
@@ -172,8 +172,8 @@ async fn old_clients_log_in_by_their_own_names_for_things() {
 
 #[tokio::test]
 async fn a_login_that_is_none_is_a_bad_request() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     for body in [
         String::new(),
         "{".to_owned(),
@@ -194,17 +194,17 @@ async fn a_login_that_is_none_is_a_bad_request() {
     }
     let large = json!({ "user": "alice", "pass": "x".repeat(9000) }).to_string();
     assert_eq!(post(&client, "/api/domain/login", large).await.status, 413);
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     assert!(trail.iter().all(|row| row.kind != "session-opened"));
 }
 
 #[tokio::test]
 async fn a_full_house_keeps_nobody_from_hearing_that_a_session_is_over() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     let first = alices_session(&client).await;
-    house.set_password("alice", PASSWORD).await;
-    set(&house, "reserved_seats", "[]").await;
-    set(&house, "seats", "0").await;
+    server.set_password("alice", PASSWORD).await;
+    set(&server, "reserved_seats", "[]").await;
+    set(&server, "seats", "0").await;
     assert_unauthorized(&call(&client, &first).await, "Log in again");
 }

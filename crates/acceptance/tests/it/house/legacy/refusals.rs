@@ -16,13 +16,13 @@ use crate::{FIRST, SERVICE};
 
 #[tokio::test]
 async fn basic_is_off_unless_instance_and_application_allow_it() {
-    let house = TestServer::open().await;
-    let (client, other) = (house.client(), house.other_client());
+    let server = TestServer::open().await;
+    let (client, other) = (server.client(), server.other_client());
     assert_unauthorized(&call_through(&other, LEGACY, &alice()).await, "are disabled");
     assert_unauthorized(&login(&other, "alice", PASSWORD, LEGACY).await, "are disabled");
 
-    house.register(old_client("old/off", "read"), Some("secret")).await;
-    house.enable_app("old/off", false).await;
+    server.register(old_client("old/off", "read"), Some("secret")).await;
+    server.enable_app("old/off", false).await;
     let mut told = Vec::new();
     for application in [FIRST, "nobody.knows", "old/off", &"x".repeat(300)] {
         let answer = call_through(&client, application, &alice()).await;
@@ -34,7 +34,7 @@ async fn basic_is_off_unless_instance_and_application_allow_it() {
     }
     assert!(told.iter().all(|text| *text == told[0]), "a stranger learns nothing about the register");
 
-    set(&house, "default_legacy_application", "null").await;
+    set(&server, "default_legacy_application", "null").await;
     assert_unauthorized(&call(&client, &alice()).await, "X-Application-Uri");
     assert_unauthorized(&call_through(&client, " ", &alice()).await, "X-Application-Uri");
     assert_unauthorized(&login(&client, "alice", PASSWORD, "").await, "X-Application-Uri");
@@ -43,8 +43,8 @@ async fn basic_is_off_unless_instance_and_application_allow_it() {
 
 #[tokio::test]
 async fn whoever_may_not_come_in_reads_the_same_words() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     let mut told = Vec::new();
     for (person, password) in [
         ("alice", "guess"),
@@ -72,19 +72,19 @@ async fn whoever_may_not_come_in_reads_the_same_words() {
 
 #[tokio::test]
 async fn a_community_user_reaches_no_api_even_where_the_application_admits_them() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let mut record = old_client("old/portal", "read");
     record["ImpersonateAsCommunityUserAllowed"] = json!(true);
-    house.register(record, Some("secret")).await;
-    let answer = call_through(&house.client(), "old/portal", &basic("carol", "lorac-Demo1")).await;
+    server.register(record, Some("secret")).await;
+    let answer = call_through(&server.client(), "old/portal", &basic("carol", "lorac-Demo1")).await;
     assert_eq!(answer.status, 403, "{}", answer.text());
-    assert_eq!(login(&house.client(), "carol", "lorac-Demo1", "old/portal").await.status, 403);
+    assert_eq!(login(&server.client(), "carol", "lorac-Demo1", "old/portal").await.status, 403);
 }
 
 #[tokio::test]
 async fn what_is_no_basic_credential_is_a_bad_request() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     let encoded = |bytes: &[u8]| format!("Basic {}", STANDARD.encode(bytes));
     for (authorization, said) in [
         (encoded(b"alice"), "colon"),
@@ -106,9 +106,9 @@ async fn what_is_no_basic_credential_is_a_bad_request() {
 
 #[tokio::test]
 async fn two_credentials_or_two_applications_are_a_bad_request() {
-    let house = TestServer::open().await;
-    let client = house.client();
-    let token = acceptance::TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
+    let server = TestServer::open().await;
+    let client = server.client();
+    let token = acceptance::TokenAnswer::read(&server.app(SERVICE).service_token("").await).access;
     let bearer = format!("Bearer {token}");
     let key = format!("enrt_{}", "0".repeat(64));
     for (name, value) in
@@ -133,8 +133,8 @@ async fn guess(client: &Client, times: usize) {
 
 #[tokio::test]
 async fn guessing_is_throttled_by_a_count_of_its_own_whatever_is_remembered() {
-    let house = TestServer::open().await;
-    let client = house.client();
+    let server = TestServer::open().await;
+    let client = server.client();
     assert_eq!(call(&client, &alice()).await.status, 200, "remembered from now on");
     guess(&client, 5).await;
     for authorization in [basic("alice", "another guess"), alice()] {
@@ -145,26 +145,26 @@ async fn guessing_is_throttled_by_a_count_of_its_own_whatever_is_remembered() {
     }
     let answer = login(&client, "alice", PASSWORD, LEGACY).await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, "2"));
-    let mut browser = house.browser("alice");
+    let mut browser = server.browser("alice");
     let page = browser.open("/id/account").await;
     assert_eq!(browser.enter(&page).await.page(), "account", "a client that was right has its own count");
     let elsewhere = client.from("198.51.100.7:1");
     assert_eq!(call(&elsewhere, &alice()).await.status, 200, "nobody is locked out");
-    house.advance(Duration::from_secs(2));
+    server.advance(Duration::from_secs(2));
     assert_eq!(call(&client, &alice()).await.status, 200);
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let throttled = trail.iter().filter(|row| row.reason == "throttled");
     assert_eq!(throttled.filter(|row| row.kind == "api-call").count(), 3);
 }
 
 #[tokio::test]
 async fn a_password_of_another_instance_is_none_here() {
-    let house = TestServer::open().await;
-    switch_on_at_other(&house).await;
-    house.set_password("alice", "only at testdb").await;
+    let server = TestServer::open().await;
+    switch_on_at_other(&server).await;
+    server.set_password("alice", "only at testdb").await;
     let (here, there) = (basic("alice", "only at testdb"), alice());
-    assert_eq!(call(&house.client(), &here).await.status, 200);
-    assert_eq!(call(&house.other_client(), &there).await.status, 200);
-    assert_eq!(call(&house.client(), &there).await.status, 401);
-    assert_eq!(call(&house.other_client(), &here).await.status, 401);
+    assert_eq!(call(&server.client(), &here).await.status, 200);
+    assert_eq!(call(&server.other_client(), &there).await.status, 200);
+    assert_eq!(call(&server.client(), &there).await.status, 401);
+    assert_eq!(call(&server.other_client(), &here).await.status, 401);
 }

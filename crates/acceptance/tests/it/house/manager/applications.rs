@@ -7,8 +7,8 @@ use crate::FIRST;
 
 #[tokio::test]
 async fn a_service_is_registered_by_its_kind_and_works_with_the_secret_that_is_shown() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let kinds = admin.open("/manage/apps/new").await;
     assert_eq!(kinds.attributes(".ways a", "href").len(), 5);
     let form = admin.open("/manage/apps/new?kind=service").await;
@@ -16,8 +16,8 @@ async fn a_service_is_registered_by_its_kind_and_works_with_the_secret_that_is_s
     assert_refused(&refused, "manage-app-new", "SystemUser");
     let made = admin.submit(&refused, "uri", &[("system_user", "svc.reader")]).await;
     let secret = shown(&made, "manage-app-registered");
-    let token = service_token(&house, "nightly", &secret).await;
-    assert_eq!(house.client().call_api(&token).await.status, 200);
+    let token = service_token(&server, "nightly", &secret).await;
+    assert_eq!(server.client().call_api(&token).await.status, 200);
     let again = admin.submit(&form, "uri", &[("uri", "nightly"), ("name", "N"), ("system_user", "svc.reader")]).await;
     assert_refused(&again, "manage-app-new", "already exists");
     let nobody = admin.submit(&form, "uri", &[("uri", "n2"), ("name", "N"), ("system_user", "nobody")]).await;
@@ -26,8 +26,8 @@ async fn a_service_is_registered_by_its_kind_and_works_with_the_secret_that_is_s
 
 #[tokio::test]
 async fn every_kind_is_a_record_that_can_be_registered() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     for kind in ["web", "spa", "native", "service", "hybrid"] {
         let form = admin.open(&format!("/manage/apps/new?kind={kind}")).await;
         let mut entered = vec![
@@ -40,24 +40,24 @@ async fn every_kind_is_a_record_that_can_be_registered() {
         }
         let made = admin.submit(&form, "uri", &entered).await;
         assert_eq!(made.page(), "manage-app-registered", "{kind}: {}", made.text());
-        let record = house.office().await.application(kind).await.expect("no fault").expect("there").to_record();
+        let record = server.operator().await.application(kind).await.expect("no fault").expect("there").to_record();
         assert_eq!(record.impersonate_login_url.len(), 3, "{kind}");
     }
 }
 
 #[tokio::test]
 async fn what_nobody_touches_is_saved_as_it_was() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let list = admin.open("/manage/apps").await;
-    let office = house.office().await;
+    let operator = server.operator().await;
     for path in list.attributes("tbody a", "href") {
         let id = path.rsplit('/').next().and_then(|id| id.parse().ok()).expect("an id");
         let id = model::ApplicationId(id);
-        let before = office.application_by_id(id).await.expect("no fault").expect("there");
+        let before = operator.application_by_id(id).await.expect("no fault").expect("there");
         let page = admin.open(&path).await;
         assert_done(&act(&mut admin, &page, "save", &[]).await, "manage-app");
-        let after = office.application_by_id(id).await.expect("no fault").expect("there");
+        let after = operator.application_by_id(id).await.expect("no fault").expect("there");
         let json = |application: &model::TrustedApplication| {
             let mut record = serde_json::to_value(application.to_record()).expect("it writes");
             let mut scope: Vec<String> =
@@ -72,8 +72,8 @@ async fn what_nobody_touches_is_saved_as_it_was() {
 
 #[tokio::test]
 async fn of_two_administrators_the_second_is_told_what_the_first_did() {
-    let house = TestServer::open().await;
-    let (mut first, mut second) = (administrator(&house).await, administrator(&house).await);
+    let server = TestServer::open().await;
+    let (mut first, mut second) = (administrator(&server).await, administrator(&server).await);
     let page = found(&mut first, "apps", FIRST).await;
     let stale = found(&mut second, "apps", FIRST).await;
     assert_done(&act(&mut first, &page, "save", &[("name", "Renamed")]).await, "manage-app");
@@ -84,8 +84,8 @@ async fn of_two_administrators_the_second_is_told_what_the_first_did() {
 
 #[tokio::test]
 async fn a_bad_record_is_refused_with_every_reason_and_what_was_entered_stays() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let page = found(&mut admin, "apps", FIRST).await;
     let bad = [("redirect_uris", "http://elsewhere.example/"), ("seconds", "7"), ("policy_url", "javascript:alert(1)")];
     let refused = act(&mut admin, &page, "save", &bad).await;
@@ -109,10 +109,10 @@ async fn a_bad_record_is_refused_with_every_reason_and_what_was_entered_stays() 
 
 #[tokio::test]
 async fn switching_an_application_off_ends_its_tokens() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
-    let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
-    assert_eq!(house.client().call_api(&token).await.status, 200);
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
+    let token = server.app(FIRST).sign_in(&mut server.browser("alice"), "read").await.access;
+    assert_eq!(server.client().call_api(&token).await.status, 200);
     let page = found(&mut admin, "apps", FIRST).await;
     let form = page.form_that("do", "save");
     let fields: Vec<(&str, &str)> = form
@@ -122,13 +122,13 @@ async fn switching_an_application_off_ends_its_tokens() {
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
     assert_done(&admin.post(&form.action, &fields).await, "manage-app");
-    assert_eq!(house.client().call_api(&token).await.status, 401);
+    assert_eq!(server.client().call_api(&token).await.status, 401);
 }
 
 #[tokio::test]
 async fn a_secret_is_replaced_without_downtime() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let page = found(&mut admin, "apps", "my.trusted.app/service").await;
     let only = page.attributes("[name=id]", "value").remove(0);
     assert_refused(&act(&mut admin, &page, "remove-secret", &[("id", &only)]).await, "manage-app", "the last secret");
@@ -139,7 +139,7 @@ async fn a_secret_is_replaced_without_downtime() {
     assert_refused(&odd, "manage-app", "enter a date");
     let made = act(&mut admin, &page, "add-secret", &[("label", "second server")]).await;
     let secret = shown(&made, "manage-secret-made");
-    let service = house.app("my.trusted.app/service");
+    let service = server.app("my.trusted.app/service");
     let renewed = service.with_secret(Some(&secret));
     assert_eq!(service.service_token("read").await.status, 200);
     assert_eq!(renewed.service_token("read").await.status, 200);
@@ -152,8 +152,8 @@ async fn a_secret_is_replaced_without_downtime() {
 
 #[tokio::test]
 async fn a_form_is_checked_while_it_is_filled_in_and_nothing_is_done() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let page = found(&mut admin, "apps", FIRST).await;
     let checked = |answer: &acceptance::HttpAnswer| {
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -171,20 +171,20 @@ async fn a_form_is_checked_while_it_is_filled_in_and_nothing_is_done() {
     assert!(problems.iter().any(|problem| problem.contains("already exists")), "{problems:?}");
     let free = admin.submit(&form, "uri", &[taken[0], ("uri", "free"), taken[2]]).await;
     assert!(checked(&free).is_empty(), "{}", free.text());
-    let office = house.office().await;
-    assert!(office.application("free").await.expect("no fault").is_err());
-    assert_ne!(office.application(FIRST).await.expect("no fault").expect("there").name, "Otherwise");
+    let operator = server.operator().await;
+    assert!(operator.application("free").await.expect("no fault").is_err());
+    assert_ne!(operator.application(FIRST).await.expect("no fault").expect("there").name, "Otherwise");
 }
 
 #[tokio::test]
 async fn pkce_is_required_and_no_longer_by_a_tick() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
-    let bare = house.app(FIRST).asks("read").without("code_challenge").without("code_challenge_method");
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
+    let bare = server.app(FIRST).asks("read").without("code_challenge").without("code_challenge_method");
     for (entered, required) in [([("pkce", "1")], true), ([("pkce", "")], false)] {
         let page = found(&mut admin, "apps", FIRST).await;
         assert_done(&act(&mut admin, &page, "save", &entered).await, "manage-app");
-        let answer = house.browser("alice").open(&bare.path()).await;
+        let answer = server.browser("alice").open(&bare.path()).await;
         assert_eq!(answer.is_callback(), required, "{}", answer.text());
     }
 }

@@ -10,8 +10,8 @@ use crate::assert_error_page;
 
 #[tokio::test]
 async fn every_page_opens_for_an_administrator_and_takes_no_seat() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     for path in every_page(&mut admin).await {
         let page = admin.open(&path).await;
         assert_eq!(page.status, 200, "{path}: {}", page.text());
@@ -23,31 +23,31 @@ async fn every_page_opens_for_an_administrator_and_takes_no_seat() {
         assert_eq!(policy.contains("script-src 'self';"), !scripts.is_empty(), "{path}: {policy}");
         assert_eq!(page.header("cache-control"), "no-store");
     }
-    let (seats, _) = house.office().await.sessions().await.expect("sessions can be read");
+    let (seats, _) = server.operator().await.sessions().await.expect("sessions can be read");
     assert_eq!(seats.used, 0);
 }
 
 #[tokio::test]
 async fn strangers_are_sent_to_sign_in_and_back() {
-    let house = TestServer::open().await;
-    let pages = every_page(&mut administrator(&house).await).await;
+    let server = TestServer::open().await;
+    let pages = every_page(&mut administrator(&server).await).await;
     for path in pages {
         for method in [Method::GET, Method::POST] {
-            let answer = house.browser("admin").step(&method, &path, &[]).await;
+            let answer = server.browser("admin").step(&method, &path, &[]).await;
             let sent = answer.location().starts_with("/id/account/login") || answer.status == 405;
             assert!(sent, "{method} {path}: {} {}", answer.status, answer.text());
         }
     }
-    let mut admin = house.browser("admin");
+    let mut admin = server.browser("admin");
     let sign_in = admin.open("/manage/keys").await;
     assert_eq!(admin.enter(&sign_in).await.page(), "manage-keys");
 }
 
 #[tokio::test]
 async fn who_is_no_administrator_is_refused_by_every_page_and_form() {
-    let house = TestServer::open().await;
-    let pages = every_page(&mut administrator(&house).await).await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let pages = every_page(&mut administrator(&server).await).await;
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     let count = pages.len();
     for path in pages {
@@ -55,17 +55,17 @@ async fn who_is_no_administrator_is_refused_by_every_page_and_form() {
         let posted = alice.step(&Method::POST, &path, &[("do", "save")]).await;
         assert!(posted.status == 403 || posted.status == 405, "{path}: {}", posted.status);
     }
-    house.beat().await;
-    let trail = house.audit().await;
+    server.beat().await;
+    let trail = server.audit().await;
     let told = trail.iter().filter(|row| row.kind == "admin-change" && row.reason == "not_an_administrator");
     assert!(told.count() >= count, "each attempt is told");
 }
 
 #[tokio::test]
 async fn only_administrators_are_shown_the_way() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     for (login, is_shown) in [("admin", true), ("alice", false)] {
-        let account = house.browser(login).sign_in().await;
+        let account = server.browser(login).sign_in().await;
         assert_eq!(account.page(), "account");
         assert_eq!(account.attributes("a[href='/manage']", "href").len(), usize::from(is_shown), "{login}");
     }
@@ -73,21 +73,21 @@ async fn only_administrators_are_shown_the_way() {
 
 #[tokio::test]
 async fn an_administrator_of_another_instance_is_a_stranger_here() {
-    let house = TestServer::open().await;
-    let mut other = house.browser_at_other("admin");
+    let server = TestServer::open().await;
+    let mut other = server.browser_at_other("admin");
     other.sign_in().await;
     assert_eq!(other.open("/manage/apps").await.page(), "manage-apps", "at home");
     let here = other.open("/manage/apps").await;
     let id = super::first_of(&here);
-    let mut admin = administrator(&house).await;
+    let mut admin = administrator(&server).await;
     let answer = admin.open(&id).await;
     assert_eq!(answer.status, 404, "what the other instance has is not here");
 }
 
 #[tokio::test]
 async fn a_form_is_believed_only_with_what_the_page_gave_it() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let page = found(&mut admin, "users", "alice").await;
     let form = page.form_that("do", "save");
     let fields: Vec<(&str, &str)> = form
@@ -97,7 +97,7 @@ async fn a_form_is_believed_only_with_what_the_page_gave_it() {
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
     assert_eq!(admin.step(&Method::POST, &form.action, &fields).await.status, 403, "without");
-    let mut second = house.browser("admin");
+    let mut second = server.browser("admin");
     second.sign_in().await;
     let other = found(&mut second, "users", "alice").await.form_that("do", "save");
     let with_other = |mut fields: Vec<(&'static str, String)>| {
@@ -107,15 +107,15 @@ async fn a_form_is_believed_only_with_what_the_page_gave_it() {
     let stolen = with_other(vec![("do", "save".to_owned()), ("name", "Eve".to_owned())]);
     let stolen: Vec<(&str, &str)> = stolen.iter().map(|(name, value)| (*name, value.as_str())).collect();
     assert_eq!(admin.step(&Method::POST, &form.action, &stolen).await.status, 403, "of another sign-in");
-    let alice = house.office().await.user_by_name("alice").await.expect("no fault").expect("there");
+    let alice = server.operator().await.user_by_name("alice").await.expect("no fault").expect("there");
     assert_eq!(alice.user.name, "Alice Archer");
 }
 
 #[tokio::test]
 async fn markup_in_any_text_is_text() {
     const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'";
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let user = found(&mut admin, "users", "alice").await;
     act(&mut admin, &user, "save", &[("name", HOSTILE)]).await;
     let app = found(&mut admin, "apps", "my.trusted.app/first").await;
@@ -162,14 +162,14 @@ const CHANGES: [(&str, &[(&str, &str)]); 11] = [
 
 #[tokio::test]
 async fn changes_of_weight_lead_through_the_sign_in_page_and_back() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let alice = found(&mut admin, "users", "alice").await;
     let alice = alice.form_that("do", "save").action.clone();
     let first = found(&mut admin, "apps", "my.trusted.app/first").await;
     let first = first.form_that("do", "save").action.clone();
     let sid = admin.jar["gatehouse"].split_once('.').map(|(sid, _)| sid.to_owned());
-    house.advance(Duration::from_secs(601));
+    server.advance(Duration::from_secs(601));
     let csrf = admin.open("/manage/roles").await.form("csrf").field("csrf").expect("a token").to_owned();
     let settings = admin.open("/manage/settings").await;
     let version = settings.form("version").field("version").expect("a version").to_owned();
@@ -194,7 +194,7 @@ async fn changes_of_weight_lead_through_the_sign_in_page_and_back() {
     // Ending what was given waits for nobody.
     let fields = [("csrf", csrf.as_str()), ("do", "end-sessions")];
     assert_eq!(admin.post(&alice, &fields).await.page(), "manage-user");
-    assert!(house.office().await.user_by_name("mallory").await.expect("no fault").is_err(), "nothing was done");
+    assert!(server.operator().await.user_by_name("mallory").await.expect("no fault").is_err(), "nothing was done");
 
     let refused =
         admin.step(&Method::POST, "/manage/roles", &[("csrf", &csrf), ("do", "create"), ("name", "New")]).await;
@@ -207,24 +207,24 @@ async fn changes_of_weight_lead_through_the_sign_in_page_and_back() {
     assert!(back.attributes("#sign-in-again", "href").is_empty());
     let made = act(&mut admin, &back, "create", &[("name", "New"), ("read", "*")]).await;
     assert!(made.text().contains("New"), "{}", made.text());
-    let told = house.audit().await.into_iter().filter(|row| row.reason == "sign_in_too_old").count();
+    let told = server.audit().await.into_iter().filter(|row| row.reason == "sign_in_too_old").count();
     assert_eq!(told, CHANGES.len() + 2);
 }
 
 /// The page that a form was sent from is the one that the administrator comes back to.
 #[tokio::test]
 async fn an_old_sign_in_leads_back_to_the_page_that_the_form_was_on() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let csrf = admin.open("/manage/roles").await.form("csrf").field("csrf").expect("a token").to_owned();
-    house.advance(Duration::from_secs(601));
+    server.advance(Duration::from_secs(601));
     for (referer, back) in [
         ("http://localhost:8080/manage/roles?role=Sales", "%2Fmanage%2Froles%3Frole%3DSales"),
         ("http://localhost:8080/profile", "%2Fmanage%2Froles"),
         ("http://evil.example.com//x", "%2Fmanage%2Froles"),
         ("nonsense", "%2Fmanage%2Froles"),
     ] {
-        let client = house.client();
+        let client = server.client();
         let ask = client.ask(&Method::POST, "/manage/roles").header("referer", referer);
         let cookie = format!("gatehouse={}", admin.jar["gatehouse"]);
         let fields = [("csrf", csrf.as_str()), ("do", "delete"), ("role", "Sales")];

@@ -12,8 +12,8 @@ const LINK: &str = "/manage/apps/install?applicationUri=vendor.app&applicationNa
 
 #[tokio::test]
 async fn a_link_is_shown_in_plain_words_and_registers_what_it_says() {
-    let house = TestServer::open().await;
-    let mut admin = house.browser("admin");
+    let server = TestServer::open().await;
+    let mut admin = server.browser("admin");
     let sign_in = admin.open(LINK).await;
     let page = admin.enter(&sign_in).await;
     assert_eq!(page.page(), "manage-install", "the whole link survives the sign-in: {}", page.text());
@@ -21,8 +21,8 @@ async fn a_link_is_shown_in_plain_words_and_registers_what_it_says() {
     for part in ["Register Vendor?", "https://vendor.example/cb", "System User", "read"] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    let office = house.office().await;
-    assert!(office.application("vendor.app").await.expect("no fault").is_err(), "nothing has been done yet");
+    let operator = server.operator().await;
+    assert!(operator.application("vendor.app").await.expect("no fault").is_err(), "nothing has been done yet");
     assert_refused(
         &admin.submit(&page, "link", &[("system_user", "nobody")]).await,
         "manage-install",
@@ -31,16 +31,16 @@ async fn a_link_is_shown_in_plain_words_and_registers_what_it_says() {
     assert_refused(&admin.submit(&page, "link", &[]).await, "manage-install", "SystemUser");
     let made = admin.submit(&page, "link", &[("system_user", "svc.reader")]).await;
     let secret = shown(&made, "manage-app-registered");
-    let token = service_token(&house, "vendor.app", &secret).await;
-    assert_eq!(house.client().call_api(&token).await.status, 200);
+    let token = service_token(&server, "vendor.app", &secret).await;
+    assert_eq!(server.client().call_api(&token).await.status, 200);
     let again = admin.open(LINK).await;
     assert_eq!(again.page(), "manage-install-known");
 }
 
 #[tokio::test]
 async fn a_link_that_cannot_be_followed_registers_nothing() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     for (query, why) in [
         ("", "applicationUri"),
         ("applicationUri=v&clientType=Public&impersonate=internal", "redirectUri"),
@@ -64,22 +64,22 @@ async fn a_link_that_cannot_be_followed_registers_nothing() {
     assert_refused(&admin.submit(&page, "link", &[]).await, "manage-install", "everything is unknown");
     let posted = admin.step(&Method::POST, "/manage/apps/install", &[("link", "applicationUri=v")]).await;
     assert_eq!(posted.status, 403, "another site's form");
-    let office = house.office().await;
-    assert!(office.application("v").await.expect("no fault").is_err());
+    let operator = server.operator().await;
+    assert!(operator.application("v").await.expect("no fault").is_err());
 }
 
 #[tokio::test]
 async fn a_link_switches_an_application_off() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
-    let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
-    assert_eq!(house.client().call_api(&token).await.status, 200);
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
+    let token = server.app(FIRST).sign_in(&mut server.browser("alice"), "read").await.access;
+    assert_eq!(server.client().call_api(&token).await.status, 200);
     let page = admin.open(&format!("/manage/apps/uninstall?applicationUri={FIRST}")).await;
     assert_eq!(page.page(), "manage-uninstall");
-    assert_eq!(house.client().call_api(&token).await.status, 200, "nothing has been done yet");
+    assert_eq!(server.client().call_api(&token).await.status, 200, "nothing has been done yet");
     let done = admin.submit(&page, "uri", &[]).await;
     assert_eq!(done.page(), "manage-app");
-    assert_eq!(house.client().call_api(&token).await.status, 401);
+    assert_eq!(server.client().call_api(&token).await.status, 401);
     let none = admin.open("/manage/apps/uninstall?applicationUri=none").await;
     assert_eq!((none.status.as_u16(), none.page().as_str()), (400, "manage-install-broken"));
 }

@@ -7,11 +7,11 @@ use crate::{FIRST, SERVICE};
 
 #[tokio::test]
 async fn the_board_shows_who_has_a_seat_and_ends_it() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
-    let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
-    assert_eq!(house.client().call_api(&token).await.status, 200);
-    house.beat().await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
+    let token = server.app(FIRST).sign_in(&mut server.browser("alice"), "read").await.access;
+    assert_eq!(server.client().call_api(&token).await.status, 200);
+    server.beat().await;
     let board = admin.open("/manage/sessions").await;
     let text = board.words("main").expect("a page");
     for part in ["1 of 5 seats", "alice", FIRST, "sign-in", "shared", "20 min"] {
@@ -24,12 +24,12 @@ async fn the_board_shows_who_has_a_seat_and_ends_it() {
     assert!(filtered.words("main").expect("a page").contains("No live sessions"));
     let id = board.attributes("[name=id]", "value").remove(0);
     assert_done(&act(&mut admin, &board, "end", &[("id", &id)]).await, "manage-sessions");
-    assert_eq!(house.client().call_api(&token).await.status, 401);
+    assert_eq!(server.client().call_api(&token).await.status, 401);
     assert_done(&act(&mut admin, &board, "end", &[("id", &id)]).await, "manage-sessions");
-    let service = TokenAnswer::read(&house.app(SERVICE).service_token("read").await).access;
-    assert_eq!(house.client().call_api(&service).await.status, 200);
+    let service = TokenAnswer::read(&server.app(SERVICE).service_token("read").await).access;
+    assert_eq!(server.client().call_api(&service).await.status, 200);
     assert_done(&act(&mut admin, &board, "end-app", &[("uri", SERVICE)]).await, "manage-sessions");
-    let (seats, _) = house.office().await.sessions().await.expect("sessions can be read");
+    let (seats, _) = server.operator().await.sessions().await.expect("sessions can be read");
     assert_eq!(seats.used, 0);
     let nobody = act(&mut admin, &board, "end-user", &[("login", "nobody")]).await;
     assert_refused(&nobody, "manage-sessions", "user nobody not found");
@@ -37,8 +37,8 @@ async fn the_board_shows_who_has_a_seat_and_ends_it() {
 
 #[tokio::test]
 async fn a_service_token_is_issued_shown_once_and_revoked() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let page = admin.open("/manage/tokens").await;
     let wish = [("uri", SERVICE), ("description", "warehouse"), ("scope", "read")];
     let none = act(&mut admin, &page, "issue", &wish[..2]).await;
@@ -46,12 +46,12 @@ async fn a_service_token_is_issued_shown_once_and_revoked() {
     let odd = act(&mut admin, &page, "issue", &[wish[0], wish[1], wish[2], ("expires", "never")]).await;
     assert_refused(&odd, "manage-tokens", "enter a date");
     let value = shown(&act(&mut admin, &page, "issue", &wish).await, "manage-token-made");
-    assert_eq!(house.client().call_api(&value).await.status, 200);
+    assert_eq!(server.client().call_api(&value).await.status, 200);
     let list = admin.open("/manage/tokens").await;
     assert!(list.text().contains("warehouse") && !list.text().contains(&value));
     let id = list.attributes("[name=id]", "value").remove(0);
     assert_done(&act(&mut admin, &list, "revoke", &[("id", &id)]).await, "manage-tokens");
-    assert_eq!(house.client().call_api(&value).await.status, 401);
+    assert_eq!(server.client().call_api(&value).await.status, 401);
     assert_done(&act(&mut admin, &list, "revoke", &[("id", &id)]).await, "manage-tokens");
     assert_refused(
         &act(&mut admin, &page, "issue", &[("uri", "none"), wish[1], wish[2]]).await,
@@ -62,10 +62,10 @@ async fn a_service_token_is_issued_shown_once_and_revoked() {
 
 #[tokio::test]
 async fn keys_are_rotated_and_replaced_with_a_look_at_what_breaks() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
-    let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
-    assert_eq!(house.client().call_api(&token).await.status, 200);
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
+    let token = server.app(FIRST).sign_in(&mut server.browser("alice"), "read").await.access;
+    assert_eq!(server.client().call_api(&token).await.status, 200);
     let page = admin.open("/manage/keys").await;
     let before = page.attributes("tbody tr", "class").len() + page.text().matches("<tr>").count();
     let form = [("algorithm", "ES256")];
@@ -73,22 +73,22 @@ async fn keys_are_rotated_and_replaced_with_a_look_at_what_breaks() {
     let page = admin.open("/manage/keys").await;
     assert_eq!(page.text().matches("<tr>").count(), before + 1);
     assert_refused(&act(&mut admin, &page, "rotate", &form).await, "manage-keys", "published already");
-    assert_eq!(house.client().call_api(&token).await.status, 200, "rotating breaks nothing");
+    assert_eq!(server.client().call_api(&token).await.status, 200, "rotating breaks nothing");
     let preview = admin.open("/manage/keys?replace=ES256").await;
     assert!(preview.words("main").expect("a page").contains(FIRST));
     assert_done(&act(&mut admin, &preview, "replace", &[]).await, "manage-keys");
-    assert_eq!(house.client().call_api(&token).await.status, 401, "what the old keys signed is dead");
+    assert_eq!(server.client().call_api(&token).await.status, 401, "what the old keys signed is dead");
     assert_eq!(admin.open("/manage/keys?replace=none").await.status, 404);
 }
 
 #[tokio::test]
 async fn settings_are_saved_and_bad_ones_refused() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let page = admin.open("/manage/settings").await;
     let saved = admin.submit(&page, "seats", &[("seats", "7"), ("reserved_seats", "admin\nbob")]).await;
     assert_done(&saved, "manage-settings");
-    let settings = house.office().await.settings().await.expect("no fault");
+    let settings = server.operator().await.settings().await.expect("no fault");
     assert_eq!((settings.seats, settings.reserved_seats.len()), (Some(7), 2));
     let stale = admin.submit(&page, "seats", &[("seats", "8")]).await;
     assert_refused(&stale, "manage-settings", "it was changed in the meantime");
@@ -107,18 +107,18 @@ async fn settings_are_saved_and_bad_ones_refused() {
     }
     let unlimited = admin.submit(&now, "seats", &[("seats", "")]).await;
     assert_done(&unlimited, "manage-settings");
-    assert_eq!(house.office().await.settings().await.expect("no fault").seats, None);
+    assert_eq!(server.operator().await.settings().await.expect("no fault").seats, None);
 }
 
 #[tokio::test]
 async fn the_audit_is_filtered_and_a_refusal_explained() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
-    let asked = house.app(FIRST).asks("read").with("redirect_uri", "https://elsewhere.example/").path();
-    let refused = house.browser("alice").open(&asked).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
+    let asked = server.app(FIRST).asks("read").with("redirect_uri", "https://elsewhere.example/").path();
+    let refused = server.browser("alice").open(&asked).await;
     let reference = refused.header("x-request-id").to_owned();
-    house.beat().await;
-    house.seal().await;
+    server.beat().await;
+    server.seal().await;
     let page = admin.open(&format!("/manage/refusals?reference={reference}")).await;
     let text = page.words("main").expect("a page");
     assert!(text.contains("https://elsewhere.example/") && text.contains("authorize"), "{text}");
@@ -136,9 +136,9 @@ async fn the_audit_is_filtered_and_a_refusal_explained() {
 
 #[tokio::test]
 async fn the_audit_is_a_file_and_it_shows_who_changed_it() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
-    house.seal().await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
+    server.seal().await;
     let page = admin.open("/manage/audit").await;
     let links = page.attributes(".ways a", "href");
     let jsonl = admin.open(links.iter().find(|link| link.contains("format=jsonl")).expect("a link")).await;
@@ -156,7 +156,7 @@ async fn the_audit_is_a_file_and_it_shows_who_changed_it() {
     let whole = admin.submit(&page, "csrf", &[]).await;
     assert_eq!((whole.status.as_u16(), whole.page().as_str()), (200, "manage-audit-verified"));
     assert!(whole.text().contains("No tampering found."), "{}", whole.text());
-    let store = house.store().await;
+    let store = server.store().await;
     let forged = store::statement(
         "UPDATE audit_seals SET events = REPLACE(events, 'sign-in', 'sign-on') WHERE instance = $1",
         store::values![store.instance().0],
@@ -170,15 +170,15 @@ async fn the_audit_is_a_file_and_it_shows_who_changed_it() {
 
 #[tokio::test]
 async fn the_audit_is_walked_to_its_beginning() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
-    let (office, mut rng) = (house.office().await, house.rng());
-    let mut moment = house.moment(&mut rng);
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
+    let (operator, mut rng) = (server.operator().await, server.rng());
+    let mut moment = server.moment(&mut rng);
     for number in 0..60 {
         let role = model::entities::Permissions::default();
-        office.create_role(&format!("role {number}"), &role, &mut moment).await.expect("no fault").expect("made");
+        operator.create_role(&format!("role {number}"), &role, &mut moment).await.expect("no fault").expect("made");
     }
-    house.seal().await;
+    server.seal().await;
     let (mut at, mut seen, mut pages) = ("/manage/audit?kind=admin-change".to_owned(), 0, 1);
     loop {
         let page = admin.open(&at).await;
@@ -188,6 +188,6 @@ async fn the_audit_is_walked_to_its_beginning() {
         (at, pages) = (next, pages + 1);
         assert!(pages < 20, "it comes to an end");
     }
-    let told = house.audit().await.iter().filter(|row| row.kind == "admin-change").count();
+    let told = server.audit().await.iter().filter(|row| row.kind == "admin-change").count();
     assert_eq!((seen, pages > 1), (told, true));
 }

@@ -7,8 +7,8 @@ use crate::FIRST;
 
 #[tokio::test]
 async fn a_person_is_made_invited_and_signs_in() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let form = admin.open("/manage/users/new").await;
     let bad = admin.submit(&form, "type", &[("login", "ünïcode"), ("email", "nowhere")]).await;
     for why in ["printable ASCII", "valid e-mail address"] {
@@ -20,13 +20,13 @@ async fn a_person_is_made_invited_and_signs_in() {
     assert_done(&made, "manage-user");
     let link = shown(&act(&mut admin, &made, "invite", &[]).await, "manage-link");
     let path = link.split_once("//").and_then(|(_, rest)| rest.split_once('/')).map(|(_, path)| format!("/{path}"));
-    let mut erin = house.browser("erin");
+    let mut erin = server.browser("erin");
     let page = erin.open(&path.expect("an address")).await;
     assert_eq!(page.page(), "set-up");
     let chosen = erin.submit(&page, "password", &[("password", "nire-Demo1"), ("repeat", "nire-Demo1")]).await;
     assert_eq!(chosen.page(), "set-up-done");
-    let token = house.app(FIRST).sign_in(&mut house.browser("erin"), "read").await.access;
-    assert_eq!(house.client().call_api(&token).await.status, 200);
+    let token = server.app(FIRST).sign_in(&mut server.browser("erin"), "read").await.access;
+    assert_eq!(server.client().call_api(&token).await.status, 200);
     let page = found(&mut admin, "users", "erin").await;
     let reset = shown(&act(&mut admin, &page, "reset", &[]).await, "manage-link");
     assert_ne!(reset, link);
@@ -34,10 +34,10 @@ async fn a_person_is_made_invited_and_signs_in() {
 
 #[tokio::test]
 async fn a_change_of_a_user_counts_at_once_and_nobody_locks_themselves_out() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
-    let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
-    assert_eq!(house.client().call_api(&token).await.status, 200);
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
+    let token = server.app(FIRST).sign_in(&mut server.browser("alice"), "read").await.access;
+    assert_eq!(server.client().call_api(&token).await.status, 200);
     let page = found(&mut admin, "users", "alice").await;
     let without = |page: &acceptance::HttpAnswer, gone: &str| -> (String, Vec<(String, String)>) {
         let form = page.form_that("do", "save");
@@ -46,7 +46,7 @@ async fn a_change_of_a_user_counts_at_once_and_nobody_locks_themselves_out() {
     let (action, fields) = without(&page, "enabled");
     let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_done(&admin.post(&action, &fields).await, "manage-user");
-    assert_eq!(house.client().call_api(&token).await.status, 401);
+    assert_eq!(server.client().call_api(&token).await.status, 401);
     let own = found(&mut admin, "users", "admin").await;
     for (gone, why) in
         [("enabled", "you cannot disable yourself"), ("admin", "you cannot remove your own administrator rights")]
@@ -62,10 +62,11 @@ async fn a_change_of_a_user_counts_at_once_and_nobody_locks_themselves_out() {
 
 #[tokio::test]
 async fn a_new_address_is_nobodys_until_that_is_said_of_it() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
-    let office = house.office().await;
-    let email = async || office.user_by_name("alice").await.expect("no fault").expect("there").user.email.expect("one");
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
+    let operator = server.operator().await;
+    let email =
+        async || operator.user_by_name("alice").await.expect("no fault").expect("there").user.email.expect("one");
     for (entered, verified) in [("alice@one.example", false), ("alice@one.example", true), ("alice@two.example", false)]
     {
         let page = found(&mut admin, "users", "alice").await;
@@ -77,16 +78,16 @@ async fn a_new_address_is_nobodys_until_that_is_said_of_it() {
 
 #[tokio::test]
 async fn who_lost_the_second_step_is_let_in_by_an_administrator() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let page = found(&mut admin, "users", "alice").await;
     assert!(page.attributes("[value=reset-second-factor]", "value").is_empty(), "there is none to take away");
-    let mut alice = house.browser("alice");
-    crate::house::two_step::set_up_app(&house, &mut alice).await;
+    let mut alice = server.browser("alice");
+    crate::house::two_step::set_up_app(&server, &mut alice).await;
     let page = found(&mut admin, "users", "alice").await;
     assert_done(&act(&mut admin, &page, "reset-second-factor", &[]).await, "manage-user");
     assert_eq!(alice.open("/id/account").await.page(), "sign-in", "what was lost may have been found");
-    assert_eq!(house.browser("alice").sign_in().await.page(), "account", "the password alone");
+    assert_eq!(server.browser("alice").sign_in().await.page(), "account", "the password alone");
     assert_refused(
         &act(&mut admin, &page, "reset-second-factor", &[]).await,
         "manage-user",
@@ -97,18 +98,18 @@ async fn who_lost_the_second_step_is_let_in_by_an_administrator() {
 #[tokio::test]
 async fn lists_are_walked_to_their_end_and_searched_by_how_names_begin() {
     const MORE: usize = 60;
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
-    let (office, mut rng) = (house.office().await, house.rng());
-    let mut moment = house.moment(&mut rng);
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
+    let (operator, mut rng) = (server.operator().await, server.rng());
+    let mut moment = server.moment(&mut rng);
     for number in 0..MORE {
         let name = format!("row{number:02}");
         let role = model::entities::Permissions::new(&["Crm_*"], &[]);
-        office.create_role(&name, &role, &mut moment).await.expect("no fault").expect("made");
+        operator.create_role(&name, &role, &mut moment).await.expect("no fault").expect("made");
         let mut record =
             model::application::record::ApplicationRecord::blank(model::application::record::RecordClientType::Public);
         (record.application_uri, record.name) = (name.clone(), name);
-        office.create_application(record, None, &mut moment).await.expect("no fault").expect("made");
+        operator.create_application(record, None, &mut moment).await.expect("no fault").expect("made");
     }
     for (list, all) in [("/manage/roles", None), ("/manage/apps", None), ("/manage/apps?find=row", Some(MORE))] {
         let (mut at, mut seen, mut pages) = (Some(list.to_owned()), Vec::new(), 0);
@@ -138,8 +139,8 @@ async fn lists_are_walked_to_their_end_and_searched_by_how_names_begin() {
 
 #[tokio::test]
 async fn a_role_is_made_changed_and_deleted() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let page = admin.open("/manage/roles").await;
     assert_refused(&act(&mut admin, &page, "create", &[("name", "a/b")]).await, "manage-roles", "slashes");
     let odd = act(&mut admin, &page, "create", &[("name", "New"), ("read", "Crm Customers")]).await;
@@ -158,15 +159,15 @@ async fn a_role_is_made_changed_and_deleted() {
 
 #[tokio::test]
 async fn an_application_loses_what_a_user_agreed_to() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
-    let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
-    assert_eq!(house.client().call_api(&token).await.status, 200);
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
+    let token = server.app(FIRST).sign_in(&mut server.browser("alice"), "read").await.access;
+    assert_eq!(server.client().call_api(&token).await.status, 200);
     let page = found(&mut admin, "users", "alice").await;
     assert!(page.words("main").expect("a page").contains("First Trusted App"));
     let id = page.attributes("td [name=id]", "value").remove(0);
     assert_done(&act(&mut admin, &page, "withdraw", &[("id", &id)]).await, "manage-user");
-    assert_eq!(house.client().call_api(&token).await.status, 401);
+    assert_eq!(server.client().call_api(&token).await.status, 401);
     let gone = act(&mut admin, &page, "withdraw", &[("id", &id)]).await;
     assert_refused(&gone, "manage-user", "consent of alice");
     assert_eq!(act(&mut admin, &page, "withdraw", &[("id", "x")]).await.status, 404);

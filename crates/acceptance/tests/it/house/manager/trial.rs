@@ -36,8 +36,8 @@ fn ends_refused(page: &HttpAnswer, title: &str, why: &str) {
 
 #[tokio::test]
 async fn signing_in_is_shown_step_by_step_and_leaves_nothing_behind() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let page = trial(&mut admin, FIRST).await;
     let asked = admin.submit(&page, "flow", &[]).await;
     ends_refused(&asked, "The user is asked for consent", "Select automatic consent below");
@@ -62,9 +62,9 @@ async fn signing_in_is_shown_step_by_step_and_leaves_nothing_behind() {
     }
     let again = admin.submit(&done, "flow", &[("calls", "1"), scope[1]]).await;
     assert!(!titles(&again).iter().any(|title| title.contains("consent")), "it is remembered");
-    let (seats, sessions) = house.office().await.sessions().await.expect("sessions can be read");
+    let (seats, sessions) = server.operator().await.sessions().await.expect("sessions can be read");
     assert_eq!((seats.used, sessions.len()), (0, 0));
-    let application = house.office().await.application(FIRST).await.expect("no fault").expect("there");
+    let application = server.operator().await.application(FIRST).await.expect("no fault").expect("there");
     assert_eq!(application.secrets().len(), 1, "the secret of the run is gone");
     assert_eq!(admin.open("/manage").await.page(), "manage", "the administrator stays signed in");
 }
@@ -72,8 +72,8 @@ async fn signing_in_is_shown_step_by_step_and_leaves_nothing_behind() {
 /// RFC 8252 §8.6: the page is part of the flow of everybody.
 #[tokio::test]
 async fn a_native_app_is_tried_with_the_page_that_asks_whether_to_continue() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let page = trial(&mut admin, NATIVE).await;
     let asked = admin.submit(&page, "flow", &[("agrees", "1")]).await;
     assert!(titles(&asked).contains(&"The user consents".to_owned()));
@@ -85,8 +85,8 @@ async fn a_native_app_is_tried_with_the_page_that_asks_whether_to_continue() {
 
 #[tokio::test]
 async fn a_service_is_tried_with_the_secret_that_it_has() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let page = trial(&mut admin, SERVICE).await;
     let done = admin.submit(&page, "flow", &[]).await;
     let all = [
@@ -100,8 +100,8 @@ async fn a_service_is_tried_with_the_secret_that_it_has() {
     ends_refused(&wrong, "The application requests a token", "invalid_client");
     assert!(!wrong.text().contains("mist"), "what was typed is not shown again");
     let why = wrong.attributes(".step a", "href").remove(0);
-    house.beat().await;
-    house.seal().await;
+    server.beat().await;
+    server.seal().await;
     assert!(admin.open(&why).await.words("main").expect("a page").contains("secret"));
     let more = admin.submit(&page, "flow", &[("scope", "read update sec")]).await;
     ends_refused(&more, "The application requests a token", "invalid_scope");
@@ -109,8 +109,8 @@ async fn a_service_is_tried_with_the_secret_that_it_has() {
 
 #[tokio::test]
 async fn what_an_application_may_not_is_refused_as_it_would_be() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let page = trial(&mut admin, FIRST).await;
     let elsewhere = admin.submit(&page, "flow", &[("redirect_uri", "https://elsewhere.example/")]).await;
     ends_refused(&elsewhere, "The browser opens the authorization endpoint", "400 Bad Request");
@@ -132,13 +132,13 @@ async fn what_an_application_may_not_is_refused_as_it_would_be() {
 
 #[tokio::test]
 async fn a_disabled_application_gets_nowhere() {
-    let house = TestServer::open().await;
-    let mut admin = administrator(&house).await;
+    let server = TestServer::open().await;
+    let mut admin = administrator(&server).await;
     let page = trial(&mut admin, SERVICE).await;
-    let (office, mut rng) = (house.office().await, house.rng());
-    let mut moment = house.moment(&mut rng);
-    office.set_application_enabled(SERVICE, false, &mut moment).await.expect("no fault").expect("done");
-    house.catch_up().await;
+    let (operator, mut rng) = (server.operator().await, server.rng());
+    let mut moment = server.moment(&mut rng);
+    operator.set_application_enabled(SERVICE, false, &mut moment).await.expect("no fault").expect("done");
+    server.catch_up().await;
     let refused = admin.submit(&page, "flow", &[]).await;
     ends_refused(&refused, "The application requests a token", "invalid_client");
     let overview = found(&mut admin, "apps", SERVICE).await;
@@ -147,15 +147,15 @@ async fn a_disabled_application_gets_nowhere() {
 
 #[tokio::test]
 async fn runs_at_the_same_time_leave_no_secret_behind() {
-    let house = TestServer::open().await;
-    let (mut first, mut second) = (administrator(&house).await, administrator(&house).await);
+    let server = TestServer::open().await;
+    let (mut first, mut second) = (administrator(&server).await, administrator(&server).await);
     let page = trial(&mut first, SERVICE).await;
     let other = trial(&mut second, SERVICE).await;
     for _ in 0..5 {
         let (one, two) = tokio::join!(first.submit(&page, "flow", &[]), second.submit(&other, "flow", &[]));
         let ran = [&one, &two].into_iter().filter(|page| page.status == 200 && titles(page).len() == 4).count();
         assert!(ran >= 1, "{} {}", one.text(), two.text());
-        let application = house.office().await.application(SERVICE).await.expect("no fault").expect("there");
+        let application = server.operator().await.application(SERVICE).await.expect("no fault").expect("there");
         assert_eq!(application.secrets().len(), 1);
     }
 }

@@ -41,8 +41,8 @@ const SIZES: [(&str, u32); 3] =
 
 #[tokio::test]
 async fn a_picture_of_each_format_is_served_drawn_anew_in_each_size() {
-    let house = TestServer::open().await;
-    let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
+    let server = TestServer::open().await;
+    let (mut alice, mut bob) = (server.browser("alice"), server.browser("bob"));
     alice.sign_in().await;
     bob.sign_in().await;
     for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP] {
@@ -66,8 +66,8 @@ async fn a_picture_of_each_format_is_served_drawn_anew_in_each_size() {
 
 #[tokio::test]
 async fn who_chose_none_has_initials() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     for (path, pixels) in SIZES {
         let answer = get(&mut alice, path).await;
@@ -83,8 +83,8 @@ async fn who_chose_none_has_initials() {
 
 #[tokio::test]
 async fn what_is_no_picture_is_refused_and_the_old_one_stays() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     let csrf = super::csrf_of(&mut alice).await;
     send(&alice, &csrf, &[("picture", &file(ImageFormat::Png))]).await;
@@ -110,8 +110,8 @@ async fn what_is_no_picture_is_refused_and_the_old_one_stays() {
 
 #[tokio::test]
 async fn a_form_that_is_not_this_persons_changes_nothing() {
-    let house = TestServer::open().await;
-    let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
+    let server = TestServer::open().await;
+    let (mut alice, mut bob) = (server.browser("alice"), server.browser("bob"));
     alice.sign_in().await;
     bob.sign_in().await;
     let csrf = super::csrf_of(&mut bob).await;

@@ -14,16 +14,16 @@ fn ids(page: &HttpAnswer) -> Vec<String> {
     page.attributes("[name=end]", "value")
 }
 
-async fn seats_used(house: &TestServer) -> u64 {
-    house.office().await.sessions().await.expect("no fault").0.used
+async fn seats_used(server: &TestServer) -> u64 {
+    server.operator().await.sessions().await.expect("no fault").0.used
 }
 
 #[tokio::test]
 async fn a_person_sees_where_they_are_signed_in_with_this_browser_first() {
-    let house = TestServer::open().await;
-    let (mut here, mut there, mut bob) = (house.browser("alice"), house.browser("alice"), house.browser("bob"));
+    let server = TestServer::open().await;
+    let (mut here, mut there, mut bob) = (server.browser("alice"), server.browser("alice"), server.browser("bob"));
     there.client = there.client.from("198.51.100.7:1");
-    house.app(FIRST).sign_in(&mut there, "read").await;
+    server.app(FIRST).sign_in(&mut there, "read").await;
     here.sign_in().await;
     bob.sign_in().await;
     let page = here.open("/profile/sessions").await;
@@ -36,33 +36,33 @@ async fn a_person_sees_where_they_are_signed_in_with_this_browser_first() {
 
 #[tokio::test]
 async fn ending_one_ends_its_cookie_its_tokens_and_its_seat_at_once() {
-    let house = TestServer::open().await;
-    let (app, mut here, mut there) = (house.app(FIRST), house.browser("alice"), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (app, mut here, mut there) = (server.app(FIRST), server.browser("alice"), server.browser("alice"));
     let tokens = app.sign_in(&mut there, "read offline_access").await;
-    assert_eq!(house.client().call_api(&tokens.access).await.status, 200);
+    assert_eq!(server.client().call_api(&tokens.access).await.status, 200);
     here.sign_in().await;
     let page = here.open("/profile/sessions").await;
     assert!(page.words("main").is_some_and(|text| text.contains("used by")), "the application that calls is named");
     let other = ids(&page).remove(1);
-    assert_eq!(seats_used(&house).await, 1);
+    assert_eq!(seats_used(&server).await, 1);
     let page = end(&mut here, &other).await;
     assert_eq!((page.page().as_str(), ids(&page).len()), ("profile-sessions", 1));
-    assert_eq!(seats_used(&house).await, 0);
+    assert_eq!(seats_used(&server).await, 0);
     assert_eq!(there.open("/profile").await.page(), "sign-in");
-    assert_eq!(house.client().call_api(&tokens.access).await.status, 401);
+    assert_eq!(server.client().call_api(&tokens.access).await.status, 401);
     assert_eq!(app.refresh(tokens.refresh()).await.error(), "invalid_grant");
     assert_eq!(here.open("/profile").await.page(), "profile");
 }
 
 #[tokio::test]
 async fn ending_all_others_leaves_this_one() {
-    let house = TestServer::open().await;
-    let (mut here, mut bob) = (house.browser("alice"), house.browser("bob"));
+    let server = TestServer::open().await;
+    let (mut here, mut bob) = (server.browser("alice"), server.browser("bob"));
     here.sign_in().await;
     bob.sign_in().await;
     let mut others = Vec::new();
     for _ in 0..3 {
-        let mut other = house.browser("alice");
+        let mut other = server.browser("alice");
         other.sign_in().await;
         others.push(other);
     }
@@ -78,8 +78,8 @@ async fn ending_all_others_leaves_this_one() {
 
 #[tokio::test]
 async fn ending_this_one_signs_out() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     let this = ids(&alice.open("/profile/sessions").await).remove(0);
     assert_eq!(end(&mut alice, &this).await.page(), "sign-in");
@@ -88,8 +88,9 @@ async fn ending_this_one_signs_out() {
 
 #[tokio::test]
 async fn somebody_elses_sign_in_is_not_there() {
-    let house = TestServer::open().await;
-    let (mut alice, mut bob, mut far) = (house.browser("alice"), house.browser("bob"), house.browser_at_other("alice"));
+    let server = TestServer::open().await;
+    let (mut alice, mut bob, mut far) =
+        (server.browser("alice"), server.browser("bob"), server.browser_at_other("alice"));
     alice.sign_in().await;
     bob.sign_in().await;
     far.sign_in().await;
@@ -105,8 +106,8 @@ async fn somebody_elses_sign_in_is_not_there() {
 
 #[tokio::test]
 async fn what_a_browser_calls_itself_is_shown_as_text_only() {
-    let house = TestServer::open().await;
-    let alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let alice = server.browser("alice");
     let client = alice.client.clone();
     let page = client.get("/id/account/login").await;
     let form_cookie = page.header("set-cookie").split(';').next().expect("a cookie").to_owned();

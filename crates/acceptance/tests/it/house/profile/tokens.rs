@@ -35,8 +35,8 @@ pub(in super::super) fn value(page: &HttpAnswer) -> String {
     page.words("#value").expect("the value")
 }
 
-async fn signed_in(house: &TestServer, login: &str) -> Browser {
-    let mut browser = house.browser(login);
+async fn signed_in(server: &TestServer, login: &str) -> Browser {
+    let mut browser = server.browser(login);
     browser.sign_in().await;
     browser
 }
@@ -48,13 +48,13 @@ fn refusal(page: &HttpAnswer) -> String {
 
 #[tokio::test]
 async fn a_token_is_shown_once_works_is_listed_masked_and_dies_when_revoked() {
-    let house = TestServer::open().await;
-    let mut alice = signed_in(&house, "alice").await;
+    let server = TestServer::open().await;
+    let mut alice = signed_in(&server, "alice").await;
     let made = make(&mut alice, "nightly export", &["read"], "30").await;
     let value = value(&made);
     assert_eq!(made.header("cache-control"), "no-store");
-    assert_eq!(house.client().call_api(&value).await.status, 200);
-    house.beat().await;
+    assert_eq!(server.client().call_api(&value).await.status, 200);
+    server.beat().await;
     let list = alice.open("/profile/tokens").await;
     let text = list.words("main").expect("a page");
     assert!(text.contains("nightly export") && text.contains(&format!("enrt_…{}", &value[65..])), "{text}");
@@ -62,8 +62,8 @@ async fn a_token_is_shown_once_works_is_listed_masked_and_dies_when_revoked() {
     let id = list.attributes("[name=revoke]", "value").remove(0);
     let list = alice.submit(&list, "revoke", &[("revoke", &id)]).await;
     assert!(list.attributes("[name=revoke]", "value").is_empty());
-    assert_eq!(house.client().call_api(&value).await.status, 401, "on the next call");
-    let trail = house.audit().await;
+    assert_eq!(server.client().call_api(&value).await.status, 401, "on the next call");
+    let trail = server.audit().await;
     assert!(trail.iter().any(|row| row.kind == "token-issued" && row.application == SCRIPTS && row.token == id));
     assert!(trail.iter().any(|row| row.kind == "token-revoked" && row.reason == "owner"));
     assert!(trail.iter().all(|row| row.columns.iter().all(|column| !column.contains(&value))));
@@ -71,31 +71,31 @@ async fn a_token_is_shown_once_works_is_listed_masked_and_dies_when_revoked() {
 
 #[tokio::test]
 async fn a_token_may_do_what_was_chosen_and_lives_as_long_as_chosen() {
-    let house = TestServer::open().await;
-    let mut alice = signed_in(&house, "alice").await;
+    let server = TestServer::open().await;
+    let mut alice = signed_in(&server, "alice").await;
     let reading = value(&make(&mut alice, "reads", &["read"], "7").await);
     let both = value(&make(&mut alice, "reads and writes", &["read", "update"], "never").await);
     let create = async |token: &str| {
-        let client = house.client();
+        let client = server.client();
         let ask = client.ask(&http::Method::POST, "/api/domain/odata/Crm_Customers").bearer(token);
         ask.body("application/json", r#"{"Number":"K-9001"}"#).send().await.status.as_u16()
     };
     assert_eq!(create(&reading).await, 403);
     assert_eq!(create(&both).await, 422, "let in, though it is no whole customer");
-    house.advance(Duration::from_hours(24 * 7));
-    assert_eq!(house.client().call_api(&reading).await.status, 401);
-    assert_eq!(house.client().call_api(&both).await.status, 200);
-    let mut alice = signed_in(&house, "alice").await;
+    server.advance(Duration::from_hours(24 * 7));
+    assert_eq!(server.client().call_api(&reading).await.status, 401);
+    assert_eq!(server.client().call_api(&both).await.status, 200);
+    let mut alice = signed_in(&server, "alice").await;
     let text = alice.open("/profile/tokens").await.words("main").expect("a page");
     assert!(text.contains("expired") && text.contains("never expires"), "{text}");
 }
 
 #[tokio::test]
 async fn a_token_needs_a_recent_sign_in() {
-    let house = TestServer::open().await;
-    let mut alice = signed_in(&house, "alice").await;
+    let server = TestServer::open().await;
+    let mut alice = signed_in(&server, "alice").await;
     let page = form(&mut alice).await;
-    house.advance(Duration::from_secs(601));
+    server.advance(Duration::from_secs(601));
     let late = alice.submit(&page, "description", &[("description", "x"), ("scope", "read"), ("expires", "7")]).await;
     assert!(refusal(&late).contains("too long ago"));
     let again = late.attributes("#sign-in-again", "href").remove(0);
@@ -109,8 +109,8 @@ async fn a_token_needs_a_recent_sign_in() {
 
 #[tokio::test]
 async fn what_is_amiss_is_said_and_what_was_typed_is_kept() {
-    let house = TestServer::open().await;
-    let mut alice = signed_in(&house, "alice").await;
+    let server = TestServer::open().await;
+    let mut alice = signed_in(&server, "alice").await;
     let nothing = make(&mut alice, "nightly", &[], "7").await;
     assert!(refusal(&nothing).contains("at least one"));
     assert_eq!(nothing.attributes("#description", "value"), ["nightly"]);
@@ -127,22 +127,22 @@ async fn what_is_amiss_is_said_and_what_was_typed_is_kept() {
 
 #[tokio::test]
 async fn where_tokens_must_expire_none_lives_for_ever() {
-    let house = TestServer::open().await;
-    let mut rng = house.rng();
+    let server = TestServer::open().await;
+    let mut rng = server.rng();
     let setting = ("reference_tokens_must_expire", "true");
-    let set = house.office().await.change_setting(setting, &mut house.moment(&mut rng)).await;
+    let set = server.operator().await.change_setting(setting, &mut server.moment(&mut rng)).await;
     set.expect("no fault").expect("a setting");
-    house.catch_up().await;
-    let mut alice = signed_in(&house, "alice").await;
+    server.catch_up().await;
+    let mut alice = signed_in(&server, "alice").await;
     assert!(!form(&mut alice).await.attributes("[name=expires]", "value").contains(&"never".to_owned()));
     assert!(refusal(&make(&mut alice, "x", &["read"], "never").await).contains("must expire"));
 }
 
 #[tokio::test]
 async fn applications_that_give_this_person_no_token_are_not_there() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let (mut alice, mut admin, mut carol) =
-        (signed_in(&house, "alice").await, signed_in(&house, "admin").await, signed_in(&house, "carol").await);
+        (signed_in(&server, "alice").await, signed_in(&server, "admin").await, signed_in(&server, "carol").await);
     let offered = async |browser: &mut Browser| browser.open("/profile/tokens").await.attributes(".sites a", "href");
     assert_eq!(offered(&mut alice).await.len(), 1);
     assert_eq!(offered(&mut admin).await.len(), 2, "administrators have one more");
@@ -163,8 +163,8 @@ async fn applications_that_give_this_person_no_token_are_not_there() {
 
 #[tokio::test]
 async fn somebody_elses_token_is_not_there() {
-    let house = TestServer::open().await;
-    let (mut alice, mut bob) = (signed_in(&house, "alice").await, signed_in(&house, "bob").await);
+    let server = TestServer::open().await;
+    let (mut alice, mut bob) = (signed_in(&server, "alice").await, signed_in(&server, "bob").await);
     let value = value(&make(&mut bob, "bob's", &["read"], "7").await);
     let id = bob.open("/profile/tokens").await.attributes("[name=revoke]", "value").remove(0);
     assert!(!alice.open("/profile/tokens").await.text().contains("bob&#39;s"));
@@ -172,20 +172,20 @@ async fn somebody_elses_token_is_not_there() {
     for id in [id.as_str(), "x", "00000000-0000-0000-0000-000000000000"] {
         assert_eq!(alice.post("/profile/tokens", &[("csrf", &csrf), ("revoke", id)]).await.status, 404, "{id}");
     }
-    assert_eq!(house.client().call_api(&value).await.status, 200, "it goes on");
+    assert_eq!(server.client().call_api(&value).await.status, 200, "it goes on");
 }
 
 #[tokio::test]
 async fn markup_in_descriptions_and_names_is_text() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let nasty = "</h2><script>alert(1)</script>\"'&";
     let record = json!({
         "Name": nasty, "ApplicationUri": "nasty.app", "ClientType": "Public", "Scope": "read",
         "ImpersonateLoginUrl": ["https://nasty.example.com/"], "ImpersonateAsInternalUserAllowed": true,
         "AccessTokens": "AuthenticatedUsers",
     });
-    house.register(record, None).await;
-    let mut alice = signed_in(&house, "alice").await;
+    server.register(record, None).await;
+    let mut alice = signed_in(&server, "alice").await;
     let page = make(&mut alice, nasty, &["read"], "7").await;
     value(&page);
     for page in [page, alice.open("/profile/tokens").await, form(&mut alice).await] {
@@ -196,8 +196,8 @@ async fn markup_in_descriptions_and_names_is_text() {
 /// A new password leaves them alone, so the page that tells of it offers to revoke them.
 #[tokio::test]
 async fn after_a_new_password_all_tokens_are_revoked_at_once_if_the_person_wants() {
-    let house = TestServer::open().await;
-    let (mut alice, mut bob) = (signed_in(&house, "alice").await, signed_in(&house, "bob").await);
+    let server = TestServer::open().await;
+    let (mut alice, mut bob) = (signed_in(&server, "alice").await, signed_in(&server, "bob").await);
     let of_bob = value(&make(&mut bob, "his", &["read"], "30").await);
     let change = async |browser: &mut Browser, new: &str| {
         let page = browser.open("/profile/password").await;
@@ -214,14 +214,14 @@ async fn after_a_new_password_all_tokens_are_revoked_at_once_if_the_person_wants
     let page = change(&mut alice, "quill-lantern-otter").await;
     assert!(page.text().contains("Revoke all 2 personal access tokens"), "{}", page.text());
     for value in &values {
-        assert_eq!(house.client().call_api(value).await.status, 200, "until the person says so");
+        assert_eq!(server.client().call_api(value).await.status, 200, "until the person says so");
     }
     let list = alice.submit(&page, "revoke", &[("revoke", "all")]).await;
     assert!(list.page() == "profile-tokens" && list.attributes("[name=revoke]", "value").is_empty());
     for value in &values {
-        assert_eq!(house.client().call_api(value).await.status, 401, "on the next call");
+        assert_eq!(server.client().call_api(value).await.status, 401, "on the next call");
     }
-    assert_eq!(house.client().call_api(&of_bob).await.status, 200, "somebody else's");
-    let revoked = house.audit().await.into_iter().filter(|row| row.kind == "token-revoked" && row.reason == "owner");
+    assert_eq!(server.client().call_api(&of_bob).await.status, 200, "somebody else's");
+    let revoked = server.audit().await.into_iter().filter(|row| row.kind == "token-revoked" && row.reason == "owner");
     assert_eq!(revoked.count(), 2);
 }

@@ -17,8 +17,8 @@ acceptance::on_both! {
 }
 
 /// Somebody whose only second factor is a passkey.
-async fn set_up(house: &TestServer, login: &str) -> (Browser, TestDevice) {
-    let (mut browser, mut device) = (house.browser(login), TestDevice::new(HERE));
+async fn set_up(server: &TestServer, login: &str) -> (Browser, TestDevice) {
+    let (mut browser, mut device) = (server.browser(login), TestDevice::new(HERE));
     browser.sign_in().await;
     let shown = add_passkey(&mut browser, &mut device, "Laptop").await;
     assert_eq!(shown.page(), "profile-recovery-codes", "{}", shown.text());
@@ -26,22 +26,22 @@ async fn set_up(house: &TestServer, login: &str) -> (Browser, TestDevice) {
 }
 
 /// Signs in again by the passkey, as pages that change factors ask for.
-async fn prove(house: &TestServer, browser: &mut Browser, device: &mut TestDevice) {
-    house.advance(Duration::from_secs(1));
+async fn prove(server: &TestServer, browser: &mut Browser, device: &mut TestDevice) {
+    server.advance(Duration::from_secs(1));
     let page = browser.open("/id/account/login").await;
     assert_eq!(touch(browser, &page, device).await.page(), "account");
 }
 
-async fn sign_in_page(house: &TestServer) -> (Browser, HttpAnswer) {
-    let mut browser = house.browser("alice");
+async fn sign_in_page(server: &TestServer) -> (Browser, HttpAnswer) {
+    let mut browser = server.browser("alice");
     let page = browser.open("/id/account/login").await;
     (browser, page)
 }
 
-async fn a_passkey_alone_signs_in_and_counts_as_two_factors(house: TestServer) {
-    let (_, mut device) = set_up(&house, "alice").await;
-    house.advance(Duration::from_mins(1));
-    let (app, mut browser) = (house.app(FIRST), house.browser("nobody typed"));
+async fn a_passkey_alone_signs_in_and_counts_as_two_factors(server: TestServer) {
+    let (_, mut device) = set_up(&server, "alice").await;
+    server.advance(Duration::from_mins(1));
+    let (app, mut browser) = (server.app(FIRST), server.browser("nobody typed"));
     let page = browser.open(&app.asks("openid read").path()).await;
     let consent = touch(&mut browser, &page, &mut device).await;
     assert_eq!(consent.page(), "consent", "{}", consent.text());
@@ -50,53 +50,53 @@ async fn a_passkey_alone_signs_in_and_counts_as_two_factors(house: TestServer) {
     let claims = jwt::claims(tokens.id());
     assert_eq!(claims["amr"], json!(["hwk", "user", "mfa"]), "RFC 8176");
     assert_eq!(claims["sub"], "alice");
-    assert_eq!(claims["auth_time"], json!(house.now().seconds()));
+    assert_eq!(claims["auth_time"], json!(server.now().seconds()));
     let list = browser.open("/profile/two-step").await;
     assert!(list.text().contains("Laptop") && list.text().contains("last used on"), "{}", list.text());
 }
 
 /// §13.4.3: a challenge is answered once, whether or not the device counts.
-async fn an_answer_is_good_once(house: TestServer) {
-    let (_, mut device) = set_up(&house, "alice").await;
-    let (mut browser, page) = sign_in_page(&house).await;
+async fn an_answer_is_good_once(server: TestServer) {
+    let (_, mut device) = set_up(&server, "alice").await;
+    let (mut browser, page) = sign_in_page(&server).await;
     let answer = device.sign(&options(&page));
     let mut thief = browser.clone();
     assert_eq!(browser.submit(&page, "answer", &[("answer", &answer)]).await.page(), "account");
     let again = thief.submit(&page, "answer", &[("answer", &answer)]).await;
     assert_eq!(again.page(), "sign-in");
     assert!(again.words("#notice").is_some_and(|notice| notice.contains("did not work")));
-    let (mut late, page) = sign_in_page(&house).await;
+    let (mut late, page) = sign_in_page(&server).await;
     let answer = device.sign(&options(&page));
-    house.advance(Duration::from_mins(10));
+    server.advance(Duration::from_mins(10));
     assert_eq!(late.submit(&page, "answer", &[("answer", &answer)]).await.page(), "sign-in", "too old");
-    house.tidy().await;
-    let reasons: Vec<String> = house.audit().await.into_iter().map(|row| row.reason).collect();
+    server.tidy().await;
+    let reasons: Vec<String> = server.audit().await.into_iter().map(|row| row.reason).collect();
     for reason in ["passkey_challenge_answered", "passkey_challenge_stale"] {
         assert!(reasons.iter().any(|told| told == reason), "{reason}");
     }
 }
 
 /// §6.1.1.
-async fn a_passkey_whose_counter_does_not_rise_is_refused_and_told_of(house: TestServer) {
-    let (mut alice, mut device) = (house.browser("alice"), TestDevice::new(HERE));
+async fn a_passkey_whose_counter_does_not_rise_is_refused_and_told_of(server: TestServer) {
+    let (mut alice, mut device) = (server.browser("alice"), TestDevice::new(HERE));
     device.count = 5;
     alice.sign_in().await;
     add_passkey(&mut alice, &mut device, "Key").await;
     for (count, page) in [(6, "account"), (6, "sign-in"), (3, "sign-in"), (0, "sign-in"), (7, "account")] {
         // The device counts before it signs, unless it does not count.
         device.count = if count == 0 { 0 } else { count - 1 };
-        let (mut browser, asked) = sign_in_page(&house).await;
+        let (mut browser, asked) = sign_in_page(&server).await;
         assert_eq!(touch(&mut browser, &asked, &mut device).await.page(), page, "{count}");
     }
-    let audit = house.audit().await;
+    let audit = server.audit().await;
     assert_eq!(audit.iter().filter(|row| row.reason == "passkey_counter_regressed").count(), 3);
 }
 
 #[tokio::test]
 async fn a_passkey_is_the_second_step_after_the_password() {
-    let house = TestServer::open().await;
-    let (_, mut device) = set_up(&house, "alice").await;
-    let (app, mut browser) = (house.app(FIRST), house.browser("alice"));
+    let server = TestServer::open().await;
+    let (_, mut device) = set_up(&server, "alice").await;
+    let (app, mut browser) = (server.app(FIRST), server.browser("alice"));
     let page = browser.open(&app.asks("openid read").path()).await;
     let second = browser.enter(&page).await;
     assert_eq!(second.page(), "second-step");
@@ -113,12 +113,12 @@ async fn a_passkey_is_the_second_step_after_the_password() {
 
 #[tokio::test]
 async fn a_synced_passkey_is_not_told_to_be_hardware() {
-    let house = TestServer::open().await;
-    let (mut alice, mut device) = (house.browser("alice"), TestDevice::new(HERE));
+    let server = TestServer::open().await;
+    let (mut alice, mut device) = (server.browser("alice"), TestDevice::new(HERE));
     device.synced = true;
     alice.sign_in().await;
     add_passkey(&mut alice, &mut device, "Phone").await;
-    let (app, mut browser) = (house.app(FIRST), house.browser("alice"));
+    let (app, mut browser) = (server.app(FIRST), server.browser("alice"));
     let page = browser.open(&app.asks("openid read").path()).await;
     let consent = touch(&mut browser, &page, &mut device).await;
     let answer = browser.allow(&consent).await;
@@ -130,8 +130,8 @@ type Bend = fn(&mut TestDevice);
 
 #[tokio::test]
 async fn an_answer_that_is_not_a_devices_own_for_this_page_is_refused() {
-    let house = TestServer::open().await;
-    let (_, mut device) = set_up(&house, "alice").await;
+    let server = TestServer::open().await;
+    let (_, mut device) = set_up(&server, "alice").await;
     let bends: [(&str, Bend); 4] = [
         ("another site showed the page", |device| device.origin = "http://evil.localhost:8080".to_owned()),
         ("another port", |device| device.origin = "http://localhost:9090".to_owned()),
@@ -141,33 +141,33 @@ async fn an_answer_that_is_not_a_devices_own_for_this_page_is_refused() {
     for (what, bend) in bends {
         let (origin, handle) = (device.origin.clone(), device.user_handle.clone());
         bend(&mut device);
-        let (mut browser, page) = sign_in_page(&house).await;
+        let (mut browser, page) = sign_in_page(&server).await;
         assert_eq!(touch(&mut browser, &page, &mut device).await.page(), "sign-in", "{what}");
         (device.origin, device.user_handle, device.verifies) = (origin, handle, true);
     }
     let mut stranger = TestDevice::new(HERE);
     stranger.user_handle.clone_from(&device.user_handle);
-    let (mut browser, page) = sign_in_page(&house).await;
+    let (mut browser, page) = sign_in_page(&server).await;
     assert_eq!(touch(&mut browser, &page, &mut stranger).await.page(), "sign-in", "never registered");
     stranger.credential = device.credential;
-    let (mut browser, page) = sign_in_page(&house).await;
+    let (mut browser, page) = sign_in_page(&server).await;
     assert_eq!(touch(&mut browser, &page, &mut stranger).await.page(), "sign-in", "another key under a known name");
     for nonsense in ["", "x", "{}", "[]", &"{".repeat(4000)] {
-        let (mut browser, page) = sign_in_page(&house).await;
+        let (mut browser, page) = sign_in_page(&server).await;
         let answer = browser.submit(&page, "answer", &[("answer", nonsense)]).await;
         assert_eq!((answer.status.as_u16(), answer.page().as_str()), (200, "sign-in"), "{nonsense:.9}");
     }
-    let (mut browser, page) = sign_in_page(&house).await;
+    let (mut browser, page) = sign_in_page(&server).await;
     assert_eq!(touch(&mut browser, &page, &mut device).await.page(), "account", "unbent it works");
 }
 
 /// The state that the page carries belongs to this browser and to what it was made for.
 #[tokio::test]
 async fn a_challenge_is_for_one_browser_and_one_purpose() {
-    let house = TestServer::open().await;
-    let (mut alice, mut device) = set_up(&house, "alice").await;
-    let (mut browser, page) = sign_in_page(&house).await;
-    let (_, of_another) = sign_in_page(&house).await;
+    let server = TestServer::open().await;
+    let (mut alice, mut device) = set_up(&server, "alice").await;
+    let (mut browser, page) = sign_in_page(&server).await;
+    let (_, of_another) = sign_in_page(&server).await;
     let other_state = of_another.form("answer").field("state").expect("a state").to_owned();
     let answer = device.sign(&options(&of_another));
     let fields = [("answer", answer.as_str()), ("state", &other_state)];
@@ -177,18 +177,18 @@ async fn a_challenge_is_for_one_browser_and_one_purpose() {
         assert_eq!(browser.submit(&page, "answer", &fields).await.page(), "sign-in", "{state:.9}");
     }
     // The challenge of a second step does not sign in alone, nor the other way round.
-    let mut half_way = house.browser("alice");
+    let mut half_way = server.browser("alice");
     let sign_in = half_way.open("/id/account/login").await;
     let second = half_way.enter(&sign_in).await;
     let state = second.form("answer").field("state").expect("a state").to_owned();
     let answer = device.sign(&options(&second));
     let fields = [("answer", answer.as_str()), ("state", &state)];
     assert_eq!(half_way.submit(&sign_in, "answer", &fields).await.page(), "sign-in");
-    prove(&house, &mut alice, &mut device).await;
+    prove(&server, &mut alice, &mut device).await;
     let asked = alice.open("/profile/two-step/passkey").await;
     let state = asked.form("answer").field("state").expect("a state").to_owned();
     let (answer, password) = (TestDevice::new(HERE).create(&options(&asked)), alice.password.clone());
-    let mut other = house.browser("alice");
+    let mut other = server.browser("alice");
     let page = other.open("/id/account/login").await;
     let second = touch(&mut other, &page, &mut device).await;
     assert_eq!(second.page(), "account");
@@ -200,10 +200,10 @@ async fn a_challenge_is_for_one_browser_and_one_purpose() {
 
 #[tokio::test]
 async fn the_second_step_takes_no_passkey_of_somebody_else() {
-    let house = TestServer::open().await;
-    let (_, mut of_bob) = set_up(&house, "bob").await;
-    let (_, mut of_alice) = set_up(&house, "alice").await;
-    let mut browser = house.browser("alice");
+    let server = TestServer::open().await;
+    let (_, mut of_bob) = set_up(&server, "bob").await;
+    let (_, mut of_alice) = set_up(&server, "alice").await;
+    let mut browser = server.browser("alice");
     let second = browser.sign_in().await;
     assert_eq!(touch(&mut browser, &second, &mut of_bob).await.page(), "second-step");
     let second = browser.open("/id/account/second-step").await;
@@ -212,12 +212,12 @@ async fn the_second_step_takes_no_passkey_of_somebody_else() {
 
 #[tokio::test]
 async fn a_passkey_is_registered_once_and_has_a_name_that_fits() {
-    let house = TestServer::open().await;
-    let (mut alice, mut device) = set_up(&house, "alice").await;
-    prove(&house, &mut alice, &mut device).await;
+    let server = TestServer::open().await;
+    let (mut alice, mut device) = set_up(&server, "alice").await;
+    prove(&server, &mut alice, &mut device).await;
     let again = add_passkey(&mut alice, &mut device, "Again").await;
     assert_eq!(again.page(), "profile-two-step-passkey", "hers already");
-    let mut bob = house.browser("bob");
+    let mut bob = server.browser("bob");
     bob.sign_in().await;
     let taken = add_passkey(&mut bob, &mut device, "Bob’s").await;
     assert_eq!(taken.page(), "profile-two-step-passkey", "alice’s already");
@@ -225,7 +225,7 @@ async fn a_passkey_is_registered_once_and_has_a_name_that_fits() {
         let refused = add_passkey(&mut alice, &mut TestDevice::new(HERE), name).await;
         assert_eq!(refused.page(), "profile-two-step-passkey", "{name:?}");
     }
-    house.advance(Duration::from_secs(1));
+    server.advance(Duration::from_secs(1));
     let nasty = "<b onclick=\"x\">'&";
     let added = add_passkey(&mut alice, &mut TestDevice::new(HERE), nasty).await;
     assert_eq!(added.page(), "profile-two-step", "{}", added.text());
@@ -239,29 +239,29 @@ async fn a_passkey_is_registered_once_and_has_a_name_that_fits() {
 
 #[tokio::test]
 async fn what_was_removed_or_is_disabled_signs_nobody_in() {
-    let house = TestServer::open().await;
-    let (mut alice, mut device) = set_up(&house, "alice").await;
-    house.enable_user("alice", false).await;
-    let (mut browser, page) = sign_in_page(&house).await;
+    let server = TestServer::open().await;
+    let (mut alice, mut device) = set_up(&server, "alice").await;
+    server.enable_user("alice", false).await;
+    let (mut browser, page) = sign_in_page(&server).await;
     assert_eq!(touch(&mut browser, &page, &mut device).await.page(), "sign-in", "disabled");
-    house.enable_user("alice", true).await;
-    let (mut browser, page) = sign_in_page(&house).await;
+    server.enable_user("alice", true).await;
+    let (mut browser, page) = sign_in_page(&server).await;
     assert_eq!(touch(&mut browser, &page, &mut device).await.page(), "account");
     alice.jar.clone_from(&browser.jar);
     let remove = alice.open("/profile/two-step").await.attributes(".lines a", "href").remove(0);
     let question = alice.open(&remove).await;
     let password = alice.password.clone();
     assert_eq!(alice.submit(&question, "what", &[("password", &password)]).await.page(), "profile-two-step");
-    let (mut browser, page) = sign_in_page(&house).await;
+    let (mut browser, page) = sign_in_page(&server).await;
     assert_eq!(touch(&mut browser, &page, &mut device).await.page(), "sign-in", "removed");
 }
 
 /// A passkey belongs to its host, and an instance knows only its own.
 #[tokio::test]
 async fn a_passkey_of_one_instance_is_unknown_to_another() {
-    let house = TestServer::open().await;
-    let (_, mut device) = set_up(&house, "alice").await;
-    let mut there = house.browser_at_other("alice");
+    let server = TestServer::open().await;
+    let (_, mut device) = set_up(&server, "alice").await;
+    let mut there = server.browser_at_other("alice");
     let page = there.open("/id/account/login").await;
     device.origin = "http://demodb.localhost:8080".to_owned();
     assert_eq!(touch(&mut there, &page, &mut device).await.page(), "sign-in");

@@ -17,23 +17,23 @@ async fn enter(browser: &mut Browser, code: &str) -> String {
     browser.submit(&page, "recovery_code", &[("recovery_code", code)]).await.page()
 }
 
-async fn a_recovery_code_signs_in_once(house: TestServer) {
-    let alice = set_up_app(&house, &mut house.browser("alice")).await;
-    let bob = set_up_app(&house, &mut house.browser("bob")).await;
+async fn a_recovery_code_signs_in_once(server: TestServer) {
+    let alice = set_up_app(&server, &mut server.browser("alice")).await;
+    let bob = set_up_app(&server, &mut server.browser("bob")).await;
     assert_eq!(alice.recovery_codes.len(), 10);
-    let second = house.browser("alice").sign_in().await;
+    let second = server.browser("alice").sign_in().await;
     assert_eq!(second.attributes(".links a", "href")[0], "/id/account/recovery-code", "the page leads there");
     let code = &alice.recovery_codes[3];
-    assert_eq!(enter(&mut house.browser("bob"), code).await, "second-step", "somebody else's");
-    let mut browser = house.browser("alice");
+    assert_eq!(enter(&mut server.browser("bob"), code).await, "second-step", "somebody else's");
+    let mut browser = server.browser("alice");
     assert_eq!(enter(&mut browser, &code.to_lowercase().replace('-', " ")).await, "account");
     let page = browser.open("/profile/two-step").await;
     assert!(page.text().contains("9 codes left"), "{}", page.text());
-    assert_eq!(enter(&mut house.browser("alice"), code).await, "second-step", "used");
+    assert_eq!(enter(&mut server.browser("alice"), code).await, "second-step", "used");
     for bad in ["", "x", "0000-0000-0000-0000", &bob.recovery_codes[0]] {
-        assert_eq!(enter(&mut house.browser("alice"), bad).await, "second-step", "{bad:?}");
+        assert_eq!(enter(&mut server.browser("alice"), bad).await, "second-step", "{bad:?}");
     }
-    let audit = house.audit().await;
+    let audit = server.audit().await;
     assert_eq!(audit.iter().filter(|row| row.reason == "wrong_recovery_code").count(), 6);
     let told: Vec<&String> = audit.iter().flat_map(|row| &row.columns).collect();
     for secret in alice.recovery_codes.iter().chain([&alice.key]) {
@@ -41,11 +41,11 @@ async fn a_recovery_code_signs_in_once(house: TestServer) {
     }
 }
 
-async fn of_many_uses_of_one_recovery_code_at_once_one_signs_in(house: TestServer) {
-    let alice = set_up_app(&house, &mut house.browser("alice")).await;
+async fn of_many_uses_of_one_recovery_code_at_once_one_signs_in(server: TestServer) {
+    let alice = set_up_app(&server, &mut server.browser("alice")).await;
     let mut tries = Vec::new();
     for _ in 0..5 {
-        let mut browser = house.browser("alice");
+        let mut browser = server.browser("alice");
         browser.sign_in().await;
         let page = browser.open("/id/account/recovery-code").await;
         let code = alice.recovery_codes[0].clone();
@@ -60,27 +60,27 @@ async fn of_many_uses_of_one_recovery_code_at_once_one_signs_in(house: TestServe
     assert_eq!(signed_in, 1);
 }
 
-async fn an_administrator_takes_the_second_step_away_from_whoever_lost_everything(house: TestServer) {
-    let mut before = house.browser("alice");
-    set_up_app(&house, &mut before).await;
+async fn an_administrator_takes_the_second_step_away_from_whoever_lost_everything(server: TestServer) {
+    let mut before = server.browser("alice");
+    set_up_app(&server, &mut before).await;
     let reset = async |login: &str| {
-        let mut rng = house.rng();
-        house.office().await.reset_second_factor(login, &mut house.moment(&mut rng)).await.expect("no fault")
+        let mut rng = server.rng();
+        server.operator().await.reset_second_factor(login, &mut server.moment(&mut rng)).await.expect("no fault")
     };
     assert!(reset("bob").await.is_err(), "there is nothing to take away");
     assert!(reset("nobody").await.is_err());
     reset("alice").await.expect("it is taken away");
-    house.catch_up().await;
+    server.catch_up().await;
     assert_eq!(before.open("/id/account").await.page(), "sign-in", "what was lost may have been found");
-    let mut alice = house.browser("alice");
+    let mut alice = server.browser("alice");
     assert_eq!(alice.sign_in().await.page(), "account", "the password alone");
     assert!(alice.open("/profile/two-step").await.text().contains(r#"<span class="badge">off</span>"#));
-    let again = set_up_app(&house, &mut house.browser("alice")).await;
+    let again = set_up_app(&server, &mut server.browser("alice")).await;
     assert_eq!(again.recovery_codes.len(), 10, "the old codes went too");
-    house.advance(STEP);
+    server.advance(STEP);
     let page = alice.sign_in().await;
-    assert_eq!(enter_code(&mut alice, &page, &again.code(&house)).await.page(), "account");
-    let audit = house.audit().await;
+    assert_eq!(enter_code(&mut alice, &page, &again.code(&server)).await.page(), "account");
+    let audit = server.audit().await;
     let told = |row: &&acceptance::AuditRow| row.columns.iter().any(|column| column.contains("reset-second-factor"));
     assert_eq!(audit.iter().filter(told).count(), 1);
 }
@@ -88,11 +88,11 @@ async fn an_administrator_takes_the_second_step_away_from_whoever_lost_everythin
 /// Codes are a person's own, so they hold the account's places; each of these is right.
 #[tokio::test]
 async fn eight_second_steps_of_one_person_at_one_moment_are_all_taken() {
-    let house = TestServer::open().await;
-    let alice = set_up_app(&house, &mut house.browser("alice")).await;
+    let server = TestServer::open().await;
+    let alice = set_up_app(&server, &mut server.browser("alice")).await;
     let mut ready = Vec::new();
     for code in &alice.recovery_codes[..8] {
-        let mut browser = house.browser("alice");
+        let mut browser = server.browser("alice");
         browser.sign_in().await;
         let page = browser.open("/id/account/recovery-code").await;
         ready.push((browser, page, code.clone()));

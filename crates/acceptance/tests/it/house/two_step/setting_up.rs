@@ -15,33 +15,33 @@ acceptance::on_both! {
     taking_the_last_factor_away_turns_it_off
 }
 
-async fn turning_it_on_ends_everything_else_and_keeps_this_sign_in(house: TestServer) {
-    let app = house.app(FIRST);
-    let (mut here, mut elsewhere) = (house.browser("alice"), house.browser("alice"));
+async fn turning_it_on_ends_everything_else_and_keeps_this_sign_in(server: TestServer) {
+    let app = server.app(FIRST);
+    let (mut here, mut elsewhere) = (server.browser("alice"), server.browser("alice"));
     let tokens = app.sign_in(&mut elsewhere, "read offline_access").await;
-    assert_eq!(house.client().call_api(&tokens.access).await.status, 200);
+    assert_eq!(server.client().call_api(&tokens.access).await.status, 200);
     here.sign_in().await;
     let before = here.jar["gatehouse"].clone();
-    let alice = set_up_app(&house, &mut here).await;
+    let alice = set_up_app(&server, &mut here).await;
     assert_ne!(here.jar["gatehouse"], before, "a new cookie");
     assert_eq!(here.open("/profile/two-step").await.page(), "profile-two-step", "this sign-in goes on");
     assert_eq!(elsewhere.open("/id/account").await.page(), "sign-in", "the other has ended");
-    assert_eq!(house.client().call_api(&tokens.access).await.status, 401);
+    assert_eq!(server.client().call_api(&tokens.access).await.status, 401);
     assert_eq!(app.refresh(tokens.refresh()).await.refusal().1, "invalid_grant");
     // A further factor ends nothing.
-    house.advance(STEP);
+    server.advance(STEP);
     let page = elsewhere.sign_in().await;
-    enter_code(&mut elsewhere, &page, &alice.code(&house)).await;
-    prove(&house, &mut here, &alice).await;
+    enter_code(&mut elsewhere, &page, &alice.code(&server)).await;
+    prove(&server, &mut here, &alice).await;
     let added = add_passkey(&mut here, &mut TestDevice::new("http://localhost:8080"), "Laptop").await;
     assert_eq!(added.page(), "profile-two-step", "{}", added.text());
     assert_eq!(elsewhere.open("/id/account").await.page(), "account");
 }
 
-async fn taking_the_last_factor_away_turns_it_off(house: TestServer) {
-    let mut alice = house.browser("alice");
-    let app = set_up_app(&house, &mut alice).await;
-    prove(&house, &mut alice, &app).await;
+async fn taking_the_last_factor_away_turns_it_off(server: TestServer) {
+    let mut alice = server.browser("alice");
+    let app = set_up_app(&server, &mut alice).await;
+    prove(&server, &mut alice, &app).await;
     add_passkey(&mut alice, &mut TestDevice::new("http://localhost:8080"), "Laptop").await;
     let password = alice.password.clone();
     for (is_last, codes) in [(false, "10 codes left"), (true, "")] {
@@ -60,8 +60,8 @@ async fn taking_the_last_factor_away_turns_it_off(house: TestServer) {
         assert_eq!(gone.page(), "profile-two-step", "it is not there any more");
         assert!(gone.words("#error").is_some());
     }
-    assert_eq!(house.browser("alice").sign_in().await.page(), "account", "the password alone");
-    let audit = house.audit().await;
+    assert_eq!(server.browser("alice").sign_in().await.page(), "account", "the password alone");
+    let audit = server.audit().await;
     let told: Vec<(&str, &str)> = audit
         .iter()
         .filter(|row| row.kind == "two-step-change")
@@ -73,11 +73,11 @@ async fn taking_the_last_factor_away_turns_it_off(house: TestServer) {
 
 #[tokio::test]
 async fn nothing_changes_without_the_password() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     let page = alice.open("/profile/two-step/app").await;
-    let code = app_code(&page.words("#secret").expect("a key"), house.now());
+    let code = app_code(&page.words("#secret").expect("a key"), server.now());
     for wrong in ["", "wrong"] {
         let refused = alice.submit(&page, "offer", &[("code", &code), ("password", wrong)]).await;
         assert_eq!(refused.page(), "profile-two-step-app");
@@ -94,7 +94,7 @@ async fn nothing_changes_without_the_password() {
     let password = alice.password.clone();
     let held = alice.submit(&page, "offer", &[("code", &code), ("password", &password)]).await;
     assert!(held.words("#error").is_some_and(|error| error.contains("Too many failed attempts")), "throttled as ever");
-    assert_eq!(house.browser("alice").sign_in().await.page(), "account", "nothing was turned on");
+    assert_eq!(server.browser("alice").sign_in().await.page(), "account", "nothing was turned on");
 }
 
 /// Every page and form that changes factors, and what a form of it would send.
@@ -107,9 +107,9 @@ const CHANGES: [(&str, &str); 4] = [
 
 #[tokio::test]
 async fn whoever_has_a_second_factor_changes_factors_only_at_a_recent_sign_in_by_it() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
-    let app = set_up_app(&house, &mut alice).await;
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
+    let app = set_up_app(&server, &mut alice).await;
     let password = alice.password.clone();
     let csrf = alice.open("/profile/language").await.form("csrf").field("csrf").expect("a token").to_owned();
     let just_added = alice.open("/profile/two-step/confirm?what=app").await;
@@ -117,12 +117,12 @@ async fn whoever_has_a_second_factor_changes_factors_only_at_a_recent_sign_in_by
     // At the sign-in that added the factor, and at one by both steps, once they are too old.
     for is_by_both in [false, true] {
         let csrf = if is_by_both {
-            prove(&house, &mut alice, &app).await;
+            prove(&server, &mut alice, &app).await;
             alice.open("/profile/language").await.form("csrf").field("csrf").expect("a token").to_owned()
         } else {
             csrf.clone()
         };
-        house.advance(Duration::from_secs(601));
+        server.advance(Duration::from_secs(601));
         for (page, action) in CHANGES {
             let shown = alice.open(page).await;
             if action != "/profile/two-step/app" {
@@ -150,21 +150,21 @@ async fn whoever_has_a_second_factor_changes_factors_only_at_a_recent_sign_in_by
     let asked = alice.open("/profile/two-step/confirm?what=app").await;
     let again = alice.open(&asked.attributes("#sign-in-again", "href")[0]).await;
     assert!(again.words("#notice").is_some_and(|notice| notice.contains("Nothing has been changed yet")));
-    house.advance(STEP);
+    server.advance(STEP);
     let second = alice.enter(&again).await;
-    let question = enter_code(&mut alice, &second, &app.code(&house)).await;
+    let question = enter_code(&mut alice, &second, &app.code(&server)).await;
     assert_eq!(question.page(), "profile-two-step-confirm");
     assert_eq!(alice.submit(&question, "what", &[("password", "wrong")]).await.page(), "profile-two-step-confirm");
     let done = alice.submit(&question, "what", &[("password", &password)]).await;
     assert!(done.page() == "profile-two-step" && !done.text().contains("codes left"), "{}", done.text());
-    let told = house.audit().await.into_iter().filter(|row| row.reason == "second_factor_not_proved").count();
+    let told = server.audit().await.into_iter().filter(|row| row.reason == "second_factor_not_proved").count();
     assert_eq!(told, 2 * CHANGES.len(), "each try is told");
 }
 
 #[tokio::test]
 async fn a_mistyped_first_code_keeps_the_key_and_an_old_offer_gives_a_new_one() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     let page = alice.open("/profile/two-step/app").await;
     let key = page.words("#secret").expect("a key");
@@ -176,8 +176,8 @@ async fn a_mistyped_first_code_keeps_the_key_and_an_old_offer_gives_a_new_one() 
     assert!(again.words("#error").is_some_and(|error| error.contains("Wrong code")));
     let other = alice.open("/profile/two-step/app").await;
     assert_ne!(other.words("#secret").as_deref(), Some(key.as_str()), "a key is offered once");
-    house.advance(Duration::from_mins(30));
-    let code = app_code(&key, house.now());
+    server.advance(Duration::from_mins(30));
+    let code = app_code(&key, server.now());
     let late = alice.submit(&page, "offer", &[("code", &code), ("password", &password)]).await;
     assert_eq!(late.page(), "profile-two-step-app");
     assert_ne!(late.words("#secret").as_deref(), Some(key.as_str()));
@@ -186,29 +186,29 @@ async fn a_mistyped_first_code_keeps_the_key_and_an_old_offer_gives_a_new_one() 
 
 #[tokio::test]
 async fn an_offer_of_somebody_else_is_nobodys() {
-    let house = TestServer::open().await;
-    let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
+    let server = TestServer::open().await;
+    let (mut alice, mut bob) = (server.browser("alice"), server.browser("bob"));
     alice.sign_in().await;
     bob.sign_in().await;
     let of_bob = bob.open("/profile/two-step/app").await;
     let key = of_bob.words("#secret").expect("a key");
     let offer = of_bob.form("offer").field("offer").expect("an offer").to_owned();
-    let (code, password) = (app_code(&key, house.now()), alice.password.clone());
+    let (code, password) = (app_code(&key, server.now()), alice.password.clone());
     let page = alice.open("/profile/two-step/app").await;
     for offer in [offer.as_str(), "", "x", "1.2.3"] {
         let fields = [("offer", offer), ("code", code.as_str()), ("password", &password)];
         assert_eq!(alice.submit(&page, "offer", &fields).await.page(), "profile-two-step-app", "{offer:?}");
     }
-    assert_eq!(house.browser("alice").sign_in().await.page(), "account");
+    assert_eq!(server.browser("alice").sign_in().await.page(), "account");
 }
 
 #[tokio::test]
 async fn an_app_is_set_up_once_and_new_recovery_codes_end_the_old() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
-    let first = set_up_app(&house, &mut alice).await;
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
+    let first = set_up_app(&server, &mut alice).await;
     assert_eq!(alice.open("/profile/two-step/app").await.page(), "profile-two-step", "there is one");
-    prove(&house, &mut alice, &first).await;
+    prove(&server, &mut alice, &first).await;
     let page = alice.open("/profile/two-step/confirm?what=codes").await;
     let password = alice.password.clone();
     let shown = alice.submit(&page, "what", &[("password", &password)]).await;
@@ -216,7 +216,7 @@ async fn an_app_is_set_up_once_and_new_recovery_codes_end_the_old() {
     let codes = shown.every(".codes code");
     assert!(codes.len() == 10 && codes.iter().all(|code| !first.recovery_codes.contains(code)));
     for (code, page) in [(&first.recovery_codes[0], "second-step"), (&codes[0], "account")] {
-        let mut browser = house.browser("alice");
+        let mut browser = server.browser("alice");
         browser.sign_in().await;
         let asked = browser.open("/id/account/recovery-code").await;
         assert_eq!(browser.submit(&asked, "recovery_code", &[("recovery_code", code)]).await.page(), page);
@@ -225,16 +225,16 @@ async fn an_app_is_set_up_once_and_new_recovery_codes_end_the_old() {
 
 #[tokio::test]
 async fn nobody_takes_away_what_is_somebody_elses() {
-    let house = TestServer::open().await;
-    let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
-    let app = set_up_app(&house, &mut alice).await;
-    prove(&house, &mut alice, &app).await;
+    let server = TestServer::open().await;
+    let (mut alice, mut bob) = (server.browser("alice"), server.browser("bob"));
+    let app = set_up_app(&server, &mut alice).await;
+    prove(&server, &mut alice, &app).await;
     add_passkey(&mut alice, &mut TestDevice::new("http://localhost:8080"), "Alice’s").await;
     let remove = alice.open("/profile/two-step").await.attributes(".lines a", "href").remove(0);
     bob.sign_in().await;
     assert_eq!(bob.open(&remove).await.page(), "profile-two-step", "led back to his own");
-    let app = set_up_app(&house, &mut bob).await;
-    prove(&house, &mut bob, &app).await;
+    let app = set_up_app(&server, &mut bob).await;
+    prove(&server, &mut bob, &app).await;
     let question = bob.open("/profile/two-step/confirm?what=app").await;
     let (_, id) = remove.split_once("what=").expect("the address names it");
     let password = bob.password.clone();
@@ -249,8 +249,8 @@ async fn nobody_takes_away_what_is_somebody_elses() {
 
 #[tokio::test]
 async fn who_is_without_a_second_factor_has_no_recovery_codes() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
     alice.sign_in().await;
     let page = alice.open("/profile/two-step").await;
     assert!(!page.text().contains("what=codes"));
@@ -263,12 +263,12 @@ async fn who_is_without_a_second_factor_has_no_recovery_codes() {
 
 #[tokio::test]
 async fn the_pages_speak_the_persons_language() {
-    let house = TestServer::open().await;
-    let mut alice = house.browser("alice");
-    set_up_app(&house, &mut alice).await;
+    let server = TestServer::open().await;
+    let mut alice = server.browser("alice");
+    set_up_app(&server, &mut alice).await;
     for (query, title) in [("ui_locales=de", "Noch ein Schritt"), ("ui_locales=bg", "Още една стъпка")] {
-        let mut browser = house.browser("alice");
-        let app = house.app(FIRST);
+        let mut browser = server.browser("alice");
+        let app = server.app(FIRST);
         let page = browser.open(&format!("{}&{query}", app.asks("read").path())).await;
         let second = browser.enter(&page).await;
         assert_eq!(second.words("h1").as_deref(), Some(title));
@@ -277,17 +277,17 @@ async fn the_pages_speak_the_persons_language() {
 
 #[tokio::test]
 async fn every_change_is_told_by_letter_and_no_refusal_is() {
-    let house = TestServer::open().await;
-    let mut letters = house.house.open_outbox();
-    let mut alice = house.browser("alice");
-    let app = set_up_app(&house, &mut alice).await;
-    prove(&house, &mut alice, &app).await;
+    let server = TestServer::open().await;
+    let mut letters = server.server.open_outbox();
+    let mut alice = server.browser("alice");
+    let app = set_up_app(&server, &mut alice).await;
+    prove(&server, &mut alice, &app).await;
     let password = alice.password.clone();
     let question = alice.open("/profile/two-step/confirm?what=app").await;
     for password in ["wrong", &password] {
         alice.submit(&question, "what", &[("password", password)]).await;
     }
-    house.house.close().await;
+    server.server.close().await;
     for told in ["An authenticator app was added", "The authenticator app was removed"] {
         let letter = letters.next().await.expect("a letter");
         assert_eq!((letter.to.as_str(), letter.about), ("alice@example.com", "two-step-changed"));
@@ -299,21 +299,21 @@ async fn every_change_is_told_by_letter_and_no_refusal_is() {
 /// `identity.md` §3.5: where a password is all that can be shown, whoever has a second factor is refused.
 #[tokio::test]
 async fn an_old_client_that_knows_the_password_only_is_refused_from_the_next_call_on() {
-    let house = TestServer::open().await;
+    let server = TestServer::open().await;
     let call = async || {
         let credentials = STANDARD.encode("alice:ecila-Demo1");
-        let client = house.client();
+        let client = server.client();
         let ask = client.ask(&Method::GET, "/api/domain/odata/Crm_Customers?$top=1");
         ask.header("authorization", &format!("Basic {credentials}")).send().await.status.as_u16()
     };
     assert_eq!(call().await, 200);
-    let mut alice = house.browser("alice");
-    let app = set_up_app(&house, &mut alice).await;
+    let mut alice = server.browser("alice");
+    let app = set_up_app(&server, &mut alice).await;
     assert_eq!(call().await, 401, "also where it was let in a moment ago");
-    prove(&house, &mut alice, &app).await;
+    prove(&server, &mut alice, &app).await;
     let question = alice.open("/profile/two-step/confirm?what=app").await;
     let password = alice.password.clone();
     alice.submit(&question, "what", &[("password", &password)]).await;
     assert_eq!(call().await, 200);
-    assert!(house.audit().await.iter().any(|row| row.reason == "second_factor"));
+    assert!(server.audit().await.iter().any(|row| row.reason == "second_factor"));
 }

@@ -204,9 +204,9 @@ fn sqlite_url(folder: &Path) -> String {
 async fn fill(url: &str) {
     let database = Database::open(&DatabaseUrl::parse(url).expect("a URL")).await.expect("an empty database opens");
     database.migrate().await.expect("an empty database migrates");
-    let (world, master) = (TestPlatform::new(), MasterKey::new(&MASTER_KEY));
-    let mut rng = world.rng();
-    let mut moment = Moment { now: world.now(), rng: &mut *rng };
+    let (platform, master) = (TestPlatform::new(), MasterKey::new(&MASTER_KEY));
+    let mut rng = platform.rng();
+    let mut moment = Moment { now: platform.now(), rng: &mut *rng };
     let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await.expect("passwords hash");
     for instance in DemoInstance::ALL {
         seed((&database, &master), instance, &passwords, &mut moment).await.expect("the demo fits");

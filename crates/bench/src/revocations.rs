@@ -38,7 +38,7 @@ const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb"
 /// Milliseconds from sending the revocation to the first refusal, a value for each kill and further node.
 pub(crate) struct Felt {
     pub(crate) what: &'static str,
-    pub(crate) kills: usize,
+    pub(crate) revocations: usize,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
     pub(crate) most: f64,
@@ -51,16 +51,16 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort, server: &str) -> Re
 async fn on(binary: &Binary, effort: Effort, url: &str) -> Result<Vec<Felt>> {
     let key = SystemRng.secret();
     plant(url, &MasterKey::new(&key)).await?.close().await;
-    let kills = effort.of(KILLS);
-    let keys = population::add(url, kills, kills, kills).await?;
+    let revocations = effort.of(KILLS);
+    let keys = population::add(url, revocations, revocations, revocations).await?;
     let installations =
         (0..NODES).map(|_| Installation::node(binary, url, &STANDARD.encode(key))).collect::<Result<Vec<_>>>()?;
     let nodes = installations.iter().map(|one| Ok(one.serve()?.0)).collect::<Result<Vec<_>>>()?;
     let nodes: Arc<[ServerProcess]> = nodes.into();
     tokio::time::sleep(SETTLE).await;
 
-    let mut access = Vec::with_capacity(kills);
-    for _ in 0..kills {
+    let mut access = Vec::with_capacity(revocations);
+    for _ in 0..revocations {
         let answer = load::once(nodes[0].address, &client_credentials(nodes[0].address, SERVICE)).await?;
         let answer: Value = serde_json::from_slice(&answer)?;
         access.push(answer["access_token"].as_str().context("a token was given")?.to_owned());
@@ -87,7 +87,7 @@ async fn felt(nodes: &Arc<[ServerProcess]>, what: &'static str, tokens: &[String
     }
     eprintln!();
     let (p50, p99) = (percentile(&mut took, 50) / 1e3, percentile(&mut took, 99) / 1e3);
-    Ok(Felt { what, kills: tokens.len(), p50, p99, most: percentile(&mut took, 100) / 1e3 })
+    Ok(Felt { what, revocations: tokens.len(), p50, p99, most: percentile(&mut took, 100) / 1e3 })
 }
 
 /// Microseconds until each of the other nodes refused. All of them knew the token, and the session it had opened.

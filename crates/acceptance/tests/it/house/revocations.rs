@@ -35,25 +35,25 @@ struct Everything {
 }
 
 impl Everything {
-    async fn of(house: &TestServer) -> Self {
-        let users = house.office().await.users().await.expect("users can be read");
+    async fn of(server: &TestServer) -> Self {
+        let users = server.operator().await.users().await.expect("users can be read");
         let system_user = users.iter().find(|user| user.login.as_str() == "svc.integration").expect("it is there");
         let record = json!({
             "ApplicationUri": SHOP, "Name": "Shop", "ClientType": "Confidential", "Scope": "read update",
             "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": ["http://localhost:3000/shop"],
             "SystemUserAllowed": true, "SystemUser": system_user.id.0, "AccessTokens": "AuthenticatedUsers",
         });
-        let app = house.register(record, Some(SECRET)).await;
-        let mut alice = house.browser("alice");
+        let app = server.register(record, Some(SECRET)).await;
+        let mut alice = server.browser("alice");
         let tokens = app.sign_in(&mut alice, "openid read offline_access").await;
-        let beside = house.app(PORTAL).sign_in(&mut alice, "openid read offline_access").await;
+        let beside = server.app(PORTAL).sign_in(&mut alice, "openid read offline_access").await;
         let service = TokenAnswer::read(&app.service_token("read").await).access;
-        let personal_key = key(house, Some("alice")).await;
-        let service_key = key(house, None).await;
+        let personal_key = key(server, Some("alice")).await;
+        let service_key = key(server, None).await;
         let all = Self { app, alice, tokens, beside, service, personal_key, service_key };
         assert_eq!(all.doors().await, ALIVE);
         // Which applications use a session is written down with the beat.
-        house.beat().await;
+        server.beat().await;
         all
     }
 
@@ -105,43 +105,43 @@ const ALIVE: Doors = Doors {
     service: 200,
 };
 
-async fn key(house: &TestServer, login: Option<&str>) -> String {
-    let mut rng = house.rng();
+async fn key(server: &TestServer, login: Option<&str>) -> String {
+    let mut rng = server.rng();
     let scope = Scope::parse("read").expect("a scope");
     let kind = if login.is_some() { ReferenceTokenKind::Personal } else { ReferenceTokenKind::Service };
     let wish = NewTokenRequest { kind, description: "a script", scope: &scope, expires_at: None };
     let draft = TokenDraft { application: SHOP, login, wish };
-    let issued = house.office().await.issue_token(&draft, &mut house.moment(&mut rng)).await.expect("no fault");
+    let issued = server.operator().await.issue_token(&draft, &mut server.moment(&mut rng)).await.expect("no fault");
     issued.expect("the policy allows it").value.expose().to_owned()
 }
 
-async fn seats_taken(house: &TestServer) -> u64 {
-    house.office().await.sessions().await.expect("sessions can be read").0.used
+async fn seats_taken(server: &TestServer) -> u64 {
+    server.operator().await.sessions().await.expect("sessions can be read").0.used
 }
 
-async fn an_application_that_is_switched_off_takes_all_its_tokens_along(house: TestServer) {
-    let all = Everything::of(&house).await;
+async fn an_application_that_is_switched_off_takes_all_its_tokens_along(server: TestServer) {
+    let all = Everything::of(&server).await;
     let code = all.app.code(&mut all.alice.clone(), "openid read").await;
-    house.enable_app(SHOP, false).await;
-    assert_eq!(seats_taken(&house).await, 1, "of the sign-in, which another application uses");
+    server.enable_app(SHOP, false).await;
+    assert_eq!(seats_taken(&server).await, 1, "of the sign-in, which another application uses");
     let dead =
         Doors { api: 401, user_info: 401, introspection: [false; 4], beside: 200, keys: [401, 401], service: 401 };
     assert_eq!(all.doors().await, dead);
     assert_eq!(all.app.refresh(all.tokens.refresh()).await.refusal(), (401, "invalid_client".to_owned()));
     assert_eq!(all.app.redeem(&code).await.refusal(), (401, "invalid_client".to_owned()));
 
-    house.enable_app(SHOP, true).await;
+    server.enable_app(SHOP, true).await;
     assert_eq!(all.app.refresh(all.tokens.refresh()).await.refusal(), (400, "invalid_grant".to_owned()));
     assert_eq!(all.app.redeem(&code).await.refusal(), (400, "invalid_grant".to_owned()), "what died stays dead");
     // Keys were made by hand: they are as good as their application.
     assert_eq!(all.doors().await, Doors { keys: [200, 200], introspection: [false, false, true, false], ..dead });
 }
 
-async fn a_user_who_is_disabled_takes_all_tokens_along(house: TestServer) {
-    let mut all = Everything::of(&house).await;
+async fn a_user_who_is_disabled_takes_all_tokens_along(server: TestServer) {
+    let mut all = Everything::of(&server).await;
     let code = all.app.code(&mut all.alice, "openid read").await;
-    house.enable_user("alice", false).await;
-    assert_eq!(seats_taken(&house).await, 2, "of the service and its key");
+    server.enable_user("alice", false).await;
+    assert_eq!(seats_taken(&server).await, 2, "of the service and its key");
     let dead = Doors {
         api: 401,
         user_info: 401,
@@ -156,11 +156,11 @@ async fn a_user_who_is_disabled_takes_all_tokens_along(house: TestServer) {
     assert_eq!(all.alice.open("/id/account").await.page(), "sign-in");
 }
 
-async fn a_new_password_ends_every_sign_in_and_leaves_keys_alone(house: TestServer) {
-    let mut all = Everything::of(&house).await;
+async fn a_new_password_ends_every_sign_in_and_leaves_keys_alone(server: TestServer) {
+    let mut all = Everything::of(&server).await;
     let code = all.app.code(&mut all.alice, "openid read").await;
-    house.set_password("alice", "a new password of alice").await;
-    assert_eq!(seats_taken(&house).await, 2, "of the service and its key");
+    server.set_password("alice", "a new password of alice").await;
+    assert_eq!(seats_taken(&server).await, 2, "of the service and its key");
     let dead = Doors {
         api: 401,
         user_info: 401,
@@ -176,18 +176,18 @@ async fn a_new_password_ends_every_sign_in_and_leaves_keys_alone(house: TestServ
 }
 
 /// By the operator's hand, beside the running server.
-async fn withdraw(house: &TestServer, login: &str, uri: &str) -> Result<(), String> {
-    let mut rng = house.rng();
-    let done = house.office().await.withdraw_consent(login, uri, &mut house.moment(&mut rng)).await;
-    house.catch_up().await;
+async fn withdraw(server: &TestServer, login: &str, uri: &str) -> Result<(), String> {
+    let mut rng = server.rng();
+    let done = server.operator().await.withdraw_consent(login, uri, &mut server.moment(&mut rng)).await;
+    server.catch_up().await;
     done.expect("the database answers").map_err(|refusal| refusal.to_string())
 }
 
-async fn a_withdrawn_consent_ends_what_came_of_it_and_nothing_else(house: TestServer) {
-    let mut all = Everything::of(&house).await;
+async fn a_withdrawn_consent_ends_what_came_of_it_and_nothing_else(server: TestServer) {
+    let mut all = Everything::of(&server).await;
     let code = all.app.code(&mut all.alice, "openid read").await;
-    let of_bob = all.app.sign_in(&mut house.browser("bob"), "openid read").await;
-    assert_eq!(withdraw(&house, "alice", SHOP).await, Ok(()));
+    let of_bob = all.app.sign_in(&mut server.browser("bob"), "openid read").await;
+    assert_eq!(withdraw(&server, "alice", SHOP).await, Ok(()));
     let dead = Doors {
         api: 401,
         user_info: 401,
@@ -197,7 +197,7 @@ async fn a_withdrawn_consent_ends_what_came_of_it_and_nothing_else(house: TestSe
         service: 200,
     };
     assert_eq!(all.doors().await, dead);
-    assert_eq!(seats_taken(&house).await, 4, "nobody lost a seat that somebody still uses");
+    assert_eq!(seats_taken(&server).await, 4, "nobody lost a seat that somebody still uses");
     assert_eq!(all.app.refresh(all.tokens.refresh()).await.refusal(), (400, "invalid_grant".to_owned()));
     assert_eq!(all.app.redeem(&code).await.refusal(), (400, "invalid_grant".to_owned()), "a code that waited");
     assert_eq!(all.app.client.user_info(&of_bob.access).await.status, 200, "another person's");
@@ -213,41 +213,41 @@ async fn a_withdrawn_consent_ends_what_came_of_it_and_nothing_else(house: TestSe
     assert_eq!(all.app.client.call_api(&anew.access).await.status, 200);
     assert_eq!(all.doors().await, dead, "what died stays dead");
 
-    assert_eq!(withdraw(&house, "alice", SHOP).await, Ok(()));
-    let twice = withdraw(&house, "alice", SHOP).await.expect_err("nothing is left");
+    assert_eq!(withdraw(&server, "alice", SHOP).await, Ok(()));
+    let twice = withdraw(&server, "alice", SHOP).await.expect_err("nothing is left");
     assert!(twice.contains("consent of alice"), "{twice}");
-    assert!(withdraw(&house, "nobody", SHOP).await.is_err());
-    assert!(withdraw(&house, "alice", "nothing").await.is_err());
-    assert_eq!(house.client().call_api(&anew.access).await.status, 401);
+    assert!(withdraw(&server, "nobody", SHOP).await.is_err());
+    assert!(withdraw(&server, "alice", "nothing").await.is_err());
+    assert_eq!(server.client().call_api(&anew.access).await.status, 401);
     // A restart fills the memory of kills from the database.
-    let house = house.restarted().await;
-    assert_eq!(house.client().user_info(&all.tokens.access).await.status, 401);
-    assert_eq!(house.client().user_info(&anew.access).await.status, 401);
+    let server = server.restarted().await;
+    assert_eq!(server.client().user_info(&all.tokens.access).await.status, 401);
+    assert_eq!(server.client().user_info(&anew.access).await.status, 401);
 }
 
 /// Through the person's own door, whose answer is sent when all is done.
-async fn a_withdrawn_consent_frees_the_seat_that_no_other_application_uses(house: TestServer) {
+async fn a_withdrawn_consent_frees_the_seat_that_no_other_application_uses(server: TestServer) {
     let record = json!({
         "ApplicationUri": SHOP, "Name": "Shop", "ClientType": "Confidential", "Scope": "read",
         "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": ["http://localhost:3000/shop"],
     });
-    let app = house.register(record, Some(SECRET)).await;
-    let mut alice = house.browser("alice");
+    let app = server.register(record, Some(SECRET)).await;
+    let mut alice = server.browser("alice");
     let tokens = app.sign_in(&mut alice, "openid read").await;
-    let portal = house.app(PORTAL).sign_in(&mut alice, "openid read").await;
-    let instance = house.believed("testdb").await;
-    let person = house.office().await.users().await.expect("users can be read");
+    let portal = server.app(PORTAL).sign_in(&mut alice, "openid read").await;
+    let instance = server.believed("testdb").await;
+    let person = server.operator().await.users().await.expect("users can be read");
     let person = person.into_iter().find(|user| user.login.as_str() == "alice").expect("alice").id;
-    let registered = house.office().await.application(SHOP).await.expect("no fault").expect("registered");
+    let registered = server.operator().await.application(SHOP).await.expect("no fault").expect("registered");
     let request = model::audit::RequestInfo {
         address: [192, 0, 2, 1].into(),
         user_agent: None,
-        id: model::audit::RequestId::new(house.now(), 1, 1),
+        id: model::audit::RequestId::new(server.now(), 1, 1),
     };
     let withdraw = async || {
-        let mut rng = house.rng();
+        let mut rng = server.rng();
         let who = (person, &registered);
-        let mut ctx = Ctx { now: house.now(), rng: &mut *rng, request: &request };
+        let mut ctx = Ctx { now: server.now(), rng: &mut *rng, request: &request };
         instance.account().withdraw_consent(&mut ctx, who).await.expect("no fault")
     };
     for token in [&tokens.access, &portal.access] {
@@ -255,7 +255,7 @@ async fn a_withdrawn_consent_frees_the_seat_that_no_other_application_uses(house
     }
     assert_eq!(withdraw().await, Ok(()));
     assert_eq!(app.client.call_api(&tokens.access).await.status, 401, "dead before the answer");
-    assert_eq!(seats_taken(&house).await, 1, "another application uses the session");
+    assert_eq!(seats_taken(&server).await, 1, "another application uses the session");
     assert_eq!(app.client.call_api(&portal.access).await.status, 200);
     assert!(withdraw().await.is_err(), "once");
 
@@ -263,13 +263,13 @@ async fn a_withdrawn_consent_frees_the_seat_that_no_other_application_uses(house
     let code = alice.allow(&page).await.callback().remove("code").expect("a code");
     let anew = TokenAnswer::read(&app.redeem(&code).await);
     assert_eq!(app.client.call_api(&anew.access).await.status, 200);
-    house.beat().await;
-    house.enable_app(PORTAL, false).await;
-    assert_eq!(seats_taken(&house).await, 1, "the session lists the application anew");
+    server.beat().await;
+    server.enable_app(PORTAL, false).await;
+    assert_eq!(seats_taken(&server).await, 1, "the session lists the application anew");
     assert_eq!(withdraw().await, Ok(()));
-    assert_eq!(seats_taken(&house).await, 0, "none uses it any more");
+    assert_eq!(seats_taken(&server).await, 0, "none uses it any more");
     assert_eq!(app.client.ask(&Method::GET, "/id/connect/userinfo").bearer(&anew.access).send().await.status, 401);
-    let trail = house.audit().await;
+    let trail = server.audit().await;
     let told = |kind: &str, reason: &str| trail.iter().filter(|row| row.kind == kind && row.reason == reason).count();
     assert_eq!((told("consent-withdrawn", ""), told("session-closed", "consent_withdrawn")), (2, 1));
 }

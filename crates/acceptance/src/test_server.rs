@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use web::server::TrustedProxies;
 use web::{AppState, HttpService};
 
-use crate::place::MASTER_KEY;
+use crate::test_database::MASTER_KEY;
 use crate::{App, Backup, Browser, Client, HeldWriter, TestDatabase, TestPlatform};
 
 const HTTP_ROOTS: [&str; 2] = ["http://localhost:8080", "http://demodb.localhost:8080"];
@@ -25,8 +25,8 @@ const DEFAULT: Option<DefaultInstance<'_>> = Some(DefaultInstance::OfEveryHost("
 
 /// The demo's two instances, answering as they do behind a listener.
 pub struct TestServer {
-    pub house: Arc<Server>,
-    world: Arc<TestPlatform>,
+    pub server: Arc<Server>,
+    platform: Arc<TestPlatform>,
     doors: HttpService,
     roots: [String; 2],
     /// Another process beside the house: the command line.
@@ -101,9 +101,9 @@ impl TestServer {
 
     /// The process ends in good order. An operator switches an application off while none runs, and nobody seals that.
     pub async fn closed_before_disabling(self, uri: &str) -> TestDatabase {
-        self.house.close().await;
+        self.server.close().await;
         let mut rng = self.rng();
-        let done = self.office().await.set_application_enabled(uri, false, &mut self.moment(&mut rng)).await;
+        let done = self.operator().await.set_application_enabled(uri, false, &mut self.moment(&mut rng)).await;
         done.expect("the database answers").expect("it is registered");
         self.beside().await.close().await;
         self.place
@@ -111,20 +111,20 @@ impl TestServer {
 
     async fn start(
         place: TestDatabase,
-        world: Arc<TestPlatform>,
+        platform: Arc<TestPlatform>,
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
-        Box::pin(Self::start_under(usual_key, (place, world), roots, default)).await
+        Box::pin(Self::start_under(usual_key, (place, platform), roots, default)).await
     }
 
     async fn start_under(
         master: fn() -> MasterKey,
-        (place, world): (TestDatabase, Arc<TestPlatform>),
+        (place, platform): (TestDatabase, Arc<TestPlatform>),
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
-        Self::start_over((place.open().await, master), (place, world), roots, default).await
+        Self::start_over((place.open().await, master), (place, platform), roots, default).await
     }
 
     /// Whose commits and reads can be made to fail, whose background tasks take no turn by themselves, and whose passwords
@@ -132,14 +132,14 @@ impl TestServer {
     pub async fn under_faults(place: TestDatabase, injector: &Arc<FaultInjector>) -> Self {
         let database = place.open().await.with_faults(Arc::clone(injector));
         let opened = (database, usual_key as fn() -> MasterKey);
-        let house = Self::start_over(opened, (place, TestPlatform::of_cheap_passwords()), HTTP_ROOTS, DEFAULT).await;
-        house.house.end_tasks().await;
-        house
+        let server = Self::start_over(opened, (place, TestPlatform::of_cheap_passwords()), HTTP_ROOTS, DEFAULT).await;
+        server.server.end_tasks().await;
+        server
     }
 
     async fn start_over(
         (database, master): (Database, fn() -> MasterKey),
-        (place, world): (TestDatabase, Arc<TestPlatform>),
+        (place, platform): (TestDatabase, Arc<TestPlatform>),
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
@@ -149,11 +149,11 @@ impl TestServer {
             hosts: Vec::new(),
         };
         let sites = vec![site("testdb", roots[0]), site("demodb", roots[1])];
-        let house = Box::pin(Server::open(database, master(), sites, default, world.clone()));
-        let house = house.await.expect("the house opens");
-        let doors = HttpService::new(AppState::new(house.clone(), TrustedProxies::default()));
+        let server = Box::pin(Server::open(database, master(), sites, default, platform.clone()));
+        let server = server.await.expect("the house opens");
+        let doors = HttpService::new(AppState::new(server.clone(), TrustedProxies::default()));
         let roots = roots.map(str::to_owned);
-        Self { house, world, doors, roots, beside: OnceCell::new(), master: master(), place }
+        Self { server, platform, doors, roots, beside: OnceCell::new(), master: master(), place }
     }
 
     /// The process ends in good order, and another one begins on the same database.
@@ -163,14 +163,14 @@ impl TestServer {
 
     /// The other one has been given another master key.
     pub async fn restarted_under(self, master: fn() -> MasterKey) -> Self {
-        self.house.close().await;
+        self.server.close().await;
         let roots = self.roots.each_ref().map(String::as_str);
-        Box::pin(Self::start_under(master, (self.place, self.world), roots, DEFAULT)).await
+        Box::pin(Self::start_under(master, (self.place, self.platform), roots, DEFAULT)).await
     }
 
     /// The process ends in good order; what follows is done beside no server, until [`Self::started`].
     pub async fn stopped(self) -> Self {
-        self.house.close().await;
+        self.server.close().await;
         self
     }
 
@@ -178,7 +178,7 @@ impl TestServer {
     pub async fn started(self) -> Self {
         self.beside().await.close().await;
         let roots = self.roots.each_ref().map(String::as_str);
-        Self::start(self.place, self.world, roots, DEFAULT).await
+        Self::start(self.place, self.platform, roots, DEFAULT).await
     }
 
     /// The database as another process has it: the house learns of what is changed here by the change feed.
@@ -238,40 +238,40 @@ impl TestServer {
     }
 
     pub fn now(&self) -> Timestamp {
-        self.world.now()
+        self.platform.now()
     }
 
     pub fn advance(&self, span: Duration) {
-        self.world.advance(span);
+        self.platform.advance(span);
     }
 
     pub fn set_clock(&self, now: Timestamp) {
-        self.world.set(now);
+        self.platform.set(now);
     }
 
     /// Memory follows what administrators changed, and has the keys for it.
     pub async fn catch_up(&self) {
-        self.house.catch_up().await.expect("the feed can be read");
-        self.house.maintain_keys().await.expect("the database answers");
+        self.server.catch_up().await.expect("the feed can be read");
+        self.server.maintain_keys().await.expect("the database answers");
     }
 
     /// An instance by name, for flows that judge by its memory.
     pub async fn believed(&self, name: &str) -> BelievedInstance {
         let instance =
-            self.house.instances().iter().find(|instance| instance.info.name == name).expect("the demo has it");
+            self.server.instances().iter().find(|instance| instance.info.name == name).expect("the demo has it");
         let believed = BelievedInstance::of(Arc::clone(instance), self.now()).await;
         believed.unwrap_or_else(|(_, fault)| panic!("memory is behind: {fault:?}"))
     }
 
     /// Timers that are due are acted on.
     pub async fn beat(&self) {
-        self.house.tick().await.expect("the database answers");
+        self.server.tick().await.expect("the database answers");
     }
 
     /// Everything that was answered is in the audit's chain, and signed if a minute has passed.
     pub async fn seal(&self) {
         self.beat().await;
-        self.house.seal().await.expect("the database answers");
+        self.server.seal().await.expect("the database answers");
     }
 
     /// Another process on the same database.
@@ -285,12 +285,12 @@ impl TestServer {
         let root = RootUrl::parse(root).expect("a root URL");
         let site = InstanceLocation { name: "testdb".to_owned(), root, hosts: Vec::new() };
         let database = self.place.open().await;
-        let house = Box::pin(Server::open(database, master, vec![site], None, self.world.clone()));
-        house.await.expect("the house opens")
+        let server = Box::pin(Server::open(database, master, vec![site], None, self.platform.clone()));
+        server.await.expect("the house opens")
     }
 
-    pub fn world(&self) -> &TestPlatform {
-        &self.world
+    pub fn platform(&self) -> &TestPlatform {
+        &self.platform
     }
 
     /// What `testdb` keeps.
@@ -303,8 +303,8 @@ impl TestServer {
 
     /// Whether what strangers were refused at `testdb` is what was written.
     pub async fn verify_refusals(&self) -> VerificationResult {
-        let office = self.office().await;
-        let book = office.audit_reader_of(Chain::Refusals, &self.master).await.expect("the database answers");
+        let operator = self.operator().await;
+        let book = operator.audit_reader_of(Chain::Refusals, &self.master).await.expect("the database answers");
         let verdict = book.verify(&[], |_, _| ()).await;
         verdict.expect("the database answers").expect("no checkpoints")
     }
@@ -316,19 +316,19 @@ impl TestServer {
 
     /// The same, with checkpoints that were kept elsewhere.
     pub async fn verify_audit_against(&self, checkpoints: &[String]) -> VerificationResult {
-        let office = self.office().await;
-        let verdict = office.audit_reader(&self.master).verify(checkpoints, |_, _| ()).await;
+        let operator = self.operator().await;
+        let verdict = operator.audit_reader(&self.master).verify(checkpoints, |_, _| ()).await;
         verdict.expect("the database answers").expect("checkpoints of this house")
     }
 
     /// Rotation, sweeping, forgetting.
     pub async fn tidy(&self) {
-        self.house.maintain().await.expect("the database answers");
-        self.house.maintain_keys().await.expect("the database answers");
+        self.server.maintain().await.expect("the database answers");
+        self.server.maintain_keys().await.expect("the database answers");
     }
 
     /// An administrator of `testdb`, as at the command line beside a running server.
-    pub async fn office(&self) -> ElevatedAdminService<'_> {
+    pub async fn operator(&self) -> ElevatedAdminService<'_> {
         self.office_at("testdb").await
     }
 
@@ -343,29 +343,29 @@ impl TestServer {
     }
 
     pub async fn office_at(&self, instance: &str) -> ElevatedAdminService<'_> {
-        let office = ElevatedAdminService::open(self.beside().await, &self.master, instance).await;
-        office.expect("the database answers").expect("the demo has it")
+        let operator = ElevatedAdminService::open(self.beside().await, &self.master, instance).await;
+        operator.expect("the database answers").expect("the demo has it")
     }
 
     /// One reading of clock and dice, for the flows of administrators.
     pub fn moment<'a>(&self, rng: &'a mut Box<dyn Rng>) -> Moment<'a> {
-        Moment { now: self.world.now(), rng: &mut **rng }
+        Moment { now: self.platform.now(), rng: &mut **rng }
     }
 
     pub fn rng(&self) -> Box<dyn Rng> {
-        self.world.rng()
+        self.platform.rng()
     }
 
     pub async fn enable_app(&self, uri: &str, enabled: bool) {
         let mut rng = self.rng();
-        let done = self.office().await.set_application_enabled(uri, enabled, &mut self.moment(&mut rng)).await;
+        let done = self.operator().await.set_application_enabled(uri, enabled, &mut self.moment(&mut rng)).await;
         done.expect("the database answers").expect("it is registered");
         self.catch_up().await;
     }
 
     pub async fn enable_user(&self, login: &str, enabled: bool) {
         let mut rng = self.rng();
-        let done = self.office().await.set_user_enabled(login, enabled, &mut self.moment(&mut rng)).await;
+        let done = self.operator().await.set_user_enabled(login, enabled, &mut self.moment(&mut rng)).await;
         done.expect("the database answers").expect("the user is there");
         self.catch_up().await;
     }
@@ -373,7 +373,7 @@ impl TestServer {
     pub async fn set_password(&self, login: &str, password: &str) {
         let (mut rng, passwords) = (self.rng(), flows::Passwords::new());
         let password = Presented::new(password);
-        let done = self.office().await.set_password(&passwords, login, &password, &mut self.moment(&mut rng)).await;
+        let done = self.operator().await.set_password(&passwords, login, &password, &mut self.moment(&mut rng)).await;
         done.expect("the database answers").expect("a good password");
         self.catch_up().await;
     }
@@ -396,7 +396,7 @@ impl TestServer {
         let redirect_uri = record.impersonate_login_url.first().cloned().unwrap_or_default();
         let (mut rng, uri) = (self.rng(), record.application_uri.clone());
         let shown = secret.map(Presented::new);
-        let done = self.office().await.create_application(record, shown.as_ref(), &mut self.moment(&mut rng)).await;
+        let done = self.operator().await.create_application(record, shown.as_ref(), &mut self.moment(&mut rng)).await;
         done.expect("the database answers").expect("a good record");
         self.catch_up().await;
         App { client: self.client(), uri, secret: secret.map(str::to_owned), redirect_uri }
@@ -404,7 +404,7 @@ impl TestServer {
 
     /// The application of the admin API that its document registers: at `testdb`, for `admin`.
     pub async fn manager(&self) -> App {
-        self.manager_of(&self.office().await, self.client()).await
+        self.manager_of(&self.operator().await, self.client()).await
     }
 
     /// Likewise at `demodb`.
@@ -412,10 +412,10 @@ impl TestServer {
         self.manager_of(&self.office_at_other().await, self.other_client()).await
     }
 
-    async fn manager_of(&self, office: &ElevatedAdminService<'_>, client: Client) -> App {
+    async fn manager_of(&self, operator: &ElevatedAdminService<'_>, client: Client) -> App {
         let (uri, secret, redirect_uri) = ("manager", "manager-secret", "http://localhost:3000/manager-callback");
-        if office.application(uri).await.expect("the database answers").is_err() {
-            let admin = office.user_by_name("admin").await.expect("the database answers").expect("the demo has one");
+        if operator.application(uri).await.expect("the database answers").is_err() {
+            let admin = operator.user_by_name("admin").await.expect("the database answers").expect("the demo has one");
             let record = serde_json::json!({
                 "ApplicationUri": uri, "Name": "Manager", "ClientType": "Confidential", "Scope": "manage",
                 "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": [redirect_uri],
@@ -423,7 +423,7 @@ impl TestServer {
             });
             let record: ApplicationRecord = serde_json::from_value(record).expect("a record");
             let (mut rng, secret) = (self.rng(), Presented::new(secret));
-            let made = office.create_application(record, Some(&secret), &mut self.moment(&mut rng)).await;
+            let made = operator.create_application(record, Some(&secret), &mut self.moment(&mut rng)).await;
             made.expect("the database answers").expect("a good record");
             self.catch_up().await;
         }
@@ -432,7 +432,7 @@ impl TestServer {
 
     /// Everything that the audit of `testdb` holds, oldest first. The house is closed, so that nothing is still on its way.
     pub async fn audit(self) -> Vec<AuditRow> {
-        self.house.close().await;
+        self.server.close().await;
         let database = self.place.open().await;
         let instances = database.instances().await.expect("instances can be read");
         let testdb = instances.into_iter().find(|instance| instance.name == "testdb").expect("testdb is there");

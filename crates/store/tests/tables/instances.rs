@@ -10,7 +10,7 @@ use store::{Batch, Change, ChangeKind, CommitOutcome, FeedMark, Store, WaitingBl
 use uuid::Uuid;
 
 use crate::common::Place;
-use crate::{LATER, MUCH_LATER, NOW, done, house, refused, user_id};
+use crate::{LATER, MUCH_LATER, NOW, done, refused, server, user_id};
 
 crate::on_both! {
     instances_are_listed_by_name_with_what_they_were_made_of
@@ -27,19 +27,19 @@ crate::on_both! {
 }
 
 async fn instances_are_listed_by_name_with_what_they_were_made_of(place: Place) {
-    let house = house(&place).await;
-    let database = house.here.database();
+    let server = server(&place).await;
+    let database = server.here.database();
     let listed = database.instances().await.expect("no fault");
     let listed: Vec<_> = listed.iter().map(|one| (one.name.as_str(), one.id, one.root_secret.as_slice())).collect();
     let expected =
-        [("here", *house.here.instance(), [1, 2, 3].as_slice()), ("there", *house.there.instance(), [4].as_slice())];
+        [("here", *server.here.instance(), [1, 2, 3].as_slice()), ("there", *server.there.instance(), [4].as_slice())];
     assert_eq!(listed, expected);
     let third = Store::new(database.clone(), model::InstanceId(Uuid::from_u128(3)));
     refused(&third, third.insert_instance("here", &InstanceSettings::default(), vec![], NOW)).await;
 }
 
 async fn settings_read_back_as_written(place: Place) {
-    let house = house(&place).await;
+    let server = server(&place).await;
     let written = InstanceSettings {
         access_token_seconds: 77,
         access_token_algorithm: Algorithm::EdDsa,
@@ -47,13 +47,13 @@ async fn settings_read_back_as_written(place: Place) {
         reserved_seats: vec!["admin".to_owned()],
         ..InstanceSettings::default()
     };
-    let (_, as_written) = house.here.settings_as_written().await.expect("no fault");
-    done(&house.here, house.here.update_settings(&written, &as_written)).await;
+    let (_, as_written) = server.here.settings_as_written().await.expect("no fault");
+    done(&server.here, server.here.update_settings(&written, &as_written)).await;
     let text = |settings: &InstanceSettings| serde_json::to_value(settings).expect("settings are JSON");
-    assert_eq!(text(&house.here.settings().await.expect("no fault")), text(&written));
-    let other = house.there.settings().await.expect("no fault");
+    assert_eq!(text(&server.here.settings().await.expect("no fault")), text(&written));
+    let other = server.there.settings().await.expect("no fault");
     assert_eq!(text(&other), text(&InstanceSettings::default()), "not of this instance");
-    let gone = Store::new(house.here.database().clone(), model::InstanceId(Uuid::from_u128(3)));
+    let gone = Store::new(server.here.database().clone(), model::InstanceId(Uuid::from_u128(3)));
     refused(&gone, gone.update_settings(&written, &as_written)).await;
     assert!(gone.settings().await.is_err());
 }
@@ -69,38 +69,38 @@ async fn keys(store: &Store) -> Vec<(KeyTimes, Vec<u8>)> {
 }
 
 async fn a_key_reads_back_sealed_and_leaves_when_its_time_has_come(place: Place) {
-    let house = house(&place).await;
+    let server = server(&place).await;
     let (second, first) = (key("b", Algorithm::Es256, LATER), key("a", Algorithm::Rs256, NOW));
-    done(&house.here, house.here.insert_key(&second, vec![2], NOW)).await;
-    done(&house.here, house.here.insert_key(&first, vec![1], NOW)).await;
-    assert_eq!(keys(&house.here).await, [(first, vec![1]), (second.clone(), vec![2])], "in the order they sign");
-    refused(&house.there, house.there.retire_key("a", LATER)).await;
-    done(&house.here, house.here.retire_key("a", LATER)).await;
-    refused(&house.here, house.here.retire_key("a", MUCH_LATER)).await;
-    assert_eq!(keys(&house.here).await[0].0.retired_at, Some(LATER));
-    refused(&house.there, house.there.delete_key("a")).await;
-    done(&house.here, house.here.delete_key("a")).await;
-    refused(&house.here, house.here.delete_key("a")).await;
-    assert_eq!(keys(&house.here).await, [(second, vec![2])]);
+    done(&server.here, server.here.insert_key(&second, vec![2], NOW)).await;
+    done(&server.here, server.here.insert_key(&first, vec![1], NOW)).await;
+    assert_eq!(keys(&server.here).await, [(first, vec![1]), (second.clone(), vec![2])], "in the order they sign");
+    refused(&server.there, server.there.retire_key("a", LATER)).await;
+    done(&server.here, server.here.retire_key("a", LATER)).await;
+    refused(&server.here, server.here.retire_key("a", MUCH_LATER)).await;
+    assert_eq!(keys(&server.here).await[0].0.retired_at, Some(LATER));
+    refused(&server.there, server.there.delete_key("a")).await;
+    done(&server.here, server.here.delete_key("a")).await;
+    refused(&server.here, server.here.delete_key("a")).await;
+    assert_eq!(keys(&server.here).await, [(second, vec![2])]);
 }
 
 async fn a_key_is_made_only_where_the_count_is_as_read(place: Place) {
-    let house = house(&place).await;
+    let server = server(&place).await;
     let make = |kid: &str, count| {
-        let mut batch = Batch::from(house.here.expect_key_count("ES256", count).to_vec());
-        batch.push(house.here.insert_key(&key(kid, Algorithm::Es256, NOW), vec![0], NOW));
+        let mut batch = Batch::from(server.here.expect_key_count("ES256", count).to_vec());
+        batch.push(server.here.insert_key(&key(kid, Algorithm::Es256, NOW), vec![0], NOW));
         batch
     };
-    done(&house.here, house.here.insert_key(&key("rsa", Algorithm::Rs256, NOW), vec![0], NOW)).await;
-    done(&house.there, house.there.insert_key(&key("es", Algorithm::Es256, NOW), vec![0], NOW)).await;
-    let (one, two) = tokio::join!(house.here.commit(make("a", 0)), house.here.commit(make("b", 0)));
+    done(&server.here, server.here.insert_key(&key("rsa", Algorithm::Rs256, NOW), vec![0], NOW)).await;
+    done(&server.there, server.there.insert_key(&key("es", Algorithm::Es256, NOW), vec![0], NOW)).await;
+    let (one, two) = tokio::join!(server.here.commit(make("a", 0)), server.here.commit(make("b", 0)));
     let outcomes = [one.expect("no fault"), two.expect("no fault")];
     assert!(outcomes.contains(&CommitOutcome::Committed), "{outcomes:?}");
     assert!(
         outcomes.contains(&CommitOutcome::GuardFailed { statement: 1 }),
         "two nodes on duty make one key: {outcomes:?}"
     );
-    assert_eq!(keys(&house.here).await.len(), 2);
+    assert_eq!(keys(&server.here).await.len(), 2);
 }
 
 fn announce(kind: ChangeKind, subject: u128, at: Timestamp) -> Batch {
@@ -124,7 +124,7 @@ async fn news(store: &Store, mark: &FeedMark) -> Option<Vec<(i64, ChangeKind, u1
 }
 
 async fn changes_come_in_order_and_are_numbered_without_a_gap(place: Place) {
-    let house = house(&place).await;
+    let server = server(&place).await;
     let kinds = [
         ChangeKind::Register,
         ChangeKind::User,
@@ -135,65 +135,65 @@ async fn changes_come_in_order_and_are_numbered_without_a_gap(place: Place) {
     ];
     let mut marks = Vec::new();
     for (subject, kind) in (1..).zip(kinds) {
-        let outcome = house.here.commit(announce(kind, subject, NOW)).await.expect("no fault");
+        let outcome = server.here.commit(announce(kind, subject, NOW)).await.expect("no fault");
         assert_eq!(outcome, CommitOutcome::Committed);
-        marks.push(newest(&house.here).await);
+        marks.push(newest(&server.here).await);
     }
     let expected: Vec<_> = (1..).zip(1..).zip(kinds).map(|((number, subject), kind)| (number, kind, subject)).collect();
     for (read, mark) in (1..).zip(&marks) {
-        assert_eq!(news(&house.here, mark).await.expect("it is there"), expected[read..]);
+        assert_eq!(news(&server.here, mark).await.expect("it is there"), expected[read..]);
     }
-    assert_eq!(news(&house.there, &marks[5]).await, None, "the feed of another instance");
-    let feeds = house.here.database().feeds().await.expect("no fault");
+    assert_eq!(news(&server.there, &marks[5]).await, None, "the feed of another instance");
+    let feeds = server.here.database().feeds().await.expect("no fault");
     assert_eq!(feeds.len(), 2);
-    assert!(feeds.iter().all(|(id, _)| [house.here.instance(), house.there.instance()].contains(&id)), "{feeds:?}");
+    assert!(feeds.iter().all(|(id, _)| [server.here.instance(), server.there.instance()].contains(&id)), "{feeds:?}");
 
     // Many at once: every change gets a number of its own, and a reader sees all of them.
     let racing = (10..26).map(|subject| {
-        let here = house.here.clone();
+        let here = server.here.clone();
         tokio::spawn(async move { here.commit(announce(ChangeKind::User, subject, NOW)).await })
     });
     for racer in racing.collect::<Vec<_>>() {
         assert_eq!(racer.await.expect("no panic").expect("no fault"), CommitOutcome::Committed);
     }
-    let raced = news(&house.here, &marks[5]).await.expect("it is there");
+    let raced = news(&server.here, &marks[5]).await.expect("it is there");
     assert_eq!(raced.iter().map(|(number, ..)| *number).collect::<Vec<_>>(), (7..23).collect::<Vec<_>>());
 }
 
 async fn an_announcement_is_undone_with_the_batch_it_came_in(place: Place) {
-    let house = house(&place).await;
-    let batch = announce(ChangeKind::User, 1, NOW).with(house.here.delete_key("nobody's"));
-    let outcome = house.here.commit(batch).await.expect("no fault");
+    let server = server(&place).await;
+    let batch = announce(ChangeKind::User, 1, NOW).with(server.here.delete_key("nobody's"));
+    let outcome = server.here.commit(batch).await.expect("no fault");
     assert_eq!(outcome, CommitOutcome::GuardFailed { statement: 0 });
-    assert_eq!(house.here.newest_change().await.expect("no fault"), None);
-    let gone = Store::new(house.here.database().clone(), model::InstanceId(Uuid::from_u128(3)));
+    assert_eq!(server.here.newest_change().await.expect("no fault"), None);
+    let gone = Store::new(server.here.database().clone(), model::InstanceId(Uuid::from_u128(3)));
     let outcome = gone.commit(announce(ChangeKind::User, 1, NOW)).await.expect("no fault");
     assert_eq!(outcome, CommitOutcome::GuardFailed { statement: 0 }, "an instance that is gone has no feed");
     assert_eq!(gone.newest_change().await.expect("no fault"), None);
 }
 
 async fn a_sweep_of_changes_deletes_old_ones_and_never_the_newest(place: Place) {
-    let house = house(&place).await;
+    let server = server(&place).await;
     let mut marks = Vec::new();
-    for (store, at) in [(&house.here, NOW), (&house.here, LATER), (&house.here, LATER), (&house.there, NOW)] {
+    for (store, at) in [(&server.here, NOW), (&server.here, LATER), (&server.here, LATER), (&server.there, NOW)] {
         let outcome = store.commit(announce(ChangeKind::User, 1, at)).await.expect("no fault");
         assert_eq!(outcome, CommitOutcome::Committed);
         marks.push(newest(store).await);
     }
-    done(&house.here, house.here.sweep_changes(LATER)).await;
-    assert_eq!(news(&house.here, &marks[0]).await, None);
-    assert!(house.here.is_change_swept(&marks[0]).await.expect("no fault"));
-    assert_eq!(news(&house.here, &marks[1]).await.expect("it is there"), [(3, ChangeKind::User, 1)]);
-    done(&house.here, house.here.sweep_changes(MUCH_LATER)).await;
-    assert_eq!(news(&house.here, &marks[1]).await, None);
-    assert_eq!(news(&house.here, &marks[2]).await.expect("the newest is there"), []);
-    done(&house.there, house.there.sweep_changes(MUCH_LATER)).await;
-    assert_eq!(news(&house.there, &marks[3]).await.expect("the newest is there"), []);
+    done(&server.here, server.here.sweep_changes(LATER)).await;
+    assert_eq!(news(&server.here, &marks[0]).await, None);
+    assert!(server.here.is_change_swept(&marks[0]).await.expect("no fault"));
+    assert_eq!(news(&server.here, &marks[1]).await.expect("it is there"), [(3, ChangeKind::User, 1)]);
+    done(&server.here, server.here.sweep_changes(MUCH_LATER)).await;
+    assert_eq!(news(&server.here, &marks[1]).await, None);
+    assert_eq!(news(&server.here, &marks[2]).await.expect("the newest is there"), []);
+    done(&server.there, server.there.sweep_changes(MUCH_LATER)).await;
+    assert_eq!(news(&server.there, &marks[3]).await.expect("the newest is there"), []);
 }
 
 async fn a_feed_that_went_back_is_known_by_the_row_that_was_read(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     let id = store.instance().0;
     let write = async |sql: &'static str| {
         let done = store.database().commit(Batch::new().with(statement(sql, vec![id.into()]))).await;
@@ -246,8 +246,8 @@ async fn a_feed_that_went_back_is_known_by_the_row_that_was_read(place: Place) {
 }
 
 async fn a_change_of_a_later_version_is_passed_by_and_not_asked_for_again(place: Place) {
-    let house = house(&place).await;
-    let store = &house.here;
+    let server = server(&place).await;
+    let store = &server.here;
     let done = store.commit(announce(ChangeKind::User, 1, NOW)).await.expect("no fault");
     assert_eq!(done, CommitOutcome::Committed);
     let mark = newest(store).await;
@@ -261,19 +261,19 @@ async fn a_change_of_a_later_version_is_passed_by_and_not_asked_for_again(place:
 }
 
 async fn a_reading_anew_is_known_for_as_long_as_its_row(place: Place) {
-    let house = house(&place).await;
-    let at = async || house.here.reread_at().await.expect("no fault");
+    let server = server(&place).await;
+    let at = async || server.here.reread_at().await.expect("no fault");
     assert_eq!(at().await, None);
     for time in [NOW, LATER] {
-        let done = house.here.commit(announce(ChangeKind::Reread, 1, time)).await.expect("no fault");
+        let done = server.here.commit(announce(ChangeKind::Reread, 1, time)).await.expect("no fault");
         assert_eq!(done, CommitOutcome::Committed);
         assert_eq!(at().await, Some(time));
     }
-    assert_eq!(house.there.reread_at().await.expect("no fault"), None);
+    assert_eq!(server.there.reread_at().await.expect("no fault"), None);
 }
 
 async fn audit_events_read_back_oldest_first(place: Place) {
-    let house = house(&place).await;
+    let server = server(&place).await;
     let request = RequestId::new(NOW, 1, 255);
     let visitor = RequestInfo {
         address: "2001:db8::1".parse().expect("an address"),
@@ -295,8 +295,8 @@ async fn audit_events_read_back_oldest_first(place: Place) {
     full.login = Some("eve".to_owned());
     full.earlier = Some(RequestOrigin { address: [192, 0, 2, 7].into(), user_agent: Some("curl".into()) });
     let bare = AuditEvent { request: None, ..AuditEvent::done(NOW, AuditKind::KeyRotated, &visitor) };
-    done(&house.here, house.here.insert_audit_event(full.stored(id(1)), None)).await;
-    done(&house.here, house.here.insert_audit_event(bare.stored(id(2)), None)).await;
+    done(&server.here, server.here.insert_audit_event(full.stored(id(1)), None)).await;
+    done(&server.here, server.here.insert_audit_event(bare.stored(id(2)), None)).await;
     let mut lines = Vec::new();
     for event in [&bare, &full] {
         event.write_line(&mut lines);
@@ -304,9 +304,9 @@ async fn audit_events_read_back_oldest_first(place: Place) {
     }
     let lines = String::from_utf8(lines).expect("JSON");
     let block = WaitingBlock { id: id(3).to_string(), first_at: NOW, lines, code: None };
-    done(&house.here, house.here.insert_audit_block(block, LATER)).await;
+    done(&server.here, server.here.insert_audit_block(block, LATER)).await;
 
-    let trail = house.here.audit_trail().await.expect("no fault");
+    let trail = server.here.audit_trail().await.expect("no fault");
     let kinds: Vec<_> = trail.iter().map(|event| (event.kind.as_str(), event.reason.as_str())).collect();
     let (rotated, refused) = (("key-rotated", ""), ("token-refused", "wrong_secret"));
     assert_eq!(kinds, [rotated, rotated, refused, refused]);
@@ -324,11 +324,11 @@ async fn audit_events_read_back_oldest_first(place: Place) {
     let request = request.to_string();
     let expected = ["eve", "2001:db8::1", "Mozilla/5.0", &request, r#"{"a":1}"#].map(Some);
     assert_eq!(known.map(|text| text.as_deref()), expected);
-    assert!(house.there.audit_trail().await.expect("no fault").is_empty());
+    assert!(server.there.audit_trail().await.expect("no fault").is_empty());
 
-    let of_request = house.here.audit_events_of(RequestId::new(NOW, 1, 255)).await.expect("no fault");
+    let of_request = server.here.audit_events_of(RequestId::new(NOW, 1, 255)).await.expect("no fault");
     assert_eq!(of_request, trail[2..]);
-    assert!(house.here.audit_events_of(RequestId::new(NOW, 1, 256)).await.expect("no fault").is_empty());
-    let again = house.here.commit(Batch::new().with(house.here.insert_audit_event(full.stored(id(1)), None))).await;
+    assert!(server.here.audit_events_of(RequestId::new(NOW, 1, 256)).await.expect("no fault").is_empty());
+    let again = server.here.commit(Batch::new().with(server.here.insert_audit_event(full.stored(id(1)), None))).await;
     assert!(again.is_err(), "an event is written once");
 }
