@@ -92,7 +92,7 @@ impl TestDatabase {
     }
 
     /// Keeps everybody else from writing, by a real lock on the real database, until the value is dropped or
-    /// [`Held::release`]d. Reading goes on. On SQLite a writer gives up after five seconds.
+    /// [`HeldWriter::release`]d. Reading goes on. On SQLite a writer gives up after five seconds.
     pub async fn hold_writers(&self) -> HeldWriter {
         match &self.keep {
             Keep::Folder { .. } => {
@@ -153,7 +153,7 @@ impl TestDatabase {
     }
 }
 
-/// What [`Place::back_up`] kept.
+/// What [`TestDatabase::back_up`] kept.
 pub enum Backup {
     File(std::path::PathBuf),
     Schema(tokio_postgres::Client),

@@ -186,17 +186,17 @@ impl TestServer {
         self.beside.get_or_init(|| Box::pin(self.place.open())).await
     }
 
-    /// See [`Place::hold_writers`].
+    /// See [`TestDatabase::hold_writers`].
     pub async fn hold_writers(&self) -> HeldWriter {
         self.place.hold_writers().await
     }
 
-    /// See [`Place::back_up`].
+    /// See [`TestDatabase::back_up`].
     pub async fn back_up(&self) -> Backup {
         self.place.back_up().await
     }
 
-    /// See [`Place::restore`].
+    /// See [`TestDatabase::restore`].
     pub async fn restore(&self, backup: &Backup) {
         self.place.restore(backup).await;
     }

@@ -11,7 +11,7 @@ use syn::{Attribute, Item, ItemUse, Macro, Meta, Token, UseTree};
 /// A room, and the rooms that it may name.
 type Room = (&'static str, &'static [&'static str]);
 
-/// Crates whose rooms are drawn in `ARCHITECTURE.md`, from the bottom up. A crate's root may name all of them.
+/// Rooms of crates, from the bottom up; those of `flows` and `web` are drawn in `ARCHITECTURE.md`. A crate's root may name all of them.
 const ROOMS: &[(&str, &[Room])] = &[
     (
         "flows",
@@ -131,10 +131,10 @@ impl Arrows {
         // What names nobody that is left, or is named by nobody that is left, is in no circle.
         loop {
             let left: BTreeSet<String> = names.keys().cloned().collect();
-            let named: BTreeSet<String> = names.values().flatten().cloned().collect();
+            let targets: BTreeSet<String> = names.values().flatten().cloned().collect();
             names.retain(|from, to| {
                 to.retain(|to| left.contains(to));
-                !to.is_empty() && named.contains(from)
+                !to.is_empty() && targets.contains(from)
             });
             if names.len() == left.len() {
                 return names;

@@ -69,10 +69,10 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<(Vec<Serv
     let (server, _) = installation.serve()?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (idle, _) = server.resident()?;
-    let served = rounds(&server, &main_job(server.address, &apps, effort).await?, effort).await?;
+    let measured = rounds(&server, &main_job(server.address, &apps, effort).await?, effort).await?;
     let (_, most_under_load) = server.resident()?;
     server.stop()?;
-    Ok((served, Memory { idle, most_under_load }))
+    Ok((measured, Memory { idle, most_under_load }))
 }
 
 /// A guarded call with an access token, and with a reference token in either header.
@@ -81,9 +81,9 @@ pub(crate) async fn measure_credentials(binary: &Binary, effort: Effort) -> Resu
     let apps = Applications::create(&installation)?;
     let keys = population::add(&installation.database_url(), CONNECTIONS, CONNECTIONS, CONNECTIONS).await?;
     let (server, _) = installation.serve()?;
-    let served = rounds(&server, &by_credential(server.address, &apps, &keys, effort).await?, effort).await?;
+    let measured = rounds(&server, &by_credential(server.address, &apps, &keys, effort).await?, effort).await?;
     server.stop()?;
-    Ok(served)
+    Ok(measured)
 }
 
 async fn rounds(server: &ServerProcess, shapes: &[Shape], effort: Effort) -> Result<Vec<Served>> {
@@ -102,9 +102,9 @@ async fn rounds(server: &ServerProcess, shapes: &[Shape], effort: Effort) -> Res
                 _ => None,
             };
             let bare = one(bare, &shape.requests, pace).await?;
-            let served = one(server, &shape.requests, pace).await?;
+            let of_server = one(server, &shape.requests, pace).await?;
             if round > 0 {
-                rounds.push(Round { served, bare, signing });
+                rounds.push(Round { served: of_server, bare, signing });
             }
         }
     }

@@ -134,7 +134,7 @@ impl Memory {
             token_uses: LastUsed::default(),
             known_passwords: KnownPasswords::new(&moment.rng.secret()),
             known_networks: KnownNetworks::default(),
-            revocations: revocations,
+            revocations,
             verified: VerifiedTokenCache::new(),
             api_sessions: ApiSessions::load(store, moment).await?,
             used_generations: UsedGenerations::default(),

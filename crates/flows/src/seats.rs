@@ -135,7 +135,7 @@ impl Seats<'_> {
                     return Ok(Err(GuardRefusal::NoSeat(no_seat)));
                 }
                 OpeningStep::GiveUp => {
-                    return Err(Fault::unavailable("too many others open sessions at this &mut ctx.moment()"));
+                    return Err(Fault::unavailable("too many others open sessions at this moment"));
                 }
             }
         }

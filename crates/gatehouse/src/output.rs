@@ -20,7 +20,7 @@ impl fmt::Display for ClosedPipe {
 
 impl std::error::Error for ClosedPipe {}
 
-/// What was written to an output; a closed pipe is [`Unread`].
+/// What was written to an output; a closed pipe is [`ClosedPipe`].
 pub(crate) fn written(result: io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ClosedPipe.into()),

@@ -126,7 +126,7 @@ impl Letter<'_> {
         self.write_in(words, "password-changed", (words.password_changed, &body))
     }
 
-    /// A link that makes the browser known in which it is opened. The text says how long it lives: [`LinkLife::Asked`].
+    /// A link that makes the browser known in which it is opened. The text says how long it lives: [`LinkLifetime::Asked`].
     pub fn known_browser(self, link: &str) -> MailMessage {
         let words = self.words();
         let body = (words.known_browser_text)(self.login(), link);

@@ -30,7 +30,7 @@ pub fn statement(sql: impl Into<Cow<'static, str>>, params: Vec<SqlValue>) -> St
 
 impl Statement {
     /// Makes the statement a guard: if it touches (or, for a `SELECT`, finds) any other number
-    /// of rows, the whole batch is undone and answered with [`Outcome::GuardFailed`].
+    /// of rows, the whole batch is undone and answered with [`CommitOutcome::GuardFailed`].
     #[must_use]
     pub fn expect(mut self, rows: u64) -> Self {
         self.expected = Some(rows);

@@ -169,7 +169,7 @@ impl Database {
         }
     }
 
-    /// Applies a batch, all or nothing. What is answered [`Outcome::Committed`] survives a power cut.
+    /// Applies a batch, all or nothing. What is answered [`CommitOutcome::Committed`] survives a power cut.
     ///
     /// A caller that goes away after the batch was accepted does not undo it. After [`DEADLINE`] the answer is a fault, and
     /// whether the batch took effect is unknown.
@@ -260,7 +260,7 @@ impl Database {
         (figures.commits, figures.batches)
     }
 
-    /// See [`Figures`].
+    /// See [`DatabaseFigures`].
     pub fn figures(&self) -> DatabaseFigures<'_> {
         match self.driver() {
             Driver::Sqlite(sqlite) => sqlite.figures(),

@@ -155,9 +155,9 @@ impl AdminPage {
         self.page_with(status, section, content, said)
     }
 
-    fn page_with(&self, status: StatusCode, section: AdminSection, content: PageContent, said: FormNotice) -> Response {
+    fn page_with(&self, status: StatusCode, section: AdminSection, about: PageContent, said: FormNotice) -> Response {
         let (context, browser) = (&self.person.context, &self.person.browser);
-        let asks_sign_in = section.asks_recent_sign_in() && content.changes() && !self.manager.is_recent(self.now());
+        let asks_sign_in = section.asks_recent_sign_in() && about.changes() && !self.manager.is_recent(self.now());
         let page = ManagerPage {
             sign_in_again: asks_sign_in.then(|| self.person.sign_in_again(&self.here)),
             messages: messages::of(Language::English),
@@ -167,7 +167,7 @@ impl AdminPage {
             section,
             csrf: &self.person.csrf(),
             said,
-            content,
+            content: about,
         };
         if page.runs_script() {
             render::page_that_asks(status, &page)

@@ -93,7 +93,7 @@ pub struct SpentGuesses<'a> {
     pub link_action: Option<&'a str>,
 }
 
-/// Which field of [`SignIn`] has the keyboard when the page opens.
+/// Which field of [`SignInPage`] has the keyboard when the page opens.
 #[derive(PartialEq)]
 enum SignInFocus {
     Nothing,
@@ -128,7 +128,7 @@ impl SignInPage<'_> {
     }
 }
 
-/// One permission on the [`Consent`] page.
+/// One permission on the [`ConsentPage`] page.
 pub struct ScopeLine<'a> {
     /// The scope as it stands in the request; kept in `data-scope`, not shown.
     pub name: &'a str,

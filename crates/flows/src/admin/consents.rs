@@ -26,7 +26,7 @@ impl AdminService<'_> {
         Ok(Ok(known))
     }
 
-    /// As [`Instance::withdraw_consent`], for somebody else.
+    /// As `Account::withdraw_consent`, for somebody else.
     pub async fn withdraw_consent(&self, login: &str, uri: &str, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
         let user = match self.find_user(login).await? {
             Ok(user) => user,

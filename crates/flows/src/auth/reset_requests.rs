@@ -55,7 +55,7 @@ impl Auth<'_> {
     }
 
     /// Somebody wants a link that makes their browser known for a login that strangers have spent. Answers as
-    /// [`Self::forgotten`] does.
+    /// [`Self::request_password_reset`] does.
     pub fn request_browser_link(
         &self,
         request: &RequestInfo,

@@ -25,7 +25,7 @@ use crate::{Answer, Fault};
 /// What a right password led to.
 pub enum SignInOutcome {
     Done(SignedIn, Presented<SessionCookie>),
-    /// The person has a second factor: on to [`BelievedInstance::second_step`], with a proof of the first.
+    /// The person has a second factor: on to [`Auth::second_step`], with a proof of the first.
     SecondStep(Presented<FirstStep>),
 }
 

@@ -1,6 +1,6 @@
 //! Wrong passwords and codes cost growing time, and strangers' have a ceiling (`identity.md` §4.1).
 //!
-//! A try holds a [`Place`] while it is looked at, and becomes a failure only if it turns out wrong, so that any number of
+//! A try holds a [`AttemptPermit`] while it is looked at, and becomes a failure only if it turns out wrong, so that any number of
 //! right passwords at one moment are all right. A try without a place waits for the outcomes of those that hold one.
 //! Memory and waiting are bounded. A browser that was right before is counted apart from strangers.
 

@@ -206,7 +206,7 @@ impl InstanceMemory {
     }
 
     /// Memory as of now, where it may not answer as it is: after the feed was lost, or a change could not be applied.
-    /// [`Believed`](crate::server::instance::Believed) is the proof that this was done.
+    /// [`Believed`](crate::memory::Believed) is the proof that this was done.
     pub(crate) async fn catch_up_if_behind(&self, now: Timestamp) -> Result<(), Fault> {
         if self.is_current() {
             return Ok(());

@@ -255,7 +255,7 @@ impl Protocol<'_> {
         )
     }
 
-    /// Whose password it is. One that was right a moment ago costs no Argon2 ([`KnownPasswords`]); the throttle comes
+    /// Whose password it is. One that was right a moment ago costs no Argon2 ([`KnownPasswords`](crate::memory::known_passwords::KnownPasswords)); the throttle comes
     /// first either way, so that remembering lets nobody guess faster than at the page.
     async fn password_user(
         &self,
@@ -295,7 +295,7 @@ impl Protocol<'_> {
                 None => memory.known_passwords.forget_tag(tag),
             }
         }
-        Err(Fault::unavailable("the user is being changed at this &mut ctx.moment()"))
+        Err(Fault::unavailable("the user is being changed at this moment"))
     }
 
     /// The full comparison, as at the page.

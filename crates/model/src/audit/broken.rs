@@ -63,7 +63,7 @@ macro_rules! causes {
 }
 
 causes! {
-    /// See [`Memory::Lost`]. Right after the upgrade from a version that remembered nothing this is as it has to be.
+    /// See [`ChainMemory::Lost`]. Right after the upgrade from a version that remembered nothing this is as it has to be.
     NothingRemembered => "nothing-remembered",
     /// The remembered head is not there, or another seal has its number. A database that goes back takes its memory along,
     /// so this is nobody's failover.

@@ -141,7 +141,7 @@ pub struct Seal {
     pub count: i64,
     pub previous: String,
     pub hash: String,
-    /// A line for each event: an [`Entry`].
+    /// A line for each event: an [`SealEntry`].
     pub contents: String,
     /// A line for each event.
     pub events: String,
@@ -248,7 +248,7 @@ impl Seal {
 /// What identifies a person in the events of one seal, each once: a line of [`Seal::people`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PersonLine {
-    /// The digest by which events name it, of what [`super::Person::text`] wrote.
+    /// The digest by which events name it, of what [`super::EventPerson::text`] wrote.
     pub person: String,
     /// Whose data it is, and under whose key it is sealed. Without a user it is nobody's, and in plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]

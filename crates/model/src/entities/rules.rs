@@ -16,7 +16,7 @@ pub struct AggregateState {
 
 const CURRENCY: &str = "CurrencySign";
 
-/// The columns of [`Held`], seen from a row of `entity`: its own for its own rules, the root's for the aggregate's.
+/// The columns of [`AggregateState`], seen from a row of `entity`: its own for its own rules, the root's for the aggregate's.
 pub fn held_fields(entity: &'static EntityType) -> Vec<SelectedField> {
     let whole = |name| SelectedField {
         name,

@@ -36,7 +36,7 @@ pub struct StoredMemory {
 pub struct MemoryRow {
     pub secret: Vec<u8>,
     pub version: i64,
-    /// Numbers; see [`model::audit::Remembered`].
+    /// Numbers; see [`model::audit::broken::RememberedEnd`].
     pub head: i64,
     pub signed: i64,
     pub remembered: Vec<u8>,

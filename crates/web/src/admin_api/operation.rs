@@ -31,7 +31,7 @@ impl AdminCall {
     }
 }
 
-/// A [`Desk`] for changes of weight, which need a recent sign-in.
+/// A [`AdminCall`] for changes of weight, which need a recent sign-in.
 pub(super) struct ElevatedAdminCall(AdminCall);
 
 impl Deref for ElevatedAdminCall {

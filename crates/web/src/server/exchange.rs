@@ -17,7 +17,7 @@ use tokio::time::timeout_at;
 use crate::server::allowance::{Overdue, RequestDeadline};
 use crate::server::connections::connection::{Exchange, request_bytes};
 
-/// The largest body that any door reads. A larger one is handed on as [`Unread::TooLarge`], for its door to refuse.
+/// The largest body that any door reads. A larger one is handed on as [`UnreadBody::TooLarge`], for its door to refuse.
 const LARGEST_BODY: usize = 1024 * 1024;
 /// A body or an answer up to this size is not counted on a connection that carries one at a time.
 const SMALL: usize = 4 * 1024;
