@@ -6,7 +6,7 @@ use scraper::{ElementRef, Html, Selector};
 use serde_json::Value;
 use url::Url;
 
-/// What came back.
+/// An HTTP answer.
 #[derive(Clone, Debug)]
 pub struct HttpAnswer {
     pub status: StatusCode,
@@ -14,7 +14,7 @@ pub struct HttpAnswer {
     pub body: Bytes,
 }
 
-/// A form as a browser would send it: where to, with the fields that are already filled in.
+/// A form with the fields as filled in on the page.
 #[derive(Clone, Debug)]
 pub struct Form {
     pub action: String,
@@ -27,7 +27,7 @@ impl Form {
     }
 }
 
-/// What a browser sends of a field that nobody touches.
+/// The value that a browser sends for an unchanged field.
 fn filled_in(field: ElementRef<'_>) -> Option<(String, String)> {
     let name = field.attr("name")?.to_owned();
     let value = match (field.value().name(), field.attr("type")) {
@@ -74,7 +74,7 @@ impl HttpAnswer {
         (self.status.as_u16(), self.error())
     }
 
-    /// Which page it is; empty when it is none.
+    /// The page's name; empty if the answer is not a page.
     pub fn page(&self) -> String {
         if !self.header("content-type").starts_with("text/html") {
             return String::new();
@@ -84,31 +84,31 @@ impl HttpAnswer {
         name.unwrap_or_default()
     }
 
-    /// The text of what the selector finds first.
+    /// The text of the selector's first match.
     pub fn words(&self, selector: &str) -> Option<String> {
         let html = Html::parse_document(self.text());
         let found = html.select(&select(selector)).next()?;
         Some(found.text().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
-    /// The text of everything that the selector finds.
+    /// The text of every match.
     pub fn every(&self, selector: &str) -> Vec<String> {
         let html = Html::parse_document(self.text());
         html.select(&select(selector)).map(|found| found.text().collect()).collect()
     }
 
-    /// One attribute of everything that the selector finds.
+    /// One attribute of every match.
     pub fn attributes(&self, selector: &str, attribute: &str) -> Vec<String> {
         let html = Html::parse_document(self.text());
         html.select(&select(selector)).filter_map(|found| found.attr(attribute)).map(str::to_owned).collect()
     }
 
-    /// The form that has a field or a button of this name.
+    /// The form that has a field or button with this name.
     pub fn form(&self, with: &str) -> Form {
         self.form_with(&format!("[name=\"{with}\"]"))
     }
 
-    /// The form that sends this along.
+    /// The form that has a field with this name and value.
     pub fn form_that(&self, name: &str, value: &str) -> Form {
         self.form_with(&format!("[name=\"{name}\"][value=\"{value}\"]"))
     }
@@ -123,12 +123,12 @@ impl HttpAnswer {
         }
     }
 
-    /// Whether the browser is sent on to an application.
+    /// Whether the browser is redirected to an application.
     pub fn is_callback(&self) -> bool {
         self.status.is_redirection() && !self.location().starts_with('/')
     }
 
-    /// The parameters that an application is called back with.
+    /// The parameters of the redirect to the application.
     pub fn callback(&self) -> HashMap<String, String> {
         assert!(self.is_callback(), "no application is called back: {} {}", self.status, self.text());
         let url = Url::parse(self.location()).expect("a location is a URL");
@@ -140,7 +140,7 @@ impl HttpAnswer {
         params
     }
 
-    /// The `error` that an application is called back with.
+    /// The `error` of the redirect to the application.
     pub fn callback_error(&self) -> String {
         self.callback().remove("error").unwrap_or_else(|| panic!("no error: {}", self.location()))
     }

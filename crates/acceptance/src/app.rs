@@ -8,7 +8,7 @@ use crate::{Browser, Client, HttpAnswer};
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
-/// A Trusted Application of the demo, as its developer wrote it.
+/// A Trusted Application of the demo, with its registered values.
 #[derive(Clone)]
 pub struct App {
     pub client: Client,
@@ -17,7 +17,7 @@ pub struct App {
     pub redirect_uri: String,
 }
 
-/// An authorization request; the usual one may be changed.
+/// Parameters of an authorization request. Tests change the default ones.
 #[derive(Clone, Debug)]
 pub struct AuthorizationParams(Vec<(String, String)>);
 
@@ -27,7 +27,7 @@ impl AuthorizationParams {
         self.without(name).and(name, value)
     }
 
-    /// Once more, if it is there already.
+    /// Adds the parameter, even if it is already there.
     #[must_use]
     pub fn and(mut self, name: &str, value: &str) -> Self {
         self.0.push((name.to_owned(), value.to_owned()));
@@ -86,7 +86,7 @@ impl TokenAnswer {
     }
 }
 
-/// `demo.md`: secret without the instance's suffix, and where the application is called back.
+/// `demo.md`: the secret without the instance's suffix, and the redirect URI.
 fn of_the_demo(uri: &str) -> (Option<&'static str>, &'static str) {
     match uri {
         "my.trusted.app/first" => (Some("first-secret"), "http://localhost:3000/signin-callback"),
@@ -110,7 +110,7 @@ impl App {
         Self { client, uri: uri.to_owned(), secret, redirect_uri: redirect_uri.to_owned() }
     }
 
-    /// The usual request: code, PKCE, state and nonce.
+    /// The default request: code, PKCE, state and nonce.
     pub fn asks(&self, scope: &str) -> AuthorizationParams {
         let fields = [
             ("client_id", self.uri.as_str()),
@@ -125,7 +125,7 @@ impl App {
         AuthorizationParams(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
     }
 
-    /// The person signs in and agrees where asked; the code comes back.
+    /// Signs the user in, consents if asked, and returns the code.
     pub async fn code(&self, browser: &mut Browser, scope: &str) -> String {
         let answer = browser.authorize(&self.asks(scope)).await;
         answer.callback().remove("code").unwrap_or_else(|| panic!("no code: {}", answer.location()))
@@ -136,7 +136,7 @@ impl App {
         TokenAnswer::read(&self.redeem(&code).await)
     }
 
-    /// Asks the token endpoint, with the secret in the form if there is one.
+    /// Sends a token request, with the client secret in the form if there is one.
     pub async fn token(&self, fields: &[(&str, &str)]) -> HttpAnswer {
         let mut all = vec![("client_id", self.uri.as_str())];
         all.extend(self.secret.as_deref().map(|secret| ("client_secret", secret)));
@@ -148,7 +148,7 @@ impl App {
         self.redeem_with(code, &[]).await
     }
 
-    /// With parameters of the usual exchange changed; an empty value counts as none (RFC 6749 §3.2).
+    /// Redeems a code with some parameters changed. An empty value counts as absent (RFC 6749 §3.2).
     pub async fn redeem_with(&self, code: &str, changes: &[(&str, &str)]) -> HttpAnswer {
         let usual = [
             ("grant_type", "authorization_code"),
@@ -169,12 +169,12 @@ impl App {
         self.token(&[("grant_type", "refresh_token"), ("refresh_token", refresh_token), ("scope", scope)]).await
     }
 
-    /// Client credentials; an empty scope asks for none.
+    /// A client credentials request; an empty scope requests none.
     pub async fn service_token(&self, scope: &str) -> HttpAnswer {
         self.token(&[("grant_type", "client_credentials"), ("scope", scope)]).await
     }
 
-    /// The same application under another secret, or none.
+    /// The same application with another secret, or without one.
     #[must_use]
     pub fn with_secret(&self, secret: Option<&str>) -> Self {
         Self { secret: secret.map(str::to_owned), ..self.clone() }

@@ -5,7 +5,7 @@ use http::{Method, header};
 
 use crate::{AuthorizationParams, Client, HttpAnswer};
 
-/// A person at a browser: keeps cookies, follows the house's own redirects, sends the forms it is shown.
+/// A user's browser: keeps cookies, follows Gatehouse's own redirects, and submits forms.
 #[derive(Clone)]
 pub struct Browser {
     pub client: Client,
@@ -14,7 +14,7 @@ pub struct Browser {
     pub jar: BTreeMap<String, String>,
 }
 
-/// More redirects than any way through the house has.
+/// More redirects than any path through Gatehouse has.
 const MAX_STEPS: usize = 8;
 
 impl Browser {
@@ -22,7 +22,7 @@ impl Browser {
         Self { client, login: login.to_owned(), password: password_of(login), jar: BTreeMap::new() }
     }
 
-    /// Somebody else sits down at the same browser.
+    /// Another user at the same browser.
     #[must_use]
     pub fn taken_over_by(mut self, login: &str) -> Self {
         login.clone_into(&mut self.login);
@@ -30,7 +30,7 @@ impl Browser {
         self
     }
 
-    /// One request, no redirect followed.
+    /// Sends one request and follows no redirect.
     pub async fn step(&mut self, method: &Method, path: &str, fields: &[(&str, &str)]) -> HttpAnswer {
         let mut ask = self.client.ask(method, path);
         if !self.jar.is_empty() {
@@ -65,7 +65,7 @@ impl Browser {
         panic!("the house sends its visitors in circles: {answer:?}");
     }
 
-    /// Opens a page, following redirects until there is one or an application is called back.
+    /// Opens a page. Follows redirects up to a page or to an application's redirect URI.
     pub async fn open(&mut self, path: &str) -> HttpAnswer {
         let answer = self.step(&Method::GET, path, &[]).await;
         self.follow(answer).await
@@ -76,7 +76,7 @@ impl Browser {
         self.follow(answer).await
     }
 
-    /// Sends the form of the page that has this field or button, with what the person enters.
+    /// Submits the page's form that has this field or button, with the entered values.
     pub async fn submit(&mut self, page: &HttpAnswer, with: &str, entered: &[(&str, &str)]) -> HttpAnswer {
         let form = page.form(with);
         let kept = form.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -99,7 +99,7 @@ impl Browser {
         self.submit(consent_page, "decision", &[("decision", "deny")]).await
     }
 
-    /// Presses *Continue as …*.
+    /// Clicks *Continue as …*.
     pub async fn go_on(&mut self, sign_in_page: &HttpAnswer) -> HttpAnswer {
         self.submit(sign_in_page, "continue", &[("continue", "1")]).await
     }
@@ -110,7 +110,7 @@ impl Browser {
         self.enter(&page).await
     }
 
-    /// Does what the pages of an authorization request ask for, once each; ends where it is called back or stopped.
+    /// Follows the pages of an authorization request, each at most once, up to the redirect URI or an error page.
     pub async fn authorize(&mut self, asked: &AuthorizationParams) -> HttpAnswer {
         let mut answer = self.open(&asked.path()).await;
         if answer.page() == "sign-in" {

@@ -12,18 +12,18 @@ use web::server::Responder as _;
 use crate::HttpAnswer;
 use crate::faults::Watch;
 
-/// Asks one instance, from one address.
+/// An HTTP client of one instance, from one address.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) doors: HttpService,
     /// Root URL of the instance.
     pub root: String,
     pub peer: SocketAddr,
-    /// Sees every answer, where faults are injected.
+    /// Watches every answer when faults are injected.
     pub(crate) watch: Option<Arc<Watch>>,
 }
 
-/// A request in the making.
+/// A request under construction.
 pub struct Ask<'a> {
     client: &'a Client,
     request: Builder,
@@ -50,7 +50,7 @@ impl Client {
         self.ask(&Method::GET, path).bearer(token).send().await
     }
 
-    /// Reads a customer through the API: the cheapest call that needs a token.
+    /// Reads a customer: the cheapest API call that needs a token.
     pub async fn call_api(&self, token: &str) -> HttpAnswer {
         self.get_with("/api/domain/odata/Crm_Customers?$top=1", token).await
     }
@@ -59,7 +59,7 @@ impl Client {
         self.get_with("/id/connect/userinfo", token).await
     }
 
-    /// Says that it wants another host.
+    /// Sets the `Host` header.
     #[must_use]
     pub fn asking_host(&self, host: &str) -> Self {
         Self { root: format!("http://{host}"), ..self.clone() }

@@ -7,21 +7,21 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::Timestamp;
 use serde_json::{Value, json};
 
-/// A device with one passkey, and the browser that speaks for it (WebAuthn Level 2, §6). What it says may be bent, to see
-/// that it is refused.
+/// An authenticator with one passkey, and the browser that speaks for it (WebAuthn Level 2, §6). Tests can falsify its
+/// answers to check that they are refused.
 pub struct TestDevice {
     key: EcdsaKeyPair,
-    /// PKCS #8, so that a test can keep the device.
+    /// PKCS #8, so that a test can save the device.
     pub private: Vec<u8>,
     pub credential: [u8; 16],
     pub user_handle: String,
-    /// Signatures so far, as the device tells; 0 where it does not count.
+    /// The signature counter that the device reports; 0 if it does not count.
     pub count: u32,
-    /// The key may be copied to other devices.
+    /// The key may be synced to other devices.
     pub synced: bool,
-    /// It made sure of its user, by a finger, a face or a PIN.
+    /// The device verified its user by fingerprint, face or PIN.
     pub verifies: bool,
-    /// Which page the browser says that it shows.
+    /// The origin that the browser reports.
     pub origin: String,
 }
 
@@ -59,7 +59,7 @@ impl TestDevice {
         }
     }
 
-    /// A device that was kept.
+    /// A saved device.
     pub fn kept(origin: &str, private: &[u8], (credential, user_handle): ([u8; 16], &str)) -> Self {
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, private).expect("a key that was kept");
         let (private, user_handle) = (private.to_vec(), user_handle.to_owned());
@@ -75,7 +75,7 @@ impl TestDevice {
         }
     }
 
-    /// Makes the passkey that a page asked for; what the page's script would send.
+    /// Creates the passkey that a page requests. Returns the JSON that the page's script would send.
     pub fn create(&mut self, asked: &str) -> String {
         let options = options(asked);
         options["user"]["id"].as_str().expect("a user handle").clone_into(&mut self.user_handle);
@@ -99,7 +99,7 @@ impl TestDevice {
         self.said(&response)
     }
 
-    /// Signs a page's challenge; what the page's script would send.
+    /// Signs a page's challenge. Returns the JSON that the page's script would send.
     pub fn sign(&mut self, asked: &str) -> String {
         let options = options(asked);
         if self.count > 0 {
@@ -142,7 +142,7 @@ impl TestDevice {
     }
 }
 
-/// What an authenticator app shows that was given this key (RFC 6238), reckoned apart from the house.
+/// The code that an authenticator app shows for this key (RFC 6238), computed independently of Gatehouse.
 pub fn app_code(key: &str, now: Timestamp) -> String {
     let (mut secret, mut bits, mut count) = (Vec::new(), 0_usize, 0);
     for letter in key.chars().filter(|letter| *letter != ' ') {

@@ -1,10 +1,10 @@
-//! Faults on purpose: every [`Flow`] is run with each of its commits and reads failing in turn, and after each run memory
-//! is what the database is, everything is sealed once, no seat is lost, and what was answered with success is there. After
-//! all runs of a house its audit verifies.
+//! Fault injection: every [`Flow`] runs with each of its commits and reads failing in turn. After each run memory
+//! equals the database, every event is sealed exactly once, no seat is lost, and every change answered with success
+//! exists. After all runs of a server its audit verifies.
 //!
-//! A flow prepares, acts once by [`Scene::act`] while faults strike, and then looks, without faults, at what holds: after a
-//! success its effect, after a 503 that the same can be done again. `CONTRIBUTING.md` says how to add one and how to repeat
-//! a case.
+//! A flow prepares, acts once in [`Scene::act`] while faults strike, and then checks without faults: after a success
+//! its effect, after a 503 that it can be repeated. `CONTRIBUTING.md` describes how to add a flow and how to repeat a
+//! case.
 
 mod api;
 mod background;

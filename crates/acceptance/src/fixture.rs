@@ -1,7 +1,8 @@
-//! A database that a version of Gatehouse wrote, as text: loaded into tables of that version, on either database.
+//! A database written by a released version of Gatehouse, as text. It can be loaded into tables of that version on
+//! either database.
 //!
-//! Line by line JSON: first what the people and applications of the database hold, then of each table a line that names
-//! its columns, and a line for each row. Bytes are `{"hex": "…"}`.
+//! Each line is JSON: first the secrets and tokens that tests know, then for each table a line with its columns and a
+//! line per row. Bytes are `{"hex": "…"}`.
 
 use std::path::Path;
 
@@ -13,11 +14,11 @@ use store::{Batch, CommitOutcome, statement};
 
 use crate::TestDatabase;
 
-/// A text of this form.
+/// A parsed fixture.
 pub struct Fixture {
-    /// The newest migration of the version that wrote it.
+    /// The newest migration of the version that wrote the fixture.
     pub version: i32,
-    /// What tests know of its contents: the time, secrets, tokens.
+    /// Known contents: the time, secrets and tokens.
     pub held: Value,
     tables: Vec<Table>,
 }
@@ -28,13 +29,13 @@ struct Table {
     rows: Vec<Vec<Value>>,
 }
 
-/// Of the demo's business data a sample will do.
+/// Only a sample of the demo's business data is kept.
 const MAX_ENTITIES: usize = 60;
 
 const HISTORY: &str = "refinery_schema_history";
 
 impl Fixture {
-    /// Reads a file of SQLite that nobody has open.
+    /// Reads an SQLite file that no process has open.
     pub fn of(file: &Path, held: Value) -> Self {
         let database = Connection::open(file).expect("the file of a test opens");
         let version = database.query_row(&format!("SELECT MAX(version) FROM {HISTORY}"), [], |row| row.get(0));
@@ -78,7 +79,7 @@ impl Fixture {
         lines.iter().flat_map(|line| [line.to_string(), "\n".to_owned()]).collect()
     }
 
-    /// Fills an empty database: the tables as they were, then the rows. Bringing it up to date is left to who opens it.
+    /// Fills an empty database with the old tables and the rows. The caller migrates it.
     pub async fn load(&self, place: &TestDatabase) {
         let database = Database::open(&DatabaseUrl::parse(&place.url).expect("a URL")).await.expect("it opens");
         database.migrate_to(self.version).await.expect("an empty database migrates");
@@ -128,7 +129,7 @@ impl Table {
         (0..self.rows.len()).any(|row| self.cell("Id", row) == id)
     }
 
-    /// Keeps some of the entities, which refer to kept ones alone.
+    /// Keeps a sample of the entities whose references lead to kept rows only.
     fn sample(&mut self, references: &[(String, String)], kept: &[Self]) {
         let whole = |row: usize| {
             references.iter().all(|(column, table)| {
@@ -147,7 +148,7 @@ impl Table {
     }
 }
 
-/// The tables, each behind those that it refers to.
+/// The tables, each after those that it references.
 fn in_order(database: &Connection) -> Vec<String> {
     let names = |sql: &str| -> Vec<String> {
         let mut asked = database.prepare(sql).expect("good SQL");
@@ -170,7 +171,7 @@ fn in_order(database: &Connection) -> Vec<String> {
     ordered
 }
 
-/// The columns of an entity that name another one, and the tables of those.
+/// The columns of an entity that reference another one, with the referenced tables.
 fn references(database: &Connection, table: &str) -> Vec<(String, String)> {
     let sql = "SELECT \"from\", \"table\" FROM pragma_foreign_key_list(?1) WHERE \"to\" = 'Id'";
     let mut asked = database.prepare(sql).expect("good SQL");

@@ -1,4 +1,4 @@
-//! Looking into tokens, and making ones that must not be believed.
+//! Inspects tokens, and forges tokens that must be rejected.
 
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
@@ -26,7 +26,7 @@ pub fn claim_names(token: &str) -> Vec<String> {
     names
 }
 
-/// Whether the one key in the published set that has the token's `kid` signed it.
+/// Whether the token was signed by the published key that has the token's `kid`.
 pub fn is_signed_by(token: &str, jwks: &Value, typ: &str) -> bool {
     let kid = header(token)["kid"].clone();
     let found: Vec<&Value> =
@@ -37,23 +37,23 @@ pub fn is_signed_by(token: &str, jwks: &Value, typ: &str) -> bool {
     UnverifiedJws::parse(token).expect("a JWS").verify(&key, &[typ]).is_ok()
 }
 
-/// The left half of SHA-256 (OpenID Connect Core §3.1.3.6).
+/// Base64url of the left half of SHA-256 (OpenID Connect Core §3.1.3.6).
 pub fn half_hash(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(&digest::digest(&digest::SHA256, text.as_bytes()).as_ref()[..16])
 }
 
-/// `header.payload` of another token's payload.
+/// `header.payload` of a forged token.
 fn signing_input(header: &Value, claims: &Value) -> String {
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     format!("{}.{}", encode(header), encode(claims))
 }
 
-/// With these claims under this header, and a signature of no key.
+/// A token with this header and these claims, and a signature that no key made.
 pub fn unsigned(header: &Value, claims: &Value, signature: &[u8]) -> String {
     format!("{}.{}", signing_input(header, claims), URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// HS256 under a text that everybody can read.
+/// A token signed with HS256 under public bytes.
 pub fn under_hmac(header: &Value, claims: &Value, key: &[u8]) -> String {
     let input = signing_input(header, claims);
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), input.as_bytes());

@@ -1,6 +1,6 @@
-//! A house for tests: the real product on a real database, with a clock that stands still and dice that repeat.
+//! A test server: the real product on a real database, with a clock that only tests move and seeded randomness.
 //!
-//! Personas ask from outside, as browsers and applications do: [`Browser`] and [`App`].
+//! Personas send requests from outside, as browsers and applications do: [`Browser`] and [`App`].
 
 #![allow(clippy::disallowed_methods, reason = "tests are told by the environment where PostgreSQL is")]
 
@@ -28,7 +28,7 @@ pub use test_database::{Backup, Created, HeldWriter, MASTER_KEY, TestDatabase, s
 pub use test_platform::{BEGINNING, TestPlatform};
 pub use test_server::{AuditRow, TestServer};
 
-/// Makes of each `async fn(TestServer)` a test on SQLite and a test on PostgreSQL.
+/// Expands each `async fn(TestServer)` into a test on SQLite and a test on PostgreSQL.
 #[macro_export]
 macro_rules! on_both {
     ($($promise:ident)*) => {

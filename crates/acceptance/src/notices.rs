@@ -9,10 +9,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Writes the file anew; said by the test that compares.
+/// The command that writes the file. The test that compares the file shows it.
 pub const COMMAND: &str = "cargo run -q -p acceptance --bin third-party-notices > THIRD-PARTY-NOTICES.md";
 
-/// SPDX identifiers of licences that a dependency may be used under. Of several offered, the first of this list.
+/// SPDX identifiers of the licences that a dependency may be used under, in order of preference.
 const ALLOWED: [&str; 10] = [
     "Apache-2.0",
     "MIT",
@@ -26,7 +26,7 @@ const ALLOWED: [&str; 10] = [
     "MPL-2.0",
 ];
 
-/// Code and data of others inside a crate, which the crate's own licence does not tell.
+/// Third-party code and data inside a crate that the crate's own licence does not mention.
 const INSIDE: [(&str, &str, Origin); 5] = [
     ("libsqlite3-sys", "SQLite, in the public domain", Origin::NoText),
     ("aws-lc-sys", "AWS-LC", Origin::Files(&["aws-lc/LICENSE", "aws-lc/third_party/fiat/LICENSE"])),
@@ -42,7 +42,7 @@ const INSIDE: [(&str, &str, Origin); 5] = [
 enum Origin {
     NoText,
     Files(&'static [&'static str]),
-    /// Its copyright line.
+    /// The copyright line.
     Mit(&'static str),
 }
 
@@ -58,7 +58,7 @@ pub fn metadata() -> Value {
     serde_json::from_slice(&asked.stdout).expect("JSON")
 }
 
-/// The file's text; or the crates that may not be used, or whose licence has no text.
+/// The file's text. Otherwise the crates under a licence that is not allowed, or without the licence's text.
 pub fn notices(metadata: &Value) -> Result<String, Vec<String>> {
     let packages = linked(metadata);
     let mut texts = Texts::default();
@@ -107,7 +107,7 @@ fn written(table: &str, inside: &str, texts: &Texts) -> String {
     all
 }
 
-/// Licence texts, each once, whatever its line breaks; with who uses it.
+/// Licence texts with the crates that use them. Texts that differ only in white space are stored once.
 #[derive(Default)]
 struct Texts(BTreeMap<String, (String, BTreeSet<String>)>);
 
@@ -118,13 +118,13 @@ impl Texts {
         self.0.entry(same).or_insert_with(|| (lines.join("\n"), BTreeSet::new())).1.insert(user.to_owned());
     }
 
-    /// Every file of the package that tells of a chosen licence, or of none by its name.
+    /// Adds every file of the package that holds a chosen licence, or whose name tells no licence.
     fn add_all(&mut self, package: &Package<'_>, chosen: &BTreeSet<&str>, metadata: &Value) -> Result<(), String> {
         let user = package.text("name");
         let files = package.licence_files();
         for file in &files {
             let of = licence_of(file);
-            // The text of the Apache License is the same for all; what is in its appendix is an example.
+            // The text of the Apache License is the same everywhere; its appendix is an example.
             if of.is_none_or(|of| of != "Apache-2.0" && chosen.contains(of)) {
                 self.add(user, &read(file));
             }
@@ -144,7 +144,7 @@ impl Texts {
         Ok(())
     }
 
-    /// Those of most users first.
+    /// Sorted by the number of users, largest first.
     fn in_order(&self) -> Vec<(&String, &BTreeSet<String>)> {
         let mut all: Vec<_> = self.0.values().map(|(text, users)| (text, users)).collect();
         all.sort_by_key(|(_, users)| (std::cmp::Reverse(users.len()), users.first().cloned()));
@@ -163,7 +163,7 @@ impl Package<'_> {
         Path::new(self.text("manifest_path")).parent().expect("a manifest is in a folder").to_owned()
     }
 
-    /// Without addresses.
+    /// Without e-mail addresses.
     fn authors(&self) -> String {
         let authors = self.0["authors"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let names: Vec<&str> = authors.map(|author| author.split('<').next().unwrap_or(author).trim()).collect();
@@ -181,7 +181,7 @@ impl Package<'_> {
         files
     }
 
-    /// What it is used under.
+    /// The licences under which the package is used.
     fn licences(&self) -> Result<BTreeSet<&'static str>, String> {
         let offered = self.text("license");
         choose(offered)
@@ -189,7 +189,7 @@ impl Package<'_> {
     }
 }
 
-/// The licence that a file's name tells.
+/// The licence that a file's name indicates.
 fn licence_of(file: &Path) -> Option<&'static str> {
     const NAMES: [(&str, &str); 13] = [
         ("LLVM", "Apache-2.0 WITH LLVM-exception"),
@@ -210,14 +210,14 @@ fn licence_of(file: &Path) -> Option<&'static str> {
     NAMES.iter().find(|(part, _)| name.contains(part)).map(|(_, licence)| *licence)
 }
 
-/// From a package that brings the text of its only licence.
+/// The licence text from another package that offers only this licence.
 fn text_of_another(licence: &str, metadata: &Value) -> Option<String> {
     let packages = metadata["packages"].as_array()?.iter().map(Package);
     let mut of_it = packages.filter(|package| package.text("license") == licence).map(|one| one.licence_files());
     of_it.find_map(|files| files.first().map(|file| read(file)))
 }
 
-/// Our own, under another copyright line.
+/// This project's MIT licence with another copyright line.
 fn mit(copyright: &str) -> String {
     let ours = read(&root().join("LICENSE-MIT"));
     let lines = ours.lines().map(|line| if line.starts_with("Copyright (c)") { copyright } else { line });
@@ -232,7 +232,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What of others is linked into the binary, by name and version: not what only builds it.
+/// Third-party crates linked into the binary, by name and version. Build-time dependencies are left out.
 fn linked(metadata: &Value) -> Vec<Package<'_>> {
     let list = |value: &'_ Value| value.as_array().cloned().unwrap_or_default();
     let packages: BTreeMap<&str, &Value> = metadata["packages"]
@@ -266,7 +266,7 @@ fn linked(metadata: &Value) -> Vec<Package<'_>> {
     found
 }
 
-/// Of an SPDX expression, the way to comply with it that comes first in [`ALLOWED`].
+/// The way to comply with an SPDX expression that comes first in [`ALLOWED`].
 fn choose(expression: &str) -> Option<BTreeSet<&'static str>> {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ").replace(" WITH ", "+WITH+");
     let mut words = spaced.split_whitespace().peekable();
@@ -280,7 +280,7 @@ fn choose(expression: &str) -> Option<BTreeSet<&'static str>> {
 
 type Words<'a> = std::iter::Peekable<std::str::SplitWhitespace<'a>>;
 
-/// `a OR b AND c`: each is a set of licences to comply with together.
+/// Parses `a OR b AND c`. Each alternative is a set of licences to comply with together.
 fn alternatives<'a>(words: &mut Words<'a>) -> Option<Vec<BTreeSet<&'a str>>> {
     let mut ways = all_of(words)?;
     while words.next_if_eq(&"OR").is_some() {

@@ -1,16 +1,16 @@
-//! The source of a crate of ours, as the tests of its structure read it.
+//! The sources of the workspace's crates, for tests of their structure.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A module by its path below the crate's root, which is empty.
+/// Path of a module below its crate's root. The root's own path is empty.
 pub type Module = Vec<String>;
 
-/// Every module of a crate, without tests and without programs beside a library.
+/// Every module of a crate. Tests, and binaries beside a library, are left out.
 ///
 /// # Panics
 ///
-/// A file that is no Rust.
+/// If a file is not valid Rust.
 pub fn sources(name: &str) -> Vec<(Module, syn::File)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src");
     let mut files = Vec::new();

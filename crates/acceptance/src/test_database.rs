@@ -1,4 +1,4 @@
-//! A database of its own for each test, a copy of one that holds the demo.
+//! A database for each test, copied from one that holds the demo.
 
 #[path = "../../store/tests/common/server.rs"]
 mod server;
@@ -18,10 +18,10 @@ pub use server::{Created, server};
 
 use crate::{Fixture, TestPlatform};
 
-/// The master key of every test house, unless it is given another.
+/// The default master key of test servers.
 pub const MASTER_KEY: [u8; 32] = *b"the master key of every test hou";
 
-/// Where a test's house keeps its rows; gone with the value.
+/// The database of a test server, removed on drop.
 pub struct TestDatabase {
     pub(crate) url: String,
     keep: Keep,
@@ -35,7 +35,7 @@ enum Keep {
 }
 
 impl TestDatabase {
-    /// A copy of the file that was filled once for this process.
+    /// A copy of an SQLite file that is filled once per process.
     pub async fn sqlite() -> Self {
         static FILLED: OnceCell<TempDir> = OnceCell::const_new();
         let filled = FILLED
@@ -53,7 +53,7 @@ impl TestDatabase {
         Self { url: sqlite_url(folder.path()), keep: Keep::Folder { folder } }
     }
 
-    /// A database on the server to test on, if there is one, from a template that lives as long as tests use it.
+    /// A database on the configured PostgreSQL server, if there is one. Its template lives as long as tests use it.
     pub async fn postgres() -> Option<Self> {
         static FILLED: Mutex<Weak<Created>> = Mutex::const_new(Weak::new());
         let server = server()?;
@@ -70,7 +70,7 @@ impl TestDatabase {
         Some(Self { url: database.url(), keep: Keep::Server { database, _template: Some(template) } })
     }
 
-    /// A database that an earlier version wrote, as a file.
+    /// An SQLite database with the contents of a fixture.
     pub async fn sqlite_of(fixture: &Fixture) -> Self {
         let folder = TempDir::new().expect("a folder for a test");
         let place = Self { url: sqlite_url(folder.path()), keep: Keep::Folder { folder } };
@@ -78,7 +78,7 @@ impl TestDatabase {
         place
     }
 
-    /// The same on the server to test on, if there is one.
+    /// Likewise on the configured PostgreSQL server, if there is one.
     pub async fn postgres_of(fixture: &Fixture) -> Option<Self> {
         let database = Created::new(&server()?, None).await;
         let place = Self { url: database.url(), keep: Keep::Server { database, _template: None } };
@@ -86,13 +86,13 @@ impl TestDatabase {
         Some(place)
     }
 
-    /// The file, on SQLite.
+    /// The SQLite file.
     pub fn file(&self) -> Option<&Path> {
         self.url.strip_prefix("sqlite:").map(Path::new)
     }
 
-    /// Keeps everybody else from writing, by a real lock on the real database, until the value is dropped or
-    /// [`HeldWriter::release`]d. Reading goes on. On SQLite a writer gives up after five seconds.
+    /// Blocks all other writers with a real lock on the database, until the value is dropped or
+    /// [`HeldWriter::release`]d. Reads continue. On SQLite a writer gives up after five seconds.
     pub async fn hold_writers(&self) -> HeldWriter {
         match &self.keep {
             Keep::Folder { .. } => {
@@ -111,7 +111,7 @@ impl TestDatabase {
         }
     }
 
-    /// All rows as they are now, to be put back under a running house.
+    /// Copies all rows, to be restored under a running server.
     pub async fn back_up(&self) -> Backup {
         match &self.keep {
             Keep::Folder { folder } => {
@@ -130,12 +130,12 @@ impl TestDatabase {
         }
     }
 
-    /// Puts a backup into the place of what is there, in one transaction, as `sqlite3 .restore` does.
+    /// Replaces all rows by a backup in one transaction, as `sqlite3 .restore` does.
     pub async fn restore(&self, backup: &Backup) {
         match (&self.keep, backup) {
             (Keep::Folder { folder }, Backup::File(copy)) => copy_file(copy, &folder.path().join(FILE)),
             (Keep::Server { .. }, Backup::Schema(client)) => {
-                // Rows come back in any order: references between them are not looked at.
+                // The rows are inserted in any order, so foreign keys are not checked.
                 let put = |table: &String| {
                     format!("DELETE FROM public.{table}; INSERT INTO public.{table} SELECT * FROM backup.{table}; ")
                 };
@@ -153,13 +153,13 @@ impl TestDatabase {
     }
 }
 
-/// What [`TestDatabase::back_up`] kept.
+/// A backup by [`TestDatabase::back_up`].
 pub enum Backup {
     File(std::path::PathBuf),
     Schema(tokio_postgres::Client),
 }
 
-/// By SQLite's backup API, into the same file.
+/// Copies by SQLite's backup API into the existing file.
 fn copy_file(from: &Path, to: &Path) {
     let from = rusqlite::Connection::open(from).expect("a file of a test opens");
     let mut to = rusqlite::Connection::open(to).expect("a file of a test opens");
@@ -174,14 +174,14 @@ async fn tables(client: &tokio_postgres::Client) -> Vec<String> {
     client.query(sql, &[]).await.expect("the server answers").iter().map(|row| row.get(0)).collect()
 }
 
-/// The right to write, taken from everybody else.
+/// A lock that blocks all other writers.
 pub enum HeldWriter {
     File(rusqlite::Connection),
     Server(tokio_postgres::Client),
 }
 
 impl HeldWriter {
-    /// How many wait for the right to write. SQLite does not say.
+    /// The number of blocked writers. SQLite does not tell it.
     pub async fn waiting(&self) -> Option<usize> {
         let Self::Server(client) = self else { return None };
         let waiting = "SELECT DISTINCT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database \

@@ -6,10 +6,10 @@ use aws_lc_rs::digest;
 use flows::{PasswordCost, Platform};
 use model::{Rng, Timestamp};
 
-/// When every test begins; the demo is filled at this moment.
+/// The time at which every test begins and the demo is filled.
 pub const BEGINNING: Timestamp = Timestamp::from_seconds(1_900_000_000);
 
-/// A clock that moves only when told to, and dice that fall alike in every run.
+/// A clock that moves only when a test moves it, and randomness that is the same in every run.
 pub struct TestPlatform {
     now: AtomicI64,
     throws: AtomicU64,
@@ -21,7 +21,7 @@ impl TestPlatform {
         Self::begun(BEGINNING, 0, PasswordCost::OWASP)
     }
 
-    /// Where passwords cost nothing, for thousands of sign-ins.
+    /// Password hashing costs almost nothing, for thousands of sign-ins.
     pub fn of_cheap_passwords() -> Arc<Self> {
         Self::begun(BEGINNING, 0, PasswordCost::LEAST)
     }
@@ -30,7 +30,7 @@ impl TestPlatform {
         Arc::new(Self { now: AtomicI64::new(now.0), throws: AtomicU64::new(throws), password_cost })
     }
 
-    /// For a database that another world wrote at this moment: dice fall as they never fell there.
+    /// For a database that another platform wrote at this time. The randomness differs from that platform's.
     pub fn resumed(now: Timestamp) -> Arc<Self> {
         Self::begun(now, 1 << 32, PasswordCost::OWASP)
     }

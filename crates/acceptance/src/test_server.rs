@@ -23,20 +23,20 @@ use crate::{App, Backup, Browser, Client, HeldWriter, TestDatabase, TestPlatform
 const HTTP_ROOTS: [&str; 2] = ["http://localhost:8080", "http://demodb.localhost:8080"];
 const DEFAULT: Option<DefaultInstance<'_>> = Some(DefaultInstance::OfEveryHost("testdb"));
 
-/// The demo's two instances, answering as they do behind a listener.
+/// The demo's two instances behind the router, as a listener would serve them.
 pub struct TestServer {
     pub server: Arc<Server>,
     platform: Arc<TestPlatform>,
     doors: HttpService,
     roots: [String; 2],
-    /// Another process beside the house: the command line.
+    /// The database as opened by another process: the command line.
     beside: OnceCell<Database>,
     master: MasterKey,
-    // Dropped last: the database is open until then.
+    // Dropped last, because the database is open until then.
     place: TestDatabase,
 }
 
-/// An event of the audit, every column of it.
+/// An audit event with all its columns.
 #[derive(Clone, Debug)]
 pub struct AuditRow {
     pub kind: String,
@@ -47,14 +47,14 @@ pub struct AuditRow {
     pub token: String,
     pub session: String,
     pub address: String,
-    /// Of the request that was repeated.
+    /// Address of the earlier request that this one repeated.
     pub earlier_address: String,
-    /// Everything, also what has no member here.
+    /// All columns, including those without a field here.
     pub columns: Vec<String>,
 }
 
 impl AuditRow {
-    /// How many events it stands for: a record may tell of many refusals.
+    /// The number of events that this record stands for: one record may hold many refusals.
     pub fn times(&self) -> u64 {
         let detail = self.columns.last().and_then(|detail| serde_json::from_str::<Value>(detail).ok());
         detail.and_then(|detail| detail["folded"].as_u64()).unwrap_or(1)
@@ -74,12 +74,12 @@ impl TestServer {
         Self::start(place, TestPlatform::new(), HTTP_ROOTS, DEFAULT).await
     }
 
-    /// Nobody answers to unknown hosts.
+    /// No instance answers for unknown hosts.
     pub async fn without_default() -> Self {
         Self::start(TestDatabase::sqlite().await, TestPlatform::new(), HTTP_ROOTS, None).await
     }
 
-    /// As the demo: unknown hosts of this machine are answered, others are not.
+    /// Like the demo: unknown loopback hosts are answered, other unknown hosts are not.
     pub async fn answering_loopback() -> Self {
         let default = Some(DefaultInstance::OfLoopback("testdb"));
         Self::start(TestDatabase::sqlite().await, TestPlatform::new(), HTTP_ROOTS, default).await
@@ -91,7 +91,7 @@ impl TestServer {
         Self::start(TestDatabase::sqlite().await, TestPlatform::new(), roots, DEFAULT).await
     }
 
-    /// On a database that an earlier version wrote, brought up to date, at the time when it was written.
+    /// Opens and migrates a database that an earlier version wrote, at the time when it was written.
     pub async fn resumed(place: TestDatabase, now: Timestamp) -> Self {
         let database = place.open().await;
         database.migrate().await.expect("the database of an earlier version migrates");
@@ -99,7 +99,7 @@ impl TestServer {
         Self::start(place, TestPlatform::resumed(now), HTTP_ROOTS, DEFAULT).await
     }
 
-    /// The process ends in good order. An operator switches an application off while none runs, and nobody seals that.
+    /// Stops the server cleanly. Then an operator disables an application, and no process seals that event.
     pub async fn closed_before_disabling(self, uri: &str) -> TestDatabase {
         self.server.close().await;
         let mut rng = self.rng();
@@ -127,8 +127,8 @@ impl TestServer {
         Self::start_over((place.open().await, master), (place, platform), roots, default).await
     }
 
-    /// Whose commits and reads can be made to fail, whose background tasks take no turn by themselves, and whose passwords
-    /// are cheap.
+    /// A server whose commits and reads can be made to fail, whose background tasks do not run by themselves, and whose
+    /// password hashes are cheap.
     pub async fn under_faults(place: TestDatabase, injector: &Arc<FaultInjector>) -> Self {
         let database = place.open().await.with_faults(Arc::clone(injector));
         let opened = (database, usual_key as fn() -> MasterKey);
@@ -156,32 +156,32 @@ impl TestServer {
         Self { server, platform, doors, roots, beside: OnceCell::new(), master: master(), place }
     }
 
-    /// The process ends in good order, and another one begins on the same database.
+    /// Stops the server cleanly and starts another on the same database.
     pub async fn restarted(self) -> Self {
         self.restarted_under(usual_key).await
     }
 
-    /// The other one has been given another master key.
+    /// Likewise, with another master key.
     pub async fn restarted_under(self, master: fn() -> MasterKey) -> Self {
         self.server.close().await;
         let roots = self.roots.each_ref().map(String::as_str);
         Box::pin(Self::start_under(master, (self.place, self.platform), roots, DEFAULT)).await
     }
 
-    /// The process ends in good order; what follows is done beside no server, until [`Self::started`].
+    /// Stops the server cleanly. No server runs until [`Self::started`].
     pub async fn stopped(self) -> Self {
         self.server.close().await;
         self
     }
 
-    /// Another process begins after [`Self::stopped`].
+    /// Starts another server after [`Self::stopped`].
     pub async fn started(self) -> Self {
         self.beside().await.close().await;
         let roots = self.roots.each_ref().map(String::as_str);
         Self::start(self.place, self.platform, roots, DEFAULT).await
     }
 
-    /// The database as another process has it: the house learns of what is changed here by the change feed.
+    /// The database as another process opens it. The server learns of changes made here by the change feed.
     pub async fn beside(&self) -> &Database {
         self.beside.get_or_init(|| Box::pin(self.place.open())).await
     }
@@ -201,12 +201,12 @@ impl TestServer {
         self.place.restore(backup).await;
     }
 
-    /// At `testdb`.
+    /// A client of `testdb`.
     pub fn client(&self) -> Client {
         self.client_at(0)
     }
 
-    /// At `testdb`, by another node.
+    /// A client of `testdb` at another node.
     pub fn client_of(&self, node: &Arc<Server>) -> Client {
         Client { doors: HttpService::new(AppState::new(Arc::clone(node), TrustedProxies::default())), ..self.client() }
     }
@@ -216,7 +216,7 @@ impl TestServer {
         Client { doors: self.doors.clone(), root: self.roots[instance].clone(), peer, watch: None }
     }
 
-    /// At `demodb`.
+    /// A client of `demodb`.
     pub fn other_client(&self) -> Client {
         self.client_at(1)
     }
@@ -249,13 +249,13 @@ impl TestServer {
         self.platform.set(now);
     }
 
-    /// Memory follows what administrators changed, and has the keys for it.
+    /// Memory applies changes by administrators, and required signing keys are created.
     pub async fn catch_up(&self) {
         self.server.catch_up().await.expect("the feed can be read");
         self.server.maintain_keys().await.expect("the database answers");
     }
 
-    /// An instance by name, for flows that judge by its memory.
+    /// An instance by name, for flows that decide by its memory.
     pub async fn believed(&self, name: &str) -> BelievedInstance {
         let instance =
             self.server.instances().iter().find(|instance| instance.info.name == name).expect("the demo has it");
@@ -263,18 +263,18 @@ impl TestServer {
         believed.unwrap_or_else(|(_, fault)| panic!("memory is behind: {fault:?}"))
     }
 
-    /// Timers that are due are acted on.
+    /// Runs the tick, which acts on due timers.
     pub async fn beat(&self) {
         self.server.tick().await.expect("the database answers");
     }
 
-    /// Everything that was answered is in the audit's chain, and signed if a minute has passed.
+    /// Seals every answered request's events, and signs the chain if a minute has passed.
     pub async fn seal(&self) {
         self.beat().await;
         self.server.seal().await.expect("the database answers");
     }
 
-    /// Another process on the same database.
+    /// Another node on the same database.
     pub async fn another_node(&self) -> Arc<Server> {
         self.another_node_under(MasterKey::new(&MASTER_KEY)).await
     }
@@ -293,7 +293,7 @@ impl TestServer {
         &self.platform
     }
 
-    /// What `testdb` keeps.
+    /// The store of `testdb`.
     pub async fn store(&self) -> Store {
         let database = self.beside().await;
         let instances = database.instances().await.expect("instances can be read");
@@ -301,7 +301,7 @@ impl TestServer {
         Store::new(database.clone(), testdb.id)
     }
 
-    /// Whether what strangers were refused at `testdb` is what was written.
+    /// Verifies the chain of refused unauthenticated requests at `testdb`.
     pub async fn verify_refusals(&self) -> VerificationResult {
         let operator = self.operator().await;
         let book = operator.audit_reader_of(Chain::Refusals, &self.master).await.expect("the database answers");
@@ -309,19 +309,19 @@ impl TestServer {
         verdict.expect("the database answers").expect("no checkpoints")
     }
 
-    /// Whether the audit of `testdb` is what was written.
+    /// Verifies the audit of `testdb`.
     pub async fn verify_audit(&self) -> VerificationResult {
         self.verify_audit_against(&[]).await
     }
 
-    /// The same, with checkpoints that were kept elsewhere.
+    /// Likewise, against checkpoints that were stored elsewhere.
     pub async fn verify_audit_against(&self, checkpoints: &[String]) -> VerificationResult {
         let operator = self.operator().await;
         let verdict = operator.audit_reader(&self.master).verify(checkpoints, |_, _| ()).await;
         verdict.expect("the database answers").expect("checkpoints of this house")
     }
 
-    /// Rotation, sweeping, forgetting.
+    /// Runs maintenance: key rotation, sweeps and expiry.
     pub async fn tidy(&self) {
         self.server.maintain().await.expect("the database answers");
         self.server.maintain_keys().await.expect("the database answers");
@@ -332,12 +332,12 @@ impl TestServer {
         self.office_at("testdb").await
     }
 
-    /// Likewise of `demodb`.
+    /// Likewise for `demodb`.
     pub async fn office_at_other(&self) -> ElevatedAdminService<'_> {
         self.office_at("demodb").await
     }
 
-    /// Likewise, where that may fail.
+    /// Opens the administration of `demodb`, which may fail.
     pub async fn other_office(&self) -> Result<(), flows::Fault> {
         ElevatedAdminService::open(self.beside().await, &self.master, "demodb").await.map(|_| ())
     }
@@ -347,7 +347,7 @@ impl TestServer {
         operator.expect("the database answers").expect("the demo has it")
     }
 
-    /// One reading of clock and dice, for the flows of administrators.
+    /// Reads the clock once, with the given randomness, for administration flows.
     pub fn moment<'a>(&self, rng: &'a mut Box<dyn Rng>) -> Moment<'a> {
         Moment { now: self.platform.now(), rng: &mut **rng }
     }
@@ -378,7 +378,7 @@ impl TestServer {
         self.catch_up().await;
     }
 
-    /// Somebody who may gives the user another address.
+    /// An administrator changes the user's e-mail address.
     pub async fn set_email(&self, login: &str, address: &str) {
         let store = self.store().await;
         let login = Login::parse(login).expect("a login");
@@ -390,7 +390,7 @@ impl TestServer {
         self.catch_up().await;
     }
 
-    /// Registers a further application by its record; `secret` makes it Confidential.
+    /// Registers an application from its record. A `secret` makes it Confidential.
     pub async fn register(&self, record: Value, secret: Option<&str>) -> App {
         let record: ApplicationRecord = serde_json::from_value(record).expect("a record");
         let redirect_uri = record.impersonate_login_url.first().cloned().unwrap_or_default();
@@ -402,7 +402,7 @@ impl TestServer {
         App { client: self.client(), uri, secret: secret.map(str::to_owned), redirect_uri }
     }
 
-    /// The application of the admin API that its document registers: at `testdb`, for `admin`.
+    /// Registers the admin API's application as documented, at `testdb` for `admin`.
     pub async fn manager(&self) -> App {
         self.manager_of(&self.operator().await, self.client()).await
     }
@@ -430,7 +430,7 @@ impl TestServer {
         App { client, uri: uri.to_owned(), secret: Some(secret.to_owned()), redirect_uri: redirect_uri.to_owned() }
     }
 
-    /// Everything that the audit of `testdb` holds, oldest first. The house is closed, so that nothing is still on its way.
+    /// All audit events of `testdb`, oldest first. The server is closed first, so that every event is written.
     pub async fn audit(self) -> Vec<AuditRow> {
         self.server.close().await;
         let database = self.place.open().await;

@@ -1,4 +1,4 @@
-//! Every citation of a specification in `docs/spec/` names a section that is there.
+//! Every citation of a specification in `docs/spec/` names an existing section.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

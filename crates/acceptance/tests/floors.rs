@@ -1,4 +1,4 @@
-//! The floors: who may name whom. A crate exists because there is something it must be unable to name.
+//! The floors: which crate may depend on which. A crate exists because there is something it must be unable to name.
 
 use std::process::Command;
 

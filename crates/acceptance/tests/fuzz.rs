@@ -1,5 +1,5 @@
-//! Both parsers of outside text meet whatever there is: they answer, they do not panic, and what they accept they
-//! write back the same.
+//! Both parsers of outside text get arbitrary input: they answer without a panic, and text that they accept
+//! round-trips.
 
 use oauth::authorize::{AuthorizationRequest, AuthorizationTarget};
 use oauth::client::ClientCredentials;

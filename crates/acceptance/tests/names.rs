@@ -1,4 +1,4 @@
-//! One word for one thing: no name of a type that more than its own file can see stands for two.
+//! One word, one thing: no two types visible outside their files have the same name.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! `THIRD-PARTY-NOTICES.md` names what the binary is linked with, in these versions, and nothing under a licence that was
-//! not agreed to.
+//! `THIRD-PARTY-NOTICES.md` lists the crates linked into the binary, in the current versions, all under allowed
+//! licences.
 
 use acceptance::notices::{COMMAND, metadata, notices, root};
 use serde_json::{Value, json};

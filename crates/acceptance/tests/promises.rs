@@ -1,4 +1,4 @@
-//! `docs/promises.md` leads from each promise to its test. It is written from the tests and compared with them.
+//! `docs/promises.md` lists every promise with its test. It is generated from the tests and compared with them.
 
 #![allow(clippy::disallowed_methods, reason = "who changed a test asks for a new index by the environment")]
 

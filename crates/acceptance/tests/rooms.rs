@@ -1,5 +1,5 @@
-//! The rooms inside the crates: which module may name which. Crates forbid what Cargo.toml does not list; modules forbid
-//! nothing by themselves, so this test reads every path that begins with `crate`, `super` or `self`.
+//! Rooms inside the crates: which module may name which. Cargo.toml limits what a crate may name, but modules have no
+//! limits of their own. This test reads every path that begins with `crate`, `super` or `self`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

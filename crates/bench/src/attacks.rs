@@ -1,5 +1,5 @@
-//! Storms by strangers, and what everybody else feels of them. Each has a file of its own, and tells goals and whether they
-//! are met.
+//! Storms by unauthenticated clients, and their effect on honest traffic. Each file covers one kind of storm and
+//! reports whether its goals are met.
 
 mod guesses;
 mod pinned;
@@ -22,7 +22,7 @@ use crate::stats::percentile;
 
 const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
 
-/// A storm, as it was felt.
+/// Results of one storm.
 pub(crate) struct Storm {
     pub(crate) name: String,
     pub(crate) goals: Vec<Goal>,
@@ -49,7 +49,7 @@ pub(crate) enum Attack {
     Refusals,
 }
 
-/// Those of `only`; all if it is empty.
+/// Measures the storms in `only`, or all storms if it is empty.
 pub(crate) async fn measure(binary: &Binary, effort: Effort, only: &[Attack]) -> Result<Vec<Storm>> {
     let chosen = if only.is_empty() { Attack::value_variants() } else { only };
     let mut storms = Vec::new();
@@ -64,7 +64,7 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort, only: &[Attack]) ->
     Ok(storms)
 }
 
-/// The honest traffic beside an attack: services that ask for tokens, a steady number a second.
+/// Honest traffic beside an attack: services that request tokens at a steady rate.
 struct Honest {
     address: SocketAddr,
     requests: Requests,
@@ -75,7 +75,7 @@ impl Honest {
         Self { address, requests: Arc::new([client_credentials(address, SERVICE)]) }
     }
 
-    /// The p99 in microseconds. An answer that is no token is an error.
+    /// The p99 latency in microseconds. An answer without a token is an error.
     async fn p99(&self, span: Duration) -> Result<f64> {
         let mut latencies = load::at(Pace::Steady(200, span), self.address, &self.requests).await?.latencies;
         Ok(percentile(&mut latencies, 99))

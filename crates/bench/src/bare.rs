@@ -1,4 +1,4 @@
-//! The handler that others are compared to: the server's own listener and framework, and nothing behind them.
+//! The bare handler for comparison: the server's own listener and framework with a constant answer.
 
 use std::io::Write as _;
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 use web::server::{Limits, ListenerSettings};
 
-/// Serves until it is ended. Its address is the first line on standard output.
+/// Serves until the process is killed. Prints its address on the first line of standard output.
 pub(crate) async fn serve(path: &str, bytes: usize) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let mut out = std::io::stdout();

@@ -1,4 +1,4 @@
-//! Changes of state by many callers at once.
+//! State changes by many concurrent callers.
 
 use std::time::Instant;
 
@@ -22,14 +22,14 @@ impl Change {
     }
 }
 
-/// What one run of changes took.
+/// Results of one run of changes.
 pub(crate) struct Taken {
     pub(crate) per_second: f64,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
 }
 
-/// Runs all callers at once; each answers the microseconds of its changes.
+/// Runs all callers concurrently. Each returns the latencies of its changes in microseconds.
 pub(crate) async fn together<F>(callers: usize, caller: impl Fn(usize) -> F) -> Result<Taken>
 where
     F: Future<Output = Result<Vec<u32>>> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Many live sessions and very many reference tokens: what they take of memory, and whether a call costs more for them.
+//! Many live sessions and very many reference tokens: their memory, and their effect on the cost of a call.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,29 +15,31 @@ use crate::served::{One, Requests, bare_like, one};
 use crate::stats::Spread;
 
 const TOKENS: usize = 1_000_000;
-/// Each session is another person's, opened by a reference token of theirs.
+/// Each session belongs to a different user and was opened by that user's reference token.
 const SESSIONS: usize = 100_000;
-/// How many tokens are in use at the same time, and at which pace: each is used once before any is used again. The first ones
-/// tell what it costs that the others are there; so they come first, when nothing is written down any more of the others' use.
+/// Number of tokens in use and their rate. Each token is used once before any is used again. The single tokens come
+/// first: no uses of other tokens are waiting to be written then, so they show the cost of the other tokens' existence
+/// alone.
 const IN_USE: [(usize, Pace); 4] = [
     (1, Pace::Steady(8000, Duration::from_secs(4))),
     (1, Pace::Full(80_000)),
     (10_000, Pace::Full(80_000)),
     (SESSIONS, Pace::Full(SESSIONS)),
 ];
-/// How long the servers are watched while nobody calls.
+/// How long the servers are measured without calls.
 const QUIET: Duration = Duration::from_secs(3);
-/// Within this the house has come to rest: 500 sessions and 500 last uses a second are written down.
+/// Maximum time until the server is idle: it writes 500 sessions and 500 last uses a second.
 const REST: Duration = Duration::from_mins(5);
 
-/// So many tokens in use, beside a server with one session and one token. CPU and latencies in microseconds.
+/// Results with this many tokens in use, and of a server with one session and one token. CPU and latencies in
+/// microseconds.
 pub(crate) struct InUse {
     pub(crate) tokens: usize,
     pub(crate) pace: Pace,
     pub(crate) cpu: Spread,
     pub(crate) of_bare: Spread,
     pub(crate) small_of_bare: Spread,
-    /// CPU of the call at the small server by CPU here.
+    /// CPU of a call at the small server divided by CPU of a call here.
     pub(crate) of_small: Spread,
     pub(crate) p50: Spread,
     pub(crate) p99: Spread,
@@ -47,15 +49,16 @@ pub(crate) struct Crowd {
     pub(crate) sessions: usize,
     pub(crate) tokens: usize,
     pub(crate) in_use: Vec<InUse>,
-    /// Sessions opened a second, over HTTP.
+    /// Sessions opened per second, over HTTP.
     pub(crate) opened_per_second: f64,
-    /// Resident, in KiB: at the start, with all sessions live, after all rounds; and the small server after all rounds.
+    /// Resident memory in KiB: at the start, with all sessions live, and after all rounds; and of the small server
+    /// after all rounds.
     pub(crate) started: u32,
     pub(crate) live: u32,
     pub(crate) used: u32,
     pub(crate) small: u32,
-    /// Milliseconds of a core each second while nobody calls: the small server, this one after all sessions were opened, and
-    /// once all that is written down.
+    /// Milliseconds of CPU per second without calls: of the small server, of this one after all sessions were opened,
+    /// and of this one after they were all written.
     pub(crate) resting: (f64, f64, f64),
 }
 
@@ -91,7 +94,7 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Crowd> {
         for round in 0..=effort.rounds {
             eprint!("\rround {round} of {}: {} tokens in use   ", effort.rounds, shape.requests.len());
             let round_of_all = together(&bare, (&small, &at_small), (&server, shape)).await?;
-            // The first round warms caches, and is not counted.
+            // The first round warms caches and does not count.
             if round > 0 {
                 rounds.push(round_of_all);
             }
@@ -120,7 +123,7 @@ struct Shape {
     pace: Pace,
 }
 
-/// Measured one after the other: a machine that is shared gets slower while it works.
+/// Measured one directly after the other, because a shared machine slows down over time.
 struct Together {
     bare: One,
     small: One,
@@ -139,14 +142,14 @@ async fn together(
     })
 }
 
-/// What beats and sweeps cost while nobody calls: milliseconds of a core in each second.
+/// Cost of ticks and sweeps without calls, in milliseconds of CPU per second.
 async fn resting(server: &ServerProcess) -> Result<f64> {
     let before = server.cpu()?;
     tokio::time::sleep(QUIET).await;
     Ok(server.cpu()?.since(&before).as_secs_f64() * 1e3 / QUIET.as_secs_f64())
 }
 
-/// Waits until nothing is left to write down, and tells what the server takes then.
+/// Waits until no writes are pending, and returns the server's CPU use then.
 async fn rest(server: &ServerProcess, small: f64) -> Result<f64> {
     let begun = Instant::now();
     loop {

@@ -1,5 +1,5 @@
-//! The shapes that are limited by durable writes. They call the flows in this process, because commits can be
-//! counted only from inside; between a caller and the database everything is as the server has it, HTTP excepted.
+//! Shapes limited by durable writes. They call the flows in this process, because commits can only be counted from
+//! inside. Except for HTTP, everything between a caller and the database is the same as in the server.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,7 +26,7 @@ const REDIRECT_URI: &str = "http://localhost:3000/portal-callback";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
-/// Callers at once, and how many changes each of them makes in a round.
+/// Number of concurrent callers, and of changes by each of them in a round.
 #[derive(Clone, Copy)]
 struct Crowd {
     callers: usize,
@@ -40,7 +40,7 @@ const CROWDS: [Crowd; 3] = [
     Crowd { callers: 128, each: 50, each_in_naive_pool: 8 },
 ];
 
-/// One change with one number of callers, as measured. Latencies in milliseconds.
+/// Results of one kind of change with one number of callers. Latencies in milliseconds.
 pub(crate) struct Durable {
     pub(crate) database: &'static str,
     pub(crate) change: Change,
@@ -49,18 +49,18 @@ pub(crate) struct Durable {
     pub(crate) p50: Spread,
     pub(crate) p99: Spread,
     pub(crate) commits_per_change: Spread,
-    /// Only where there is a naive pool to compare with.
+    /// Only for SQLite, where a naive pool is measured too.
     pub(crate) naive: Option<Naive>,
 }
 
 pub(crate) struct Naive {
     pub(crate) per_second: Spread,
     pub(crate) p99: Spread,
-    /// The house's changes per second by the pool's.
+    /// Gatehouse's changes per second divided by the naive pool's.
     pub(crate) times: Spread,
 }
 
-/// SQLite always; PostgreSQL where there is a server to ask.
+/// Measures SQLite, and PostgreSQL if a server is given.
 pub(crate) async fn measure(effort: Effort, postgres: Option<&str>) -> Result<Vec<Durable>> {
     let folder = TempDir::new()?;
     let (ours, theirs) = (folder.path().join("house.db"), folder.path().join("naive.db"));
@@ -140,7 +140,7 @@ fn naive(rounds: &[Round]) -> Naive {
 }
 
 impl Tenant {
-    /// Returns what it took, and the commits that were made meanwhile.
+    /// Returns the results, and the number of commits during the run.
     async fn measure(self: &Arc<Self>, change: Change, callers: usize, each: usize) -> Result<(Taken, u64)> {
         let codes = match change {
             Change::Redeem => each,
@@ -190,16 +190,16 @@ impl Tenant {
         Ok(latencies)
     }
 
-    /// The next refresh token.
+    /// Refreshes and returns the next refresh token.
     pub(crate) async fn refresh(&self, token: &str) -> Result<String> {
         let client = &self.client;
         refresh_token(&self.exchange(&format!("grant_type=refresh_token&refresh_token={token}&{client}")).await?)
     }
 
-    /// The first refresh tokens of so many authorizations.
+    /// The first refresh tokens of this many authorizations.
     pub(crate) async fn refresh_tokens(self: &Arc<Self>, count: usize) -> Result<Vec<String>> {
         let mut tokens = Vec::with_capacity(count);
-        // Fewer at once than may wait for the database.
+        // Fewer at once than the database's queue holds.
         for code in self.codes(count.min(100), count.div_ceil(100)).await?.into_iter().flatten().take(count) {
             tokens.push(refresh_token(&self.exchange(&self.redemption(&code)).await?)?);
         }
@@ -213,7 +213,7 @@ impl Tenant {
         )
     }
 
-    /// So many codes for each caller, given out side by side: a code lives for a minute only.
+    /// Codes for each caller. They are issued concurrently, because a code is valid for one minute only.
     async fn codes(self: &Arc<Self>, callers: usize, each: usize) -> Result<Vec<Vec<String>>> {
         let tasks: JoinSet<_> = (0..callers)
             .map(|_| {

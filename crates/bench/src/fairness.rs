@@ -1,5 +1,5 @@
-//! One instance of a process, while another is stormed by what the two share: the threads that compare passwords, reset
-//! requests, the decoder of pictures, the queue of changes. The flows are called in this process; HTTP is left out.
+//! One instance while another one in the same process is under a storm. The storms load the shared resources: password
+//! threads, reset requests, the image decoder and the queue of changes. Flows are called in this process, without HTTP.
 
 use std::io::Cursor;
 use std::net::Ipv4Addr;
@@ -21,7 +21,7 @@ use crate::tenant::{RealWorld, Tenant, request, request_from, sign_in};
 use flows::Platform as _;
 use flows::auth::sign_in::SignInCookies;
 
-/// What this instance does, one after another, in each weather of each round.
+/// Operations of the measured instance, one after the other, before and during each storm of each round.
 const REFRESHES: usize = 200;
 const SIGN_INS: usize = 100;
 
@@ -31,8 +31,8 @@ enum Storm {
     Resets,
     Pictures,
     Changes,
-    /// Nobody is stormed: as many tasks as of [`Self::Changes`] use as much of the cores, as often. What is felt of it is
-    /// felt of the machine, whatever the house shares out.
+    /// No storm on an instance: as many tasks as [`Self::Changes`] use the same share of the cores, equally often. Its
+    /// effect comes from the machine and not from shared resources.
     Cores,
 }
 
@@ -49,7 +49,7 @@ impl Storm {
         }
     }
 
-    /// Callers at once. Those of changes are more than the queue of changes holds.
+    /// Concurrent callers. Those of [`Self::Changes`] exceed the capacity of the queue of changes.
     const fn callers(self) -> usize {
         match self {
             Self::SignIns => 256,
@@ -59,20 +59,20 @@ impl Storm {
     }
 }
 
-/// What one does while the other is stormed, as measured. Times in milliseconds.
+/// Results of one instance while the other is under a storm. Times in milliseconds.
 pub(crate) struct Beside {
     pub(crate) database: &'static str,
     pub(crate) storm: &'static str,
     pub(crate) what: &'static str,
     pub(crate) quiet: Spread,
     pub(crate) stormed: Spread,
-    /// The p99 in the storm by that before it, round by round.
+    /// The p99 during the storm divided by the p99 before it, for each round.
     pub(crate) times: Spread,
-    /// Of the storm, what was done.
+    /// Operations of the storm per second.
     pub(crate) per_second: Spread,
 }
 
-/// SQLite always; PostgreSQL where there is a server to ask.
+/// Measures SQLite, and PostgreSQL if a server is given.
 pub(crate) async fn measure(effort: Effort, postgres: Option<&str>) -> Result<Vec<Beside>> {
     let folder = TempDir::new()?;
     let url = format!("sqlite:{}", folder.path().join("house.db").display());
@@ -83,7 +83,7 @@ pub(crate) async fn measure(effort: Effort, postgres: Option<&str>) -> Result<Ve
     Ok(measured)
 }
 
-/// p99 of refreshes and of sign-ins, in milliseconds.
+/// p99 latencies of refreshes and of sign-ins, in milliseconds.
 type Felt = [f64; 2];
 
 struct Round {
@@ -103,7 +103,7 @@ async fn all(url: &str, database: &'static str, effort: Effort) -> Result<Vec<Be
             let clouds = Clouds::gather(&stormed, storm, round).await?;
             let stormed = felt(&other, effort).await?;
             let per_second = clouds.pass().await?;
-            // The first round warms pools and tables, and is not counted.
+            // The first round warms pools and tables and does not count.
             if round > 0 {
                 rounds.push(Round { quiet, stormed, per_second });
             }
@@ -143,7 +143,7 @@ async fn felt(tenant: &Arc<Tenant>, effort: Effort) -> Result<Felt> {
     Ok([&mut refreshes, &mut sign_ins].map(|latencies| percentile(latencies, 99) / 1e3))
 }
 
-/// The storm, until it is told to pass.
+/// A running storm.
 struct Clouds {
     over: Arc<AtomicBool>,
     done: Arc<AtomicU32>,
@@ -158,7 +158,7 @@ impl Clouds {
             Storm::SignIns | Storm::Resets | Storm::Pictures | Storm::Cores => Vec::new(),
         };
         let picture: Arc<[u8]> = picture()?.into();
-        // The first byte of the networks is the round: no account of one comes again in another.
+        // The first byte of each network is the round, so that no account is used in two rounds.
         let next = Arc::new(AtomicU32::new((10 + round) << 24));
         let (over, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
         let mut tasks = JoinSet::new();
@@ -177,19 +177,19 @@ impl Clouds {
                     if caller.act(storm).await.is_ok() {
                         done.fetch_add(1, Ordering::Relaxed);
                     } else {
-                        // Told to come back.
+                        // The caller was asked to retry.
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
                 }
             });
         }
-        // Until all of them are in the queue.
+        // Waits until all callers are queued.
         tokio::time::sleep(Duration::from_millis(200)).await;
         done.store(0, Ordering::Relaxed);
         Ok(Self { over, done, begun: Instant::now(), tasks })
     }
 
-    /// What was done a second.
+    /// Ends the storm and returns its operations per second.
     async fn pass(mut self) -> Result<f64> {
         let per_second = f64::from(self.done.load(Ordering::Relaxed)) / self.begun.elapsed().as_secs_f64();
         self.over.store(true, Ordering::Relaxed);
@@ -208,8 +208,8 @@ struct Caller {
     turn: tokio::time::Instant,
 }
 
-/// Of [`Storm::Cores`]: tasks are woken in bursts, as by a commit that answers many. Each has a turn in every fifth, and
-/// uses a core for as long as a refresh does.
+/// Timing of [`Storm::Cores`]: tasks wake in bursts, as after a commit that answers many callers. Each task runs in
+/// every fifth burst and uses a core for as long as a refresh.
 const BURST: Duration = Duration::from_millis(12);
 const BURSTS: usize = 5;
 const WORK: Duration = Duration::from_micros(60);
@@ -221,7 +221,7 @@ impl Caller {
         let mut rng = SystemRng;
         let now = RealWorld.now();
         match storm {
-            // Every fourth password is right.
+            // Every fourth password is correct.
             Storm::SignIns if number.is_multiple_of(4) => drop(sign_in(instance, request, "bob").await?),
             Storm::SignIns => {
                 let mut ctx = Ctx { now, rng: &mut rng, request: &request };
@@ -231,7 +231,7 @@ impl Caller {
             Storm::Resets => {
                 let login = if number.is_multiple_of(4) { "bob".to_owned() } else { format!("storm.{number}") };
                 let _wait = instance.auth().request_password_reset(&request, &login, now)?;
-                // 16 000 a second in all, at most.
+                // At most 16 000 a second in all.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             Storm::Pictures => {
@@ -253,7 +253,7 @@ impl Caller {
     }
 }
 
-/// As large as a camera makes them.
+/// A picture of the size that a camera takes.
 fn picture() -> Result<Vec<u8>> {
     let image = image::RgbImage::from_fn(4000, 3000, |x, y| {
         image::Rgb([(x / 16).to_le_bytes()[0], (y / 16).to_le_bytes()[0], 128])

@@ -1,5 +1,5 @@
-//! Faults of the database at random: one or several at once, in one flow or several on one house, until so many have
-//! happened. After every run the promises of `acceptance::faults` are checked.
+//! Random database faults: one or several at once, in one flow or several on one server, until the requested number has
+//! happened. After every run the invariants of `acceptance::faults` are checked.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,13 +14,13 @@ use model::Rng as _;
 use store::faults::{DatabaseOperation, FaultMoment, InjectedFault, OperationCounts};
 use web::SystemRng;
 
-/// Behind the last of them the house's audit is verified.
+/// After this many runs the server's audit is verified.
 const RUNS_PER_HOUSE: usize = 40;
-/// Flows on one house at once, and faults in one run, at most.
+/// Maximum number of concurrent flows on one server, and of faults in one run.
 const MAX_FLOWS: u64 = 4;
 const MAX_FAULTS: u64 = 4;
 
-/// `SplitMix64`: small, and the same everywhere.
+/// `SplitMix64`: small, and reproducible on every machine.
 struct Random(u64);
 
 impl Random {
@@ -41,19 +41,19 @@ impl Random {
     }
 }
 
-/// What all threads share.
+/// State shared by all threads.
 struct Run {
     seed: u64,
     wanted: u64,
-    /// Whether a house's audit is verified after each of its runs, as when a seed is repeated to see which run broke it.
+    /// Verifies the server's audit after each run. Used when a seed is repeated, to find the run that broke the audit.
     audits_closely: bool,
-    /// Houses so far: each has the seed after that of the one before.
+    /// Number of servers so far. Each takes the seed after the previous one's.
     houses: AtomicU64,
     runs: AtomicU64,
     faults: AtomicU64,
     is_broken: AtomicBool,
     broken: Mutex<Option<String>>,
-    /// What each flow asks the database when nothing fails.
+    /// Database operations of each flow without faults.
     counted: HashMap<&'static str, OperationCounts>,
 }
 
@@ -109,7 +109,7 @@ async fn count() -> Result<HashMap<&'static str, OperationCounts>> {
 }
 
 impl Run {
-    /// Every other house is on PostgreSQL, where there is a server.
+    /// Every second server uses PostgreSQL, if a server for it is given.
     fn work(&self) -> Result<()> {
         let runtime = runtime()?;
         while self.faults.load(Ordering::Relaxed) < self.wanted && !self.is_broken.load(Ordering::Relaxed) {
@@ -170,7 +170,7 @@ impl Run {
     }
 }
 
-/// One flow, or several that do not disturb each other.
+/// Chooses one flow, or several that may run side by side.
 fn pick_flows(random: &mut Random) -> Vec<&'static Flow> {
     let first = random.one_of(all());
     let mut flows = vec![first];

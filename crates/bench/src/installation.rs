@@ -1,4 +1,4 @@
-//! Folders with an installation in them, made by the server's own commands.
+//! Folders with an installation, created by the server's own commands.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::process::{ServerProcess, free_address};
 use crate::tenant::DEMO;
 
-/// Where below its folder the demo keeps database and key.
+/// Subfolder in which the demo stores its database and key.
 const PLACE: &str = "demo";
 
 const INSTANCE: &str = DEMO.name();
@@ -36,7 +36,7 @@ impl Binary {
         command
     }
 
-    /// `gatehouse demo` on a folder.
+    /// Command line of `gatehouse demo` on this folder, and its address.
     pub(crate) fn demo(&self, folder: &Path) -> Result<(Command, SocketAddr)> {
         let address = free_address()?;
         let mut command = self.command("demo");
@@ -45,7 +45,7 @@ impl Binary {
     }
 }
 
-/// A configuration, its database and its master key. Removed when dropped.
+/// A configuration, database and master key. Removed on drop.
 pub(crate) struct Installation<'a> {
     binary: &'a Binary,
     folder: TempDir,
@@ -53,7 +53,7 @@ pub(crate) struct Installation<'a> {
 }
 
 impl<'a> Installation<'a> {
-    /// With the demo's users, applications and data.
+    /// An installation with the demo's users, applications and data.
     pub(crate) fn with_data(binary: &'a Binary) -> Result<Self> {
         let folder = TempDir::new()?;
         let (command, address) = binary.demo(folder.path())?;
@@ -62,7 +62,7 @@ impl<'a> Installation<'a> {
         Self::configured(binary, folder, "sqlite:gatehouse.db", None)
     }
 
-    /// Without a database. The key is any other installation's: it has sealed nothing here.
+    /// An installation without a database. It copies another installation's key, which has encrypted nothing here.
     pub(crate) fn empty(binary: &'a Binary, key_of: &Self) -> Result<Self> {
         let folder = TempDir::new()?;
         fs::create_dir(folder.path().join(PLACE))?;
@@ -70,7 +70,7 @@ impl<'a> Installation<'a> {
         Self::configured(binary, folder, "sqlite:gatehouse.db", None)
     }
 
-    /// One of several nodes that share a database; the key is that of the database, in base64.
+    /// One of several nodes that share a database. `key` is the database's master key in base64.
     pub(crate) fn node(binary: &'a Binary, database: &str, key: &str) -> Result<Self> {
         let folder = TempDir::new()?;
         fs::create_dir(folder.path().join(PLACE))?;
@@ -93,7 +93,7 @@ impl<'a> Installation<'a> {
         Ok(installation)
     }
 
-    /// Believes what a proxy on the loopback says about whose requests it hands on.
+    /// Trusts a proxy on the loopback interface to forward client addresses.
     pub(crate) fn behind_a_proxy(self) -> Result<Self> {
         let file = self.path("gatehouse.toml");
         let rest = fs::read_to_string(&file)?;
@@ -101,12 +101,12 @@ impl<'a> Installation<'a> {
         Ok(self)
     }
 
-    /// Where the SQLite file is.
+    /// URL of the SQLite database.
     pub(crate) fn database_url(&self) -> String {
         format!("sqlite:{}", self.path("gatehouse.db").display())
     }
 
-    /// Of the SQLite file, while nobody has it open: what was in its log is in it.
+    /// Size of the SQLite file. No process may have it open, so that its write-ahead log is merged.
     pub(crate) fn database_bytes(&self) -> Result<u64> {
         Ok(fs::metadata(self.path("gatehouse.db"))?.len())
     }
@@ -121,7 +121,7 @@ impl<'a> Installation<'a> {
         command
     }
 
-    /// Serves, with the log going to a file.
+    /// Starts the server, with its log in a file.
     pub(crate) fn serve(&self) -> Result<(ServerProcess, std::time::Duration)> {
         let mut command = self.command(&["serve"]);
         command.stderr(File::create(self.path("log"))?);
@@ -139,7 +139,7 @@ impl<'a> Installation<'a> {
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
-    /// An application that gets tokens for itself, signed with this algorithm; answers its secret.
+    /// Registers a service application whose tokens are signed with this algorithm, and returns its secret.
     pub(crate) fn service(&self, uri: &str, algorithm: &str) -> Result<String> {
         let users = self.told(&["user", "list"])?;
         let users = users.as_array().context("a list of users")?;

@@ -1,4 +1,4 @@
-//! Pages of the instance manager where every list has very many lines, beside those where there are few.
+//! Pages of the instance manager whose lists have very many rows, compared with pages of short lists.
 
 use std::time::Instant;
 
@@ -17,13 +17,13 @@ use crate::sign_in::signed_in;
 use crate::stats::Spread;
 use crate::tenant::{DEMO, RealWorld};
 
-/// Of each list.
+/// Rows in each list.
 const LINES: usize = 1_000_000;
-/// More than a page shows.
+/// More rows than one page shows.
 const FEW: usize = 200;
 const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
 
-/// A page, as measured; milliseconds.
+/// Load times of one page, in milliseconds.
 pub(crate) struct Opened {
     pub(crate) page: &'static str,
     pub(crate) few: Spread,
@@ -44,7 +44,7 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Lists> {
         for round in 0..=effort.rounds {
             eprint!("\rround {round} of {}: {page}   ", effort.rounds);
             let both = (few.opens(&at_few).await?, many.opens(&at_many).await?);
-            // The first round reads from the disk, and is not counted.
+            // The first round reads from the disk and does not count.
             if round > 0 {
                 rounds.push(both);
             }
@@ -56,10 +56,10 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Lists> {
     Ok(Lists { lines, pages: opened })
 }
 
-/// What ids of lines begin with; the number of the line follows.
+/// Prefix of row ids, followed by the row number.
 const ID: &str = "00000000-0000-7000-8000-";
 
-/// Tables with their columns, and what stands in them: `{number}` is that of the line in twelve digits.
+/// Tables with their columns and values. `{number}` is replaced by the row number in twelve digits.
 const TABLES: [(&str, &str); 5] = [
     ("roles (instance, name, permits)", "'role.' || {number}, {permits}"),
     (
@@ -120,7 +120,7 @@ async fn fill(url: &str, lines: usize) -> Result<()> {
     Ok(())
 }
 
-/// So many calls are as many events.
+/// Makes this many calls, each of which is one audit event.
 async fn call(server: &ServerProcess, count: usize) -> Result<()> {
     let answer = load::once(server.address, &client_credentials(server.address, SERVICE)).await?;
     let answer: serde_json::Value = serde_json::from_slice(&answer)?;
@@ -129,12 +129,12 @@ async fn call(server: &ServerProcess, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// An administrator's browser, at a server with so many lines in every list.
+/// An administrator's browser at a server with this many rows in every list.
 struct Desk<'a> {
     server: ServerProcess,
     cookie: String,
     lines: usize,
-    /// Its data are there as long as it is.
+    /// Keeps the server's data until this is dropped.
     _installation: Installation<'a>,
 }
 
@@ -144,7 +144,8 @@ impl<'a> Desk<'a> {
         let url = installation.database_url();
         let (server, _) = installation.serve()?;
         call(&server, lines).await?;
-        // Beside the server: a start would close the sessions, and lists are read from the database in any case.
+        // Rows are added while the server runs: a restart would close the sessions, and lists are read from the
+        // database anyway.
         fill(&url, lines).await?;
         let cookie = signed_in(server.address, "admin").await?;
         Ok(Self { server, cookie, lines, _installation: installation })
@@ -174,7 +175,7 @@ impl<'a> Desk<'a> {
         ]
     }
 
-    /// Milliseconds until the whole page is there.
+    /// Milliseconds until the whole page has arrived.
     async fn opens(&self, path: &str) -> Result<f64> {
         let Self { server: ServerProcess { address, .. }, cookie, .. } = self;
         let text = format!("GET /manage{path} HTTP/1.1\r\nhost: {address}\r\ncookie: {cookie}\r\n\r\n");

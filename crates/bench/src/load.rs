@@ -1,5 +1,5 @@
-//! The load: connections kept alive, each sending its next request when the last one is answered. Reads as little of
-//! HTTP as it can, because it shares the cores with the server.
+//! The load: keep-alive connections, each sending its next request after the last answer. Parses as little HTTP as
+//! possible, because it shares the cores with the server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,15 +11,16 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 pub(crate) const CONNECTIONS: usize = 32;
-/// No answer that is measured here comes near it.
+/// Far larger than any answer measured here.
 const LARGEST: usize = 256 * 1024;
 
-/// How much is asked for.
+/// Amount and rate of requests.
 #[derive(Clone, Copy)]
 pub(crate) enum Pace {
-    /// So many requests: every connection sends its next one when the last is answered, so that the cores are full.
+    /// This many requests. Every connection sends its next request after the last answer, so that the cores are fully
+    /// used.
     Full(usize),
-    /// So many requests a second for so long, each sent when it is due.
+    /// This many requests per second for this long, each sent when it is due.
     Steady(u32, Duration),
 }
 
@@ -31,7 +32,7 @@ impl Pace {
         }
     }
 
-    /// The same for less long.
+    /// The same rate for a shorter time.
     pub(crate) fn part(self, of: u32) -> Self {
         match self {
             Self::Full(count) => Self::Full((count / of as usize).max(1)),
@@ -40,16 +41,16 @@ impl Pace {
     }
 }
 
-/// What one run of requests took.
+/// Results of one run.
 pub(crate) struct Run {
     pub(crate) requests: usize,
     pub(crate) elapsed: Duration,
-    /// Microseconds, unsorted.
+    /// In microseconds, unsorted.
     pub(crate) latencies: Vec<u32>,
 }
 
-/// Sends requests over all connections. Connection `i` sends every [`CONNECTIONS`]-th text from the `i`-th on, one after the
-/// other, over and over.
+/// Sends requests over all connections. Connection `i` repeatedly sends every [`CONNECTIONS`]-th text, starting at the
+/// `i`-th.
 pub(crate) async fn at(pace: Pace, address: SocketAddr, texts: &Arc<[Arc<[u8]>]>) -> Result<Run> {
     match pace {
         Pace::Full(count) => run(address, texts, count).await,
@@ -57,7 +58,7 @@ pub(crate) async fn at(pace: Pace, address: SocketAddr, texts: &Arc<[Arc<[u8]>]>
     }
 }
 
-/// As [`Pace::Full`] says.
+/// Runs at [`Pace::Full`].
 pub(crate) async fn run(address: SocketAddr, texts: &Arc<[Arc<[u8]>]>, count: usize) -> Result<Run> {
     let each = count.div_ceil(CONNECTIONS);
     let mut connections = Vec::with_capacity(CONNECTIONS);
@@ -87,8 +88,8 @@ pub(crate) async fn run(address: SocketAddr, texts: &Arc<[Arc<[u8]>]>, count: us
     Ok(Run { requests: latencies.len(), elapsed: begun.elapsed(), latencies })
 }
 
-/// As [`Pace::Steady`] says. A request that must wait because its connection's last one is not answered has its time run from
-/// when it was due.
+/// Runs at [`Pace::Steady`]. If the previous answer on the connection is late, the next latency counts from the time
+/// when its request was due.
 async fn steady(address: SocketAddr, texts: &Arc<[Arc<[u8]>]>, per_second: u32, span: Duration) -> Result<Run> {
     let apart = Duration::from_secs(1) / per_second;
     let between = apart * u32::try_from(CONNECTIONS)?;
@@ -107,7 +108,7 @@ async fn steady(address: SocketAddr, texts: &Arc<[Arc<[u8]>]>, per_second: u32, 
             let mut own = own(&texts, number as usize);
             while due < begun + span {
                 tokio::time::sleep_until(due.into()).await;
-                // A timer that is late is no delay of the server's.
+                // A late timer of the load is not counted as the server's delay.
                 let sent = if free > due { due } else { Instant::now() };
                 let text = own.next().context("every connection has a text")?;
                 connection.ask(&texts[text]).await?;
@@ -125,12 +126,12 @@ async fn steady(address: SocketAddr, texts: &Arc<[Arc<[u8]>]>, per_second: u32, 
     Ok(Run { requests: latencies.len(), elapsed: begun.elapsed(), latencies })
 }
 
-/// Which texts this connection sends, one after the other, over and over.
+/// Indexes of the texts that this connection sends repeatedly.
 fn own(texts: &[Arc<[u8]>], connection: usize) -> impl Iterator<Item = usize> + use<> {
     (connection % texts.len()..texts.len()).step_by(CONNECTIONS).cycle()
 }
 
-/// One answer's body; anything but 200 is an error.
+/// The body of one answer. A status other than 200 is an error.
 pub(crate) async fn once(address: SocketAddr, text: &[u8]) -> Result<Vec<u8>> {
     let mut connection = Connection::open(address).await?;
     let body = connection.ask(text).await?;
@@ -142,7 +143,7 @@ pub(crate) struct Connection {
     buffer: Vec<u8>,
 }
 
-/// An answer's status, and where its body begins and ends.
+/// Status of an answer, and the start and end of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Head {
     status: u16,
@@ -166,7 +167,7 @@ impl Connection {
         Ok(Self { stream, buffer: Vec::with_capacity(16 * 1024) })
     }
 
-    /// Leaves the whole answer in the buffer and returns where its body begins; anything but 200 is an error.
+    /// Leaves the whole answer in the buffer and returns the start of its body. A status other than 200 is an error.
     async fn ask(&mut self, text: &[u8]) -> Result<usize> {
         let head = self.answer(text).await?;
         ensure!(head.status == 200, "not 200: {}", String::from_utf8_lossy(&self.buffer));
@@ -177,7 +178,7 @@ impl Connection {
         Ok(self.answer(text).await?.status)
     }
 
-    /// The answer's head, whatever its status.
+    /// The head of the answer, with any status.
     pub(crate) async fn head_of(&mut self, text: &[u8]) -> Result<String> {
         let head = self.answer(text).await?;
         Ok(String::from_utf8(self.buffer[..head.body].to_vec())?)
@@ -201,7 +202,7 @@ impl Connection {
     }
 }
 
-/// Once the whole head is there.
+/// Parses the head. `None` until it is complete.
 fn head(answer: &[u8]) -> Result<Option<Head>> {
     const LENGTH: &[u8] = b"content-length:";
     let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };

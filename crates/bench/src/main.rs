@@ -1,5 +1,5 @@
-//! `cargo run --release -p bench`: server and load on this machine, every shape in every round, medians and spread.
-//! docs/performance.md says what each shape is and what it does not show.
+//! `cargo run --release -p bench`: runs server and load on this machine and every shape in every round, and reports
+//! medians and spreads. docs/performance.md describes each shape and its limits.
 
 #![allow(clippy::disallowed_methods, reason = "it measures")]
 #![allow(clippy::cast_precision_loss, reason = "what is measured here has far fewer than 52 bits")]
@@ -40,7 +40,7 @@ use crate::installation::Binary;
 use crate::load::Pace;
 use crate::report::{Chapter, Report};
 
-/// The server's own.
+/// The same allocator as the server.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -114,7 +114,7 @@ enum Part {
     Faults,
 }
 
-/// How much is measured.
+/// Amount of measurement.
 #[derive(Clone, Copy)]
 pub(crate) struct Effort {
     rounds: u32,
@@ -152,7 +152,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     };
     let parts = if arguments.only.is_empty() { Part::value_variants() } else { arguments.only.as_slice() };
     let mut report = Report::new(effort);
-    // It measures nothing and takes long: it has a run of its own.
+    // `faults` measures nothing and takes long, so it only runs if named.
     for part in parts.iter().filter(|part| **part != Part::Faults) {
         let chapter = chapter(*part, &binary, effort, arguments).await?;
         println!("{}\n", report.add(chapter));
@@ -188,7 +188,7 @@ async fn chapter(part: Part, binary: &Binary, effort: Effort, arguments: &Argume
     })
 }
 
-/// The release binary, as it is shipped.
+/// Builds the release binary as it is shipped.
 fn build() -> Result<PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gatehouse/Cargo.toml");
     let built = Command::new(env!("CARGO"))

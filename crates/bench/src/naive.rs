@@ -1,5 +1,5 @@
-//! What the store is compared to: a pool of SQLite connections, a transaction and a commit for each change.
-//! Same tables, same statements, same durability; no token is signed and nothing is authenticated.
+//! The naive store for comparison: a pool of SQLite connections with a transaction and a commit for each change. It has
+//! the same tables, statements and durability; no token is signed and no client is authenticated.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::changes::{Change, Taken, together};
 
 const CONNECTIONS: usize = 16;
-/// A naive pool waits for its turn by trying again; long enough that nobody gives up.
+/// A connection of the naive pool retries while the database is locked; long enough that no caller gives up.
 const BUSY: Duration = Duration::from_mins(1);
 const INSTANCE: &str = "00000000-0000-4000-8000-000000000001";
 
@@ -23,7 +23,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// The tables are there already.
+    /// Opens an existing database.
     pub(crate) fn open(path: &Path) -> Result<Arc<Self>> {
         let connections = (0..CONNECTIONS).map(|_| {
             let connection = Connection::open(path)?;
@@ -54,7 +54,7 @@ impl Pool {
         self.free.lock().expect("no holder of this lock panics")
     }
 
-    /// Every caller makes its changes one after the other; the rows were made before the clock starts.
+    /// Each caller makes its changes one after the other. The rows exist before the measurement starts.
     pub(crate) async fn measure(self: &Arc<Self>, change: Change, callers: usize, each: usize) -> Result<Taken> {
         let rows = match change {
             Change::Redeem => callers * each,
@@ -101,7 +101,7 @@ fn insert(connection: &mut Connection, change: Change, ids: &[String]) -> Result
     Ok(())
 }
 
-/// Load, decide, write: what a redemption or rotation does to the database.
+/// Load, decide, write: the database work of a redemption or a rotation.
 fn apply(connection: &mut Connection, change: Change, id: &str) -> Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let generation: Option<i64> = transaction

@@ -1,4 +1,4 @@
-//! People and reference tokens in bulk: real rows and real digests, through the store's own statements.
+//! Many users and reference tokens: real rows and real digests, through the store's own statements.
 
 use anyhow::{Context as _, Result, ensure};
 use flows::{Database, DatabaseUrl, Platform as _};
@@ -12,15 +12,15 @@ use web::SystemRng;
 
 use crate::tenant::{DEMO, RealWorld};
 
-/// Whose tokens they are: public, so that a token's owner may revoke it without a secret.
+/// The application of the tokens. It is public, so that a token can be revoked without a client secret.
 pub(crate) const APPLICATION: &str = "my.trusted.app/scripts";
 
-/// Statements of one batch, and batches under way.
+/// Statements in one batch, and batches in progress.
 const TOGETHER: usize = 1000;
 const AT_ONCE: usize = 8;
 
-/// Adds so many people with so many personal tokens, as even as can be. Answers the values of the first tokens, no two
-/// of which are one person's unless there are more than people.
+/// Adds users with personal tokens, distributed evenly. Returns the values of the first `kept` tokens; they belong to
+/// different users, unless `kept` exceeds the number of users.
 pub(crate) async fn add(url: &str, people: usize, tokens: usize, kept: usize) -> Result<Vec<String>> {
     let database = Database::open(&DatabaseUrl::parse(url)?).await?;
     let instances = database.instances().await?;

@@ -1,9 +1,9 @@
-//! A database of one's own on the PostgreSQL server that was named.
+//! A temporary database on the given PostgreSQL server.
 
 use anyhow::{Context as _, Result};
 use uuid::Uuid;
 
-/// Makes a database, hands its URL to the work, and removes it whatever came of that.
+/// Creates a database, passes its URL to the work, and removes it whatever the result.
 pub(crate) async fn with_database<T>(server: &str, work: impl AsyncFnOnce(&str) -> Result<T>) -> Result<T> {
     let name = format!("gatehouse_bench_{}", Uuid::now_v7().simple());
     administer(server, &format!("CREATE DATABASE {name}")).await?;

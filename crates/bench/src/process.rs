@@ -1,4 +1,4 @@
-//! A server in a process of its own, so that what it uses can be read apart from the load.
+//! A server in its own process, so that its resource usage is measured separately from the load.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -10,39 +10,39 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// Far beyond any start that is worth measuring.
+/// Far longer than any start worth measuring.
 const MAX_START: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(1);
 
-/// Time on a core, thread by thread: `/proc/…/stat`, which counts all of them, counts in hundredths of a second.
+/// CPU time of each thread in nanoseconds. The process total in `/proc/…/stat` has a resolution of only 10 ms.
 pub(crate) struct Cpu(HashMap<OsString, u64>);
 
 impl Cpu {
-    /// A thread that ended meanwhile was idle for long: the runtime keeps its threads for seconds.
+    /// A thread that ended in between was idle for seconds, because the runtime keeps its threads that long.
     pub(crate) fn since(&self, before: &Self) -> Duration {
         let used = self.0.iter().map(|(thread, now)| now.saturating_sub(before.0.get(thread).copied().unwrap_or(0)));
         Duration::from_nanos(used.sum())
     }
 }
 
-/// Time that the calling thread was on a core.
+/// CPU time of the calling thread.
 pub(crate) fn thread_cpu() -> Result<Duration> {
     Ok(Duration::from_nanos(nanoseconds(&fs::read_to_string("/proc/thread-self/schedstat")?)?))
 }
 
-/// The first number of a `schedstat`.
+/// The first number of a `schedstat` file.
 fn nanoseconds(schedstat: &str) -> Result<u64> {
     Ok(schedstat.split(' ').next().context("schedstat has three numbers")?.parse()?)
 }
 
-/// Ended when dropped.
+/// A server process, killed on drop.
 pub(crate) struct ServerProcess {
     child: Child,
     pub(crate) address: SocketAddr,
 }
 
 impl ServerProcess {
-    /// Starts a server that prints its address first.
+    /// Starts a server that prints its address on the first line.
     pub(crate) fn that_tells(mut command: Command) -> Result<Self> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
@@ -52,7 +52,7 @@ impl ServerProcess {
         Ok(Self { child, address })
     }
 
-    /// Starts a server that was told its address, and waits until it is ready. Returns how long that took.
+    /// Starts a server at a given address and waits until it is ready. Returns how long that took.
     pub(crate) fn that_was_told(mut command: Command, address: SocketAddr) -> Result<(Self, Duration)> {
         let begun = Instant::now();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
@@ -67,19 +67,19 @@ impl ServerProcess {
         Ok((server, begun.elapsed()))
     }
 
-    /// What each of its threads has used so far, in nanoseconds.
+    /// CPU time of each thread so far.
     pub(crate) fn cpu(&self) -> Result<Cpu> {
         let mut threads = HashMap::new();
         for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             let thread = thread?;
-            // A thread may end while it is looked at.
+            // A thread may end while it is read.
             let Ok(text) = fs::read_to_string(thread.path().join("schedstat")) else { continue };
             threads.insert(thread.file_name(), nanoseconds(&text)?);
         }
         Ok(Cpu(threads))
     }
 
-    /// Resident memory in KiB: now, and the most there ever was.
+    /// Resident memory in KiB: current and peak.
     pub(crate) fn resident(&self) -> Result<(u32, u32)> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let value = |name: &str| -> Result<u32> {
@@ -90,12 +90,12 @@ impl ServerProcess {
         Ok((value("VmRSS:")?, value("VmHWM:")?))
     }
 
-    /// Files and connections that it has open.
+    /// Number of open files and connections.
     pub(crate) fn open_files(&self) -> Result<usize> {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
-    /// Asks it to stop, and waits until everything is written down.
+    /// Asks the server to stop, and waits until it has written everything and ended.
     pub(crate) fn stop(mut self) -> Result<()> {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status()?;
         ensure!(asked.success(), "the server cannot be told to stop");
@@ -107,13 +107,13 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        // Fails only where it has already ended.
+        // Fails only if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// An address that nobody listens on just now.
+/// An address on which no process listens at the moment.
 pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

@@ -1,4 +1,4 @@
-//! The results as a table for people and as JSON for programs.
+//! Results as a table and as JSON.
 
 mod attacks;
 mod sessions;
@@ -11,13 +11,13 @@ use crate::served::{Bar, Memory, Served};
 use crate::starts::Starts;
 use crate::stats::Spread;
 
-/// What one part found out.
+/// Results of one part.
 pub(crate) struct Chapter {
     text: String,
     json: Value,
 }
 
-/// All parts together.
+/// Results of all parts.
 pub(crate) struct Report {
     effort: Effort,
     json: Map<String, Value>,
@@ -28,7 +28,7 @@ impl Report {
         Self { effort, json: Map::new() }
     }
 
-    /// Returns what is printed of it.
+    /// Adds a chapter and returns its text.
     pub(crate) fn add(&mut self, chapter: Chapter) -> String {
         if let Value::Object(members) = chapter.json {
             self.json.extend(members);
@@ -56,7 +56,7 @@ fn spread(spread: Spread, digits: usize) -> String {
     format!("{:.digits$} ({:.digits$}–{:.digits$})", spread.median, spread.low, spread.high)
 }
 
-/// A Markdown table with columns as wide as they must be.
+/// A Markdown table; each column is as wide as its longest value.
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
@@ -77,7 +77,7 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 impl Served {
-    /// What is compared, how much it has to be at least, and of what.
+    /// The compared ratio, its minimum, and the name of the comparison.
     fn compared(&self) -> (Spread, Option<(f64, &'static str)>) {
         match (self.bar, self.of_signing) {
             (Bar::OfBare(bar), _) => (self.of_bare, Some((bar, "of bare"))),
@@ -122,7 +122,7 @@ impl Served {
 }
 
 impl Durable {
-    /// At most so many commits a change, at least so many times the naive pool.
+    /// Maximum commits per change, and minimum ratio to the naive pool.
     fn goals(&self) -> Option<(f64, f64)> {
         match (&self.naive, self.callers) {
             (Some(_), 128) => Some((1.0 / 32.0, 6.0)),
@@ -183,7 +183,7 @@ fn served(served: &[Served]) -> String {
     table(&SERVED, &served.iter().map(Served::row).collect::<Vec<_>>())
 }
 
-/// Name, value and what it may be at most, in this unit.
+/// Name, value, maximum and unit of each size.
 fn sizes(sizes: &[(&str, f64, f64, &str)]) -> String {
     let row = |(name, value, bar, unit): &(&str, f64, f64, &str)| {
         vec![(*name).to_owned(), format!("{value:.1} {unit}"), format!("{bar:.0} {unit}"), verdict(value <= bar).into()]

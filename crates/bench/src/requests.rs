@@ -1,4 +1,4 @@
-//! The requests that are sent, as they go over the wire.
+//! The requests as bytes on the wire.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 pub(crate) const TOKEN: &str = "/id/connect/token";
 pub(crate) const SERVICE_DOCUMENT: &str = "/api/domain/odata/";
 
-/// How a credential is shown.
+/// The header that carries a credential.
 #[derive(Clone, Copy)]
 pub(crate) enum Shown<'a> {
     Nothing,
@@ -27,7 +27,7 @@ pub(crate) fn get(address: SocketAddr, target: &str, shown: Shown<'_>) -> Arc<[u
     text.into_bytes().into()
 }
 
-/// With further header lines, each ended.
+/// A POST with further header lines, each with its line end.
 pub(crate) fn post(address: SocketAddr, path: &str, form: &str, lines: &str) -> Arc<[u8]> {
     let text = format!(
         "POST {path} HTTP/1.1\r\nhost: {address}\r\nuser-agent: bench\r\naccept: application/json\r\n{lines}\

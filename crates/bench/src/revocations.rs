@@ -1,4 +1,4 @@
-//! From a token's revocation on one node to its refusal on the others: three processes on one PostgreSQL.
+//! Time from a token's revocation on one node to its refusal on the others: three processes on one PostgreSQL database.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,19 +23,19 @@ use crate::stats::percentile;
 use crate::tenant::plant;
 
 const NODES: usize = 3;
-/// Of each kind.
+/// Revocations of each kind.
 const KILLS: usize = 200;
-/// Tokens that die at the same time, and are asked about so often meanwhile: not so often that asking is a load.
+/// Tokens revoked at the same time, and the pause between calls with each. The calls are too few to be a load.
 const AT_ONCE: usize = 4;
 const ASK_EVERY: Duration = Duration::from_millis(5);
-/// Nothing that is worth measuring takes so long.
+/// Far longer than any result worth measuring.
 const LONGEST: Duration = Duration::from_secs(10);
-/// A node reads the feed from the start before it is steady.
+/// A node first reads the feed from the start.
 const SETTLE: Duration = Duration::from_secs(2);
 
 const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
 
-/// Milliseconds from sending the revocation to the first refusal, a value for each kill and further node.
+/// Milliseconds from sending the revocation to the first refusal: one value per revocation and other node.
 pub(crate) struct Felt {
     pub(crate) what: &'static str,
     pub(crate) revocations: usize,
@@ -90,11 +90,11 @@ async fn felt(nodes: &Arc<[ServerProcess]>, what: &'static str, tokens: &[String
     Ok(Felt { what, revocations: tokens.len(), p50, p99, most: percentile(&mut took, 100) / 1e3 })
 }
 
-/// Microseconds until each of the other nodes refused. All of them knew the token, and the session it had opened.
+/// Microseconds until each other node refused. Before, every node knew the token and its session.
 async fn kill(nodes: Arc<[ServerProcess]>, by: usize, token: String, revocation: String) -> Result<Vec<u32>> {
     let mut others = Vec::new();
     for number in 0..NODES {
-        // The one that will kill first: it opens the session, the others join it.
+        // The node that will revoke goes first: it opens the session, and the others join it.
         let node = (by + number) % NODES;
         let address = nodes[node].address;
         let mut connection = Connection::open(address).await?;
@@ -115,7 +115,7 @@ async fn kill(nodes: Arc<[ServerProcess]>, by: usize, token: String, revocation:
     asked.join_all().await.into_iter().collect()
 }
 
-/// Calls until it is refused.
+/// Calls until the token is refused.
 async fn refused(mut connection: Connection, call: Arc<[u8]>, begun: Instant) -> Result<u32> {
     loop {
         match connection.status(&call).await? {

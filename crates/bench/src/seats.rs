@@ -1,5 +1,5 @@
-//! Opening a session: the first call with a token, durable, many callers at once. In this process, because commits can
-//! be counted only from inside.
+//! Opening API sessions: the first call with each token, durable, by many concurrent callers. Runs in this process,
+//! because commits can only be counted from inside.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,10 +20,10 @@ use crate::stats::Spread;
 use crate::tenant::{RealWorld, Tenant, request};
 
 const CALLERS: usize = 64;
-/// Sessions that each caller opens in a round, each with a token of its own.
+/// Sessions that each caller opens in a round, each with its own token.
 const EACH: usize = 60;
 
-/// As measured; latencies in milliseconds.
+/// Results. Latencies in milliseconds.
 pub(crate) struct Openings {
     pub(crate) database: &'static str,
     pub(crate) callers: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Openings {
     pub(crate) commits_per_opening: Spread,
 }
 
-/// SQLite always; PostgreSQL where there is a server to ask.
+/// Measures SQLite, and PostgreSQL if a server is given.
 pub(crate) async fn measure(effort: Effort, postgres: Option<&str>) -> Result<Vec<Openings>> {
     let folder = TempDir::new()?;
     let file = folder.path().join("house.db");
@@ -50,7 +50,7 @@ async fn on(url: &str, database: &'static str, effort: Effort) -> Result<Opening
     for round in 0..=effort.rounds {
         eprint!("\rround {round} of {}: opening sessions on {database}   ", effort.rounds);
         let measured = openings(&tenant, effort.of(EACH)).await?;
-        // The first round warms connections and tables, and is not counted.
+        // The first round warms connections and tables and does not count.
         if round > 0 {
             rounds.push(measured);
         }
@@ -87,7 +87,7 @@ async fn openings(tenant: &Arc<Tenant>, each: usize) -> Result<(Taken, f64)> {
     Ok((taken, (after - before) as f64 / (CALLERS * each) as f64))
 }
 
-/// As the guard of the API does it with a token that it has never seen.
+/// Opens a session as the API guard does for an unknown token.
 async fn open(tenant: &Tenant, token: &Presented<AccessToken>) -> Result<()> {
     let mut rng = SystemRng;
     let from = request();
@@ -96,7 +96,7 @@ async fn open(tenant: &Tenant, token: &Presented<AccessToken>) -> Result<()> {
     entered.map(drop).map_err(|refusal| anyhow!("{refusal:?}"))
 }
 
-/// Service tokens, each of which opens a session of its own; issued before the clock starts.
+/// Service tokens, each of which opens its own session. They are issued before the measurement.
 async fn tokens(tenant: &Arc<Tenant>, each: usize) -> Result<Arc<[Vec<Presented<AccessToken>>]>> {
     const ASK: &str = "grant_type=client_credentials&client_id=my.trusted.app/service\
                        &client_secret=service-secret-demodb&scope=read";

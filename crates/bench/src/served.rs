@@ -1,5 +1,5 @@
-//! The shapes that go over HTTP: CPU per request of the server against CPU per request of the bare handler, which
-//! gets the same request and answers as many bytes.
+//! Shapes over HTTP: the server's CPU per request against that of the bare handler, which gets the same requests and
+//! sends answers of the same size.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -21,12 +21,12 @@ use crate::stats::{Spread, percentile};
 /// The audit's last batch is written at most this long after the event it holds.
 const SETTLE: Duration = Duration::from_millis(400);
 
-/// What a shape's CPU per request is compared to.
+/// Comparison for a shape's CPU per request.
 #[derive(Clone, Copy)]
 pub(crate) enum Bar {
-    /// At least this part of the bare handler's requests for the same CPU.
+    /// Minimum requests as a fraction of the bare handler's, for the same CPU.
     OfBare(f64),
-    /// At least this part of the signatures that the same CPU would make in a loop.
+    /// Minimum requests as a fraction of the signatures that the same CPU makes in a loop.
     OfSigning(f64),
     None,
 }
@@ -39,16 +39,16 @@ struct Shape {
     pace: Pace,
 }
 
-/// A shape as measured. CPU and latencies in microseconds.
+/// Results of one shape. CPU and latencies in microseconds.
 pub(crate) struct Served {
     pub(crate) name: &'static str,
     pub(crate) pace: Pace,
     pub(crate) bar: Bar,
     pub(crate) cpu: Spread,
     pub(crate) bare_cpu: Spread,
-    /// Bare CPU by CPU.
+    /// The bare handler's CPU divided by this CPU.
     pub(crate) of_bare: Spread,
-    /// CPU of one signature by CPU; only where a signature is what is measured.
+    /// The CPU of one signature divided by this CPU. Only for shapes whose cost is a signature.
     pub(crate) of_signing: Option<Spread>,
     pub(crate) per_second: Spread,
     pub(crate) bare_per_second: Spread,
@@ -56,13 +56,13 @@ pub(crate) struct Served {
     pub(crate) p99: Spread,
 }
 
-/// Resident, in KiB.
+/// Resident memory in KiB.
 pub(crate) struct Memory {
     pub(crate) idle: u32,
     pub(crate) most_under_load: u32,
 }
 
-/// Tokens, calls with them, documents; and what the server took of memory.
+/// Measures token requests, calls with tokens, documents, and the server's memory.
 pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<(Vec<Served>, Memory)> {
     let installation = Installation::with_data(binary)?;
     let apps = Applications::create(&installation)?;
@@ -75,7 +75,7 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<(Vec<Serv
     Ok((measured, Memory { idle, most_under_load }))
 }
 
-/// A guarded call with an access token, and with a reference token in either header.
+/// Measures a guarded call with an access token, and with a reference token in either header.
 pub(crate) async fn measure_credentials(binary: &Binary, effort: Effort) -> Result<Vec<Served>> {
     let installation = Installation::with_data(binary)?;
     let apps = Applications::create(&installation)?;
@@ -95,7 +95,7 @@ async fn rounds(server: &ServerProcess, shapes: &[Shape], effort: Effort) -> Res
     for round in 0..=effort.rounds {
         for ((shape, bare), rounds) in shapes.iter().zip(&bare).zip(&mut rounds) {
             eprint!("\rround {round} of {}: {:45} {:12}", effort.rounds, shape.name, shape.pace.name());
-            // The first round warms caches, pools and tables, and is not counted.
+            // The first round warms caches, pools and tables and does not count.
             let pace = if round == 0 { shape.pace.part(4) } else { shape.pace };
             let signing = match shape.bar {
                 Bar::OfSigning(_) => Some(signing_cpu()?),
@@ -112,7 +112,7 @@ async fn rounds(server: &ServerProcess, shapes: &[Shape], effort: Effort) -> Res
     Ok(shapes.iter().zip(&rounds).map(|(shape, rounds)| summary(shape, rounds)).collect())
 }
 
-/// The bare handler, answering as many bytes as the house does to this request.
+/// Starts the bare handler with answers of the same size as the server's answer to this request.
 pub(crate) async fn bare_like(server: &ServerProcess, request: &[u8], path: &str) -> Result<ServerProcess> {
     let answer = load::once(server.address, request).await?;
     let mut command = Command::new(std::env::current_exe()?);
@@ -142,14 +142,14 @@ const CUSTOMERS: &str = "/api/domain/odata/Crm_Sales_Customers";
 const DISCOVERY: &str = "/id/.well-known/openid-configuration";
 const JWKS: &str = "/id/.well-known/openid-configuration/jwks";
 
-/// Shared by connections: see [`load::run`].
+/// Shared by all connections: see [`load::run`].
 pub(crate) type Requests = Arc<[Arc<[u8]>]>;
 
-/// Every server is asked as often at this pace, whatever it could do.
+/// The same rate for every server, whatever its capacity.
 const STEADY: Pace = Pace::Steady(8000, Duration::from_secs(2));
 
-/// What is compared with the bare handler is measured at a steady pace, too: a server that answers more requests a second
-/// finds more of them at each wake-up.
+/// A shape that is compared with the bare handler is also measured at a steady rate: at full speed, a server that
+/// answers more requests a second finds more of them at each wake-up.
 fn shape(
     (name, bar, path): (&'static str, Bar, &'static str),
     requests: &Requests,
@@ -163,7 +163,7 @@ fn shape(
     }
 }
 
-/// The main job: tokens, calls with them, and the documents that clients read.
+/// The main workload: token requests, calls with tokens, and the documents that clients read.
 async fn main_job(address: SocketAddr, apps: &Applications, effort: Effort) -> Result<Vec<Shape>> {
     let tokens = access_tokens(address, apps).await?;
     let of_tokens = |target: &str| tokens.iter().map(|token| get(address, target, Shown::Bearer(token))).collect();
@@ -185,7 +185,7 @@ async fn main_job(address: SocketAddr, apps: &Applications, effort: Effort) -> R
     Ok(shapes.collect())
 }
 
-/// The same guarded call, by what it shows.
+/// The same guarded call with each kind of credential.
 async fn by_credential(
     address: SocketAddr,
     apps: &Applications,
@@ -208,7 +208,7 @@ async fn by_credential(
     Ok(shapes.collect())
 }
 
-/// One for each connection.
+/// One access token for each connection.
 async fn access_tokens(address: SocketAddr, apps: &Applications) -> Result<Vec<String>> {
     let (id, secret) = &apps.es256;
     let request = client_credentials(address, (id, secret));
@@ -220,7 +220,7 @@ async fn access_tokens(address: SocketAddr, apps: &Applications) -> Result<Vec<S
     Ok(tokens)
 }
 
-/// One server's part of a round, in microseconds.
+/// Results of one server in one round, in microseconds.
 pub(crate) struct One {
     pub(crate) cpu: f64,
     pub(crate) per_second: f64,
@@ -247,7 +247,7 @@ pub(crate) async fn one(server: &ServerProcess, requests: &Requests, pace: Pace)
     })
 }
 
-/// CPU of one RS256 signature over an access token's claims, made in a loop by one thread; microseconds.
+/// CPU time of one RS256 signature over an access token's claims, made in a loop by one thread, in microseconds.
 fn signing_cpu() -> Result<f64> {
     const SIGNATURES: u32 = 500;
     let claims = vec![b'x'; 400];

@@ -1,4 +1,4 @@
-//! Signing in by the page, as a browser does.
+//! Sign-in through the page, as a browser does it.
 
 use std::net::SocketAddr;
 
@@ -9,15 +9,15 @@ use crate::load::{self, Connection};
 use crate::requests::post;
 
 pub(crate) const LOGIN: &str = "/id/account/login";
-/// Any value of this length is a browser's own.
+/// The form cookie of a browser: any value of this length is accepted.
 pub(crate) const FORM_COOKIE: &str = "gatehouse-form=01234567890123456789012345678901";
 
-/// What the form of this browser must bring back.
+/// The CSRF token that this browser's form must send.
 pub(crate) async fn csrf(address: SocketAddr) -> Result<String> {
     csrf_of(address, FORM_COOKIE).await
 }
 
-/// Likewise, of the browser that has this form cookie.
+/// Likewise for the browser with this form cookie.
 pub(crate) async fn csrf_of(address: SocketAddr, cookie: &str) -> Result<String> {
     const BEFORE: &str = "name=\"csrf\" value=\"";
     let text = format!("GET {LOGIN} HTTP/1.1\r\nhost: {address}\r\ncookie: {cookie}\r\n\r\n");
@@ -27,7 +27,7 @@ pub(crate) async fn csrf_of(address: SocketAddr, cookie: &str) -> Result<String>
     Ok(csrf.to_owned())
 }
 
-/// The cookie of somebody who signed in.
+/// Signs a user in and returns the session cookie.
 pub(crate) async fn signed_in(address: SocketAddr, login: &str) -> Result<String> {
     let form = format!("csrf={}&login={login}&password={}", csrf(address).await?, password_of(login));
     let text = post(address, LOGIN, &form, &format!("cookie: {FORM_COOKIE}\r\n"));

@@ -1,4 +1,4 @@
-//! From starting the process to the first `/readyz` that answers 200.
+//! Time from starting the process to the first 200 from `/readyz`.
 
 use std::time::Instant;
 
@@ -11,10 +11,10 @@ use crate::stats::Spread;
 
 const TIMES: usize = 5;
 
-/// Milliseconds.
+/// Start times in milliseconds.
 pub(crate) struct Starts {
     pub(crate) existing: Spread,
-    /// `instance create` without a database, then `serve`.
+    /// `instance create` on a new database, then `serve`.
     pub(crate) empty: Spread,
     pub(crate) demo: Spread,
 }

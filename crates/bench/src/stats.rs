@@ -1,4 +1,4 @@
-//! Medians, because machines are noisy; lowest and highest, to see how noisy.
+//! Medians, because measurements are noisy, with the lowest and highest value to show how noisy.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of at least one value.
+    /// The spread of at least one value.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -26,7 +26,7 @@ impl Spread {
     }
 }
 
-/// The smallest value that `percent` of all values do not exceed. Sorts.
+/// The smallest value that at least `percent` % of all values do not exceed. Sorts the values.
 pub(crate) fn percentile(values: &mut [u32], percent: usize) -> f64 {
     values.sort_unstable();
     let rank = (values.len() * percent).div_ceil(100).max(1);

@@ -1,5 +1,5 @@
-//! A storm of sign-ins with wrong passwords, each from another account and network so that no throttle slows it, and
-//! what the token path feels of it.
+//! A storm of sign-ins with wrong passwords, and its effect on the token path. Each sign-in uses another account and
+//! network, so that no throttle slows it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -21,19 +21,19 @@ use crate::stats::{Spread, percentile};
 const SIGN_INS: usize = 64;
 const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
 
-/// A path at a pace, as measured; latencies in microseconds.
+/// Results of one path at one rate. Latencies in microseconds.
 pub(crate) struct Weather {
     pub(crate) path: &'static str,
     pub(crate) pace: Pace,
     pub(crate) quiet: (Spread, Spread),
     pub(crate) storm: (Spread, Spread),
-    /// The p99 in the storm by that before it, round by round.
+    /// The p99 during the storm divided by the p99 before it, for each round.
     pub(crate) times: Spread,
 }
 
 pub(crate) struct Storm {
     pub(crate) weather: Vec<Weather>,
-    /// Passwords compared a second while tokens were asked for.
+    /// Passwords compared per second during the token requests.
     pub(crate) sign_ins_per_second: Spread,
 }
 
@@ -54,7 +54,7 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Storm> {
         let clouds = Clouds::gather(server.address, round).await?;
         let storm = all(server.address, &shapes).await?;
         let per_second = clouds.pass().await?;
-        // The first round warms pools and tables, and is not counted.
+        // The first round warms pools and tables and does not count.
         if round > 0 {
             rounds.push(Round { quiet, storm, per_second });
         }
@@ -114,7 +114,7 @@ async fn all(address: SocketAddr, shapes: &[Shape]) -> Result<Vec<Felt>> {
     Ok(all)
 }
 
-/// The storm, until it is told to pass.
+/// A running storm.
 struct Clouds {
     over: Arc<AtomicBool>,
     begun: Instant,
@@ -124,7 +124,7 @@ struct Clouds {
 impl Clouds {
     async fn gather(address: SocketAddr, round: u32) -> Result<Self> {
         let csrf = csrf(address).await?;
-        // The first byte of the networks is the round: no account of one comes again in another.
+        // The first byte of each network is the round, so that no account is used in two rounds.
         let next = Arc::new(AtomicU32::new((10 + round) << 24));
         let over = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
@@ -135,7 +135,7 @@ impl Clouds {
                 let mut compared = 0;
                 while !over.load(Ordering::Relaxed) {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    // Neighbours are in networks of different widths.
+                    // Spreads consecutive numbers over networks of every prefix width.
                     let from = (number & 0xff00_0000) | ((number & 0xffff) << 8) | ((number >> 16) & 0xff);
                     let from = Ipv4Addr::from_bits(from);
                     let form = format!("csrf={csrf}&login=storm.{number}&password=wrong");
@@ -148,12 +148,12 @@ impl Clouds {
                 Ok(compared)
             });
         }
-        // Until all of them are in the queue.
+        // Waits until all sign-ins are queued.
         tokio::time::sleep(Duration::from_millis(200)).await;
         Ok(Self { over, begun: Instant::now(), tasks })
     }
 
-    /// Passwords compared a second.
+    /// Ends the storm and returns the passwords compared per second.
     async fn pass(mut self) -> Result<f64> {
         self.over.store(true, Ordering::Relaxed);
         let mut compared = 0;

@@ -1,4 +1,4 @@
-//! The demo's instance inside this process: only here can commits be counted.
+//! The demo's instance inside this process, where commits can be counted.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use oauth::secret::Presented;
 use oauth::token::{TokenRequest, TokenResponse};
 use web::SystemRng;
 
-/// The instance of the demo that has no limit on seats.
+/// The demo's instance without a limit on seats.
 pub(crate) const DEMO: DemoInstance = DemoInstance::DemoDb;
 
 /// The real clock and the operating system's randomness.
@@ -47,13 +47,13 @@ pub(crate) async fn plant(url: &str, master: &MasterKey) -> Result<Database> {
     Ok(database)
 }
 
-/// One of the demo's instances, with somebody signed in.
+/// One of the demo's instances, with a signed-in user.
 pub(crate) struct Tenant {
     pub(crate) server: Arc<Server>,
     pub(crate) instance: BelievedInstance,
     pub(crate) database: Database,
     pub(crate) browser: SignedIn,
-    /// The application that redeems and refreshes, as it says who it is.
+    /// The client id of the application that redeems codes and refreshes tokens.
     pub(crate) client: String,
 }
 
@@ -77,7 +77,7 @@ impl Tenant {
         Ok(tenant)
     }
 
-    /// Both instances of the demo in one house.
+    /// Opens both instances of the demo in one server.
     pub(crate) async fn open_both(url: &str) -> Result<[Arc<Self>; 2]> {
         let master = MasterKey::new(&SystemRng.secret());
         let database = plant(url, &master).await?;
@@ -113,7 +113,7 @@ impl Tenant {
         tenants.try_into().map_err(|_| anyhow!("one tenant for each instance"))
     }
 
-    /// As `POST /id/connect/token` does it.
+    /// Exchanges like `POST /id/connect/token`.
     pub(crate) async fn exchange(&self, form: &str) -> Result<TokenResponse> {
         let params = Params::parse(form.as_bytes()).map_err(|error| anyhow!("{error:?}"))?;
         let credentials = ClientCredentials::parse(None, &params).map_err(|error| anyhow!("{error:?}"))?;
@@ -126,7 +126,7 @@ impl Tenant {
     }
 }
 
-/// As the sign-in page does it.
+/// Signs in like the sign-in page.
 pub(crate) async fn sign_in(instance: &BelievedInstance, request: RequestInfo, login: &str) -> Result<SignedIn> {
     let mut rng = SystemRng;
     let mut ctx = Ctx { now: RealWorld.now(), rng: &mut rng, request: &request };

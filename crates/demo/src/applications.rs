@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-/// Records by the documented attribute names, each with its secret in the instance `testdb`. `integration` and `reader` are
-/// the ids of the system users.
+/// Records with the documented attribute names, each with its secret in the instance `testdb`. `integration` and
+/// `reader` are the ids of the system users.
 pub fn applications(integration: &Value, reader: &Value) -> [(Value, Option<&'static str>); 9] {
     [
         (

@@ -1,4 +1,4 @@
-//! The rows of the entities (`demo.md` §5), the same in every demo. The companies are invented.
+//! Rows of the entities (`demo.md` §5), the same in every demo. The companies are fictitious.
 
 use model::entities::{Assignment, Author, EntityType, EntityValue, FixedDecimal, Member, initial, target_of};
 use uuid::Uuid;
@@ -17,10 +17,10 @@ const DAY: i64 = 86_400_000_000;
 const FIRST_DAY: i64 = 20_458 * DAY;
 
 const ORDER_LINES: &str = "Crm_Sales_SalesOrderLines";
-/// Of `General_DocumentState`.
+/// The state *released* in `General_DocumentState`.
 const RELEASED: i64 = 30;
 
-/// Every table with its rows, what is referenced before what refers to it.
+/// Every table with its rows. Referenced tables come before those that reference them.
 pub fn tables(author: Author<'_>) -> Vec<(&'static EntityType, Vec<Row>)> {
     let rows = |set, key: fn(u64) -> Uuid, count, fill: fn(u64) -> Given| {
         let entity = target_of(set);
@@ -69,7 +69,7 @@ fn signed(n: u64) -> i64 {
     i64::try_from(n).expect("a small number")
 }
 
-/// A key whose last twelve digits say the number, as people read it.
+/// A key whose last twelve digits show the number in decimal.
 fn key(first: char, n: u64) -> Uuid {
     let text = format!("{first}0000000-0000-4000-8000-{n:012}");
     text.parse().expect("hexadecimal digits in the form of a UUID")
@@ -270,7 +270,7 @@ fn city(n: u64) -> EntityValue {
     names(en, de, bg)
 }
 
-/// No two of the 26 × 20 are alike.
+/// The first 26 × 20 names are all different.
 fn company_name(n: u64) -> String {
     let (turn, place) = (n / count(PLACES), n % count(PLACES));
     format!("{} {} {}", pick(PLACES, place), pick(TRADES, turn + place), pick(FORMS, n))
@@ -377,7 +377,7 @@ fn order(n: u64) -> Given {
     ]
 }
 
-/// The first order has two lines of 2 and 5 pieces; the others have one to four.
+/// The lines of orders. The first order has two lines of 2 and 5 pieces; the others have one to four lines.
 fn lines(author: Author<'_>) -> Vec<Row> {
     let entity = target_of(ORDER_LINES);
     let mut rows = Vec::new();

@@ -1,4 +1,5 @@
-//! Beside the floors: the data of the demo (`demo.md`, an exact contract). Pure; `gatehouse::demo` writes it.
+//! Data of the demo (`demo.md`, an exact contract), outside the floors. Performs no I/O; `gatehouse::demo` writes the
+//! data.
 
 mod applications;
 mod entities;
@@ -27,7 +28,7 @@ impl DemoInstance {
         }
     }
 
-    /// An application's secret here, from its secret in `testdb`.
+    /// The secret of an application in this instance, derived from its secret in `testdb`.
     pub fn secret(self, secret: &str) -> String {
         match self {
             Self::TestDb => secret.to_owned(),

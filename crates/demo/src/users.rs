@@ -42,12 +42,12 @@ pub const USERS: &[DemoUser] = &[
     user("svc.reader", "Reader service", UserType::SystemNoLogin, Some("Viewer")),
 ];
 
-/// The login reversed and `-Demo1`.
+/// The demo's password of a user: the login reversed, then `-Demo1`.
 pub fn password_of(login: &str) -> String {
     format!("{}-Demo1", login.chars().rev().collect::<String>())
 }
 
-/// The users who can sign in, with their names.
+/// Users who can sign in, with their names.
 pub fn people() -> impl Iterator<Item = (&'static str, &'static str)> {
     USERS.iter().filter(|user| user.signs_in()).map(|user| (user.login, user.name))
 }

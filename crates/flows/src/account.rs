@@ -1,4 +1,4 @@
-//! What people do to their own account.
+//! Self-service: what users view and change in their own account.
 
 mod attacks;
 pub mod consents;
@@ -20,7 +20,7 @@ use crate::platform::InstanceInfo;
 use crate::platform::outbox::InstanceMail;
 use crate::platform::pool::Pool;
 
-/// The accounts of one instance, in their owners' hands.
+/// Account operations of one instance, for the account's own user.
 #[derive(Clone, Copy)]
 pub struct Account<'a> {
     pub(crate) info: &'a InstanceInfo,
@@ -31,7 +31,7 @@ pub struct Account<'a> {
     pub(crate) image_decoder: &'a Pool,
 }
 
-/// What is done about requests after they were answered.
+/// Handles password reset requests after their HTTP requests were answered.
 pub(crate) struct PasswordReset<'a> {
     pub(crate) info: &'a InstanceInfo,
     pub(crate) store: &'a AuditedStore,

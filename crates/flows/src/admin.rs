@@ -1,4 +1,4 @@
-//! What administrators do. Every flow takes an [`Administrator`], and commits its event with its change.
+//! Administration. Every flow takes an [`Administrator`] and commits its audit event with its change.
 
 pub(crate) mod administrator;
 pub mod admission;
@@ -48,13 +48,13 @@ use crate::memory::live_sessions::ending_user;
 use crate::platform::seal::SealedSecret;
 use crate::{Answer, Fault, MasterKey, Passwords};
 
-/// Why an administrator's wish was not done; the text says what to do.
+/// A refused admin operation. The text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminRefusal {
     Unknown(String),
     Taken(String),
     Invalid(Vec<String>),
-    /// Somebody else changed it meanwhile.
+    /// The record changed since the administrator read it.
     Overtaken,
 }
 
@@ -80,7 +80,7 @@ impl From<Weakness> for AdminRefusal {
 pub use model::audit::StoredEvent as AuditedEvent;
 pub use store::{ApiSessionRow, Role, StoredFinding, TokensOf, UserRow};
 
-/// A new person or service account.
+/// Attributes of a new user or service account.
 pub struct UserDraft<'a> {
     pub login: &'a str,
     pub user_type: UserType,
@@ -91,19 +91,20 @@ pub struct UserDraft<'a> {
     pub enabled: bool,
 }
 
-/// One instance, under an administrator's hand. Works beside a running server, which follows the change feed.
+/// Administration of one instance. Also works while a server runs on the same database: it follows the change feed.
 pub struct AdminService<'a> {
     pub(crate) store: AuditedStore,
     administrator: Administrator,
-    /// Who asks from outside, for the audit.
+    /// The HTTP request, for the audit. `None` at the command line.
     request: Option<&'a RequestInfo>,
-    /// What follows a change; none at the command line, whose changes a server hears of by the feed.
+    /// This node's memory, updated by every change. `None` at the command line: servers then learn of changes by the
+    /// feed.
     memory: Option<&'a InstanceMemory>,
 }
 
-/// An [`AdminService`] for changes of weight: of users, roles, applications and their secrets, signing keys and settings, and
-/// for issuing tokens. Only a recent sign-in or a credential made for machines opens it, so that a browser left open, or
-/// an old token of a person, is not enough.
+/// An [`AdminService`] for sensitive changes: users, roles, applications and their secrets, signing keys, settings, and
+/// issuing tokens. It requires a recent sign-in or a machine credential, so that an unattended browser or an old
+/// personal token is not enough.
 pub struct ElevatedAdminService<'a>(AdminService<'a>);
 
 impl<'a> Deref for ElevatedAdminService<'a> {
@@ -114,7 +115,7 @@ impl<'a> Deref for ElevatedAdminService<'a> {
     }
 }
 
-/// Makes an instance: its secret, its settings, its first keys.
+/// Creates an instance: its root secret, settings and first keys.
 pub async fn create_instance(
     (database, master): (&Database, &MasterKey),
     name: &str,
@@ -144,8 +145,8 @@ pub async fn create_instance(
     Ok(Ok(id))
 }
 
-/// Whoever holds another key than the one the database was sealed under is not its operator, and would seal under two. One
-/// instance whose secret is damaged says nothing about the others.
+/// Fails if no instance's root secret opens under this master key: sealing with a second key would split the secrets
+/// between two keys. One success is enough, because a single damaged root secret proves nothing about the others.
 pub async fn check_master_key(database: &Database, master: &MasterKey) -> Result<(), Fault> {
     let mut wrong = Ok(());
     for stored in database.instances().await? {
@@ -157,11 +158,11 @@ pub async fn check_master_key(database: &Database, master: &MasterKey) -> Result
     wrong
 }
 
-/// Findings that one look tells of.
+/// Maximum number of findings in one examination.
 const MAX_FINDINGS: usize = 100;
 
-/// The signing keys of an instance, each opened and parsed, and the records that this version cannot use as they are: for
-/// who examines an installation.
+/// For examining an installation: the signing keys of an instance, each opened and parsed, and the records that this
+/// version cannot use as they are.
 pub async fn examine(
     database: &Database,
     master: &MasterKey,
@@ -176,7 +177,7 @@ pub async fn examine(
         let problems = vec!["damaged, or encrypted with another master key".to_owned()];
         StoredFinding { kind, record: record.to_owned(), problems }
     };
-    // Rows that do not read back are found already: those that are missed, and those of another version.
+    // Unreadable key rows are already findings: keys missing from the ring, and keys of another version.
     let mut unopened = broken;
     for found in findings.iter_mut().filter(|found| found.kind == "signing key") {
         match unopened.iter().position(|kid| *kid == found.record) {
@@ -191,7 +192,7 @@ pub async fn examine(
     Ok((ring.times().cloned().collect(), findings))
 }
 
-/// A login as an administrator writes it.
+/// Parses a login that an administrator entered.
 pub fn parse_login(text: &str) -> Result<Login, AdminRefusal> {
     Login::parse(text).ok_or_else(|| {
         let problem = "login: must be 1 to 128 printable ASCII characters without spaces at the ends".to_owned();
@@ -205,7 +206,7 @@ pub async fn instances(database: &Database) -> Result<Vec<String>, Fault> {
 }
 
 impl ElevatedAdminService<'_> {
-    /// The operator's office of an instance by name; the master key opens it.
+    /// Opens an instance by name for the operator, who holds the master key.
     pub async fn open(database: &Database, master: &MasterKey, instance: &str) -> Answer<Self, AdminRefusal> {
         let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
         let Some(stored) = found else { return Ok(Err(AdminRefusal::Unknown(format!("instance {instance}")))) };
@@ -224,7 +225,7 @@ impl ElevatedAdminService<'_> {
 }
 
 impl<'a> AdminService<'a> {
-    /// For somebody who asks over the network. An administrator of another instance is none of this one.
+    /// For an administrator who calls over the network. Panics if the proof is of another instance.
     pub(crate) fn for_request(
         memory: &'a InstanceMemory,
         administrator: &Administrator,
@@ -235,7 +236,7 @@ impl<'a> AdminService<'a> {
         Self { store: memory.store.clone(), administrator, request: Some(request), memory: Some(memory) }
     }
 
-    /// For changes of weight, where the administrator signed in lately.
+    /// Unlocks sensitive changes if the sign-in is recent.
     pub fn elevate(self, now: Timestamp) -> Result<ElevatedAdminService<'a>, SignInTooOld> {
         self.administrator.check_recent(now)?;
         Ok(ElevatedAdminService(self))
@@ -270,7 +271,7 @@ impl<'a> AdminService<'a> {
         Ok(self.find_user_with_password(login).await?.map(|(user, _)| user))
     }
 
-    /// The user, and whether there is a password to sign in with.
+    /// The user, and whether a password is set.
     pub(crate) async fn find_user_with_password(&self, login: &str) -> Answer<(User, bool), AdminRefusal> {
         let unknown = || AdminRefusal::Unknown(format!("user {login}"));
         let Some(parsed) = Login::typed(login) else { return Ok(Err(unknown())) };
@@ -278,8 +279,8 @@ impl<'a> AdminService<'a> {
         Ok(found.map(|(user, hash)| (user, hash.is_some())).ok_or_else(unknown))
     }
 
-    /// The keys that a changed record or setting needs, where this is the server that signs; a server that follows a
-    /// command line makes them when it hears of the change.
+    /// Creates the keys that a changed record or setting needs, if this process is the server that signs. After a
+    /// change at the command line, the server creates them when it reads the change from the feed.
     pub(crate) async fn prepare_keys(
         &self,
         algorithms: impl IntoIterator<Item = Algorithm>,
@@ -291,7 +292,7 @@ impl<'a> AdminService<'a> {
         }
     }
 
-    /// An event about a user: by id for good, by login until the person is erased.
+    /// An event about a user. The id stays for good, the login until the user is erased.
     pub(crate) fn event_about(
         &self,
         what: &'static str,
@@ -301,7 +302,7 @@ impl<'a> AdminService<'a> {
         self.event_statement(&Self::user_event(what, (user, Some(login)), moment), moment)
     }
 
-    /// An event about a user whose login is not to be in it.
+    /// An event about a user, without the login.
     pub(crate) fn event_of(&self, what: &'static str, user: UserId, moment: &mut Moment<'_>) -> Statement {
         self.event_statement(&Self::user_event(what, (user, None), moment), moment)
     }
@@ -318,12 +319,13 @@ impl<'a> AdminService<'a> {
         event
     }
 
-    /// An event about anything but a user: a subject names no person.
+    /// An event about anything but a user. The subject must not identify a person.
     pub(crate) fn event(&self, what: &'static str, subject: &str, moment: &mut Moment<'_>) -> Statement {
         self.event_with(&serde_json::json!({ "what": what, "subject": subject }), moment)
     }
 
-    /// With what it was before and what it is now, as far as that differs. Neither may hold a secret, nor name a person.
+    /// An event with the attributes that differ, before and after. Neither value may contain a secret or identify a
+    /// person.
     pub(crate) fn change_event<T: serde::Serialize>(
         &self,
         (what, subject): (&'static str, &str),
@@ -340,18 +342,18 @@ impl<'a> AdminService<'a> {
         self.event_statement(&system_event(moment.now, AuditKind::AdminChange).detail(detail), moment)
     }
 
-    /// With who did it, and from where.
+    /// Adds the administrator and the request to the event.
     pub(crate) fn event_statement(&self, event: &AuditEvent, moment: &mut Moment<'_>) -> Statement {
         let actor = Some(self.administrator.actor().to_owned().into());
         let event = AuditEvent { actor, request: self.request.cloned(), ..event.clone() };
         AuditWriter::new(&self.store, moment.rng, moment.now).event(&event)
     }
 
-    /// What a reference stands for: the events of the request that it was shown to; of a refusal without a record of its own,
-    /// the records that count it ([`model::audit::folding::FoldedRefusals`]). A refusal reaches the database with a
-    /// beat of the node that refused, so a reference that is younger is looked for again.
+    /// Explains a reference: the events of the request that showed it. For a refusal without a record of its own, these
+    /// are the records that count it ([`model::audit::folding::FoldedRefusals`]). The node that refused writes to the
+    /// database with its next tick, so a young reference is looked up repeatedly.
     pub async fn why(&self, reference: &str, now: Timestamp) -> Answer<Vec<AuditedEvent>, AdminRefusal> {
-        /// Of an event on its way to the database: a beat (200 ms), and what a busy one takes.
+        /// Time for an event to reach the database: a tick (200 ms), plus a margin for a busy server.
         const MAX_ON_ITS_WAY: Duration = Duration::from_secs(2);
         const LOOK_AGAIN: Duration = Duration::from_millis(100);
         let unknown = || AdminRefusal::Unknown(format!("event with reference {reference}"));
@@ -377,7 +379,7 @@ impl<'a> AdminService<'a> {
         if !events.is_empty() {
             return Ok(Ok(events));
         }
-        // It may be among those that were too many for records of their own.
+        // The refusal may be counted in a folded record, if there were too many for records of their own.
         let mut folds = crate::audit::folds_of(&refusals, request).await?;
         folds.extend(self.memory.into_iter().flat_map(|memory| memory.audit.buffer.refusals.holding(request)));
         Ok(if folds.is_empty() { Err(unknown()) } else { Ok(folds) })
@@ -391,7 +393,7 @@ impl<'a> AdminService<'a> {
         self.administrator.actor()
     }
 
-    /// Over the network, what changed is in this node's memory when this returns. At the command line there is no memory:
+    /// Over the network, this node's memory contains the change on return. At the command line there is no memory:
     /// servers follow the change feed.
     pub(crate) async fn commit(
         &self,
@@ -411,14 +413,14 @@ impl<'a> AdminService<'a> {
     }
 }
 
-/// Changes of weight.
+/// Sensitive changes.
 impl ElevatedAdminService<'_> {
-    /// Without a password: people choose theirs by a link.
+    /// Creates a user without a password. Users choose theirs with a link.
     pub async fn create_user(&self, draft: UserDraft<'_>, moment: &mut Moment<'_>) -> Answer<UserId, AdminRefusal> {
         self.create_user_with(draft, None, moment).await
     }
 
-    /// With a hash made before: many at once are hashed side by side.
+    /// With a precomputed hash, so that many users can be hashed in parallel.
     pub async fn create_user_with(
         &self,
         draft: UserDraft<'_>,
@@ -458,7 +460,7 @@ impl ElevatedAdminService<'_> {
         Ok(self.commit(batch, AdminRefusal::Taken(format!("user {login}")), moment).await?.map(|()| id))
     }
 
-    /// Ends every sign-in and token of the user, who is answered, to be written to.
+    /// Ends every sign-in and token of the user. Returns the user, who is then sent a letter.
     pub async fn set_password(
         &self,
         passwords: &Passwords,
@@ -476,7 +478,7 @@ impl ElevatedAdminService<'_> {
         }
     }
 
-    /// The same, whatever the rule for new passwords says; answers what it said too.
+    /// As [`Self::set_password`], but accepts a password that breaks the rule. Returns the weakness too.
     pub async fn set_weak_password(
         &self,
         passwords: &Passwords,
@@ -514,7 +516,7 @@ impl ElevatedAdminService<'_> {
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| user))
     }
 
-    /// Disabling ends every sign-in and token of the user at once.
+    /// Disabling a user ends all their sign-ins and tokens at once.
     pub async fn set_user_enabled(
         &self,
         login: &str,
@@ -534,7 +536,8 @@ impl ElevatedAdminService<'_> {
         self.commit(batch, AdminRefusal::Overtaken, moment).await
     }
 
-    /// A Confidential application gets its first secret here; it is answered once and kept as a digest.
+    /// Creates the application. A Confidential one gets its first secret, which is returned once and stored as a
+    /// digest.
     pub async fn create_application(
         &self,
         record: ApplicationRecord,
@@ -563,7 +566,7 @@ impl ElevatedAdminService<'_> {
         Ok(self.commit(batch, taken, moment).await?.map(|()| (application, accepted.warnings)))
     }
 
-    /// The kill switch: takes effect at once, also for tokens already issued.
+    /// Enables or disables the application. Disabling takes effect at once, also for tokens already issued.
     pub async fn set_application_enabled(
         &self,
         uri: &str,
@@ -601,7 +604,7 @@ pub(crate) fn new_secret(
     Secret { id: moment.id().to_string(), label: label.to_owned(), digest, created_at: moment.now, expires_at }
 }
 
-/// 256 random bits: too many to guess, so a fast digest keeps them.
+/// 256 random bits cannot be guessed, so a fast digest is enough to store them.
 pub fn draw_secret(moment: &mut Moment<'_>) -> Presented<ClientSecret> {
     Presented::new(URL_SAFE_NO_PAD.encode(moment.rng.secret()))
 }

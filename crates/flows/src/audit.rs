@@ -1,5 +1,5 @@
-//! How events reach the audit: with the change they tell of, or, where nothing changed, in batches of at most a second.
-//! The sealer then makes a chain of them.
+//! Writes audit events: in the batch of the change they report, or, if nothing changed, in batches at least once a
+//! second. The sealer then links them into a chain.
 
 mod buffer;
 mod chain_end;
@@ -35,7 +35,7 @@ pub(crate) use self::reader::{events_of, folds_of};
 pub(crate) use self::retention::Retention;
 pub(crate) use self::sealer::Sealer;
 
-/// Writes events into the batch of the change that they tell of.
+/// Writes events into the batch of the change that they report.
 pub(crate) struct AuditWriter<'a> {
     store: &'a AuditedStore,
     rng: &'a mut dyn Rng,
@@ -58,7 +58,7 @@ impl<'a> AuditWriter<'a> {
     }
 }
 
-/// An event that the house causes itself: no visitor.
+/// An event that Gatehouse causes itself, without a request.
 pub(crate) fn system_event(at: Timestamp, kind: AuditKind) -> AuditEvent {
     AuditEvent {
         asker: Asker::Authenticated,
@@ -78,11 +78,11 @@ pub(crate) fn system_event(at: Timestamp, kind: AuditKind) -> AuditEvent {
     }
 }
 
-/// The audit of one instance: events on their way to the database, and the sealers of both chains.
+/// The audit of one instance: the buffer of events, and the sealers of both chains.
 pub(crate) struct InstanceAudit {
     pub(crate) buffer: AuditBuffer,
     pub(crate) main: Sealer,
-    /// Of the chain of what strangers were refused.
+    /// Seals the chain of refusals to unauthenticated clients.
     pub(crate) refusals: Sealer,
 }
 

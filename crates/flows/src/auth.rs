@@ -1,4 +1,4 @@
-//! Who somebody is: passwords and second factors, the guessing of them, credentials, and the browser's session.
+//! Authentication: passwords, second factors, throttling of guesses, credentials, and the browser session.
 
 pub mod browser_session;
 pub(crate) mod consents;
@@ -29,11 +29,11 @@ use crate::memory::Believed;
 use crate::platform::InstanceInfo;
 use crate::platform::outbox::InstanceMail;
 
-/// What this room keeps of one instance.
+/// Authentication state of one instance.
 pub(crate) struct AuthState {
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) throttle: Arc<Throttle>,
-    /// Password resets that were asked for, counted as failed sign-ins are.
+    /// Password reset requests, counted as failed sign-ins are.
     pub(crate) reset_failures: Mutex<FailureHistory>,
     pub(crate) reset_queue: ResetQueue,
     pub(crate) relying_party: Option<RelyingParty>,

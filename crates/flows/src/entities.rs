@@ -1,4 +1,4 @@
-//! The Domain API: load, decide with the model, one guarded batch (`domain-api.md` §2, §3).
+//! The Domain API: load, decide with the model, commit one guarded batch (`domain-api.md` §2, §3).
 
 mod queues;
 
@@ -20,40 +20,40 @@ use uuid::Uuid;
 use self::queues::WriteQueues;
 use crate::Answer;
 
-/// One instance's entities.
+/// The entities of one instance.
 pub struct Entities {
     store: Store,
     ceiling: u32,
     queues: WriteQueues,
 }
 
-/// As whom, and when.
+/// The caller of a request: user, permissions, time.
 #[derive(Clone, Copy)]
 pub struct Actor<'a> {
     pub permissions: &'a Permissions,
     pub login: &'a str,
-    /// What the request accepts, unless its URL says otherwise.
+    /// From the `Accept-Language` header, unless the URL says otherwise.
     pub culture: Culture,
     pub now: Timestamp,
 }
 
-/// A body, and the absolute service root (ending with `/`) that ids in it may begin with.
+/// A request body, and the absolute service root (ending with `/`) that ids in it may begin with.
 #[derive(Clone, Copy)]
 pub struct EntityBody<'a> {
     pub json: &'a Json,
     pub service_root: &'a str,
 }
 
-/// A page of a set, under the name the set was asked by.
+/// A page of a set, under the name used in the request.
 #[derive(Debug)]
 pub struct EntityPage {
     pub set: NamedSet,
     pub fields: Vec<SelectedField>,
     pub records: Vec<EntityRow>,
-    /// Of all pages, if asked for.
+    /// The count over all pages, if requested.
     pub count: Option<u64>,
     pub next: Option<NextPage>,
-    /// The language that the rows are ordered by, if it is one: that of the next page too.
+    /// The language that the rows are ordered by, if any. The next page keeps it.
     pub ordered_in: Option<Culture>,
 }
 
@@ -62,41 +62,41 @@ pub struct Entity {
     pub set: NamedSet,
     pub fields: Vec<SelectedField>,
     pub record: EntityRow,
-    /// Of its aggregate.
+    /// The version of its aggregate.
     pub version: i64,
 }
 
-/// What is to be decided, as often as it takes.
+/// A requested write. It is decided again after each lost race.
 enum EntityWrite<'a> {
     Create { entity: &'static EntityType, key: Uuid, changes: &'a Changes },
     Update { entity: &'static EntityType, id: &'a EntityId, changes: &'a Changes, preconditions: &'a Preconditions },
     Delete { entity: &'static EntityType, id: &'a EntityId, preconditions: &'a Preconditions },
 }
 
-/// A row as a write finds it.
+/// A row as loaded for a write.
 struct FoundEntity {
     held: AggregateState,
-    /// Its references and where they lead.
+    /// References with the keys they point to.
     references: Vec<(&'static Reference, EntityValue)>,
 }
 
-/// What a write comes to, and the version that it leaves its aggregate at.
+/// The batch of a write, and the version of the aggregate after it.
 struct WriteDecision {
     batch: Batch,
     version: i64,
 }
 
-/// How often a write is decided anew when another node was first. Each time somebody is, so nodes that do not contradict one
-/// another all get their turn; a node's own writers queue and count as one.
+/// Maximum attempts at a write that loses to other nodes. Each lost attempt means that another write succeeded, so
+/// nodes with compatible writes all succeed in the end. The writers of one node queue, and count as one.
 const ATTEMPTS: u32 = 40;
 
-/// Before every attempt after the first few: other nodes get their turn.
+/// Pause before every attempt after the third, to let other nodes finish.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Rows of one page at most, so that an answer has a size (§2.4).
+/// Maximum rows per page, so that the size of an answer is bounded (§2.4).
 const CEILING: u32 = 10_000;
 
-/// What ends a flow before its answer; at the door the two part again.
+/// Ends a flow early; [`answer`] separates refusals from faults again.
 enum Interruption {
     Refused(EntityRefusal),
     Failed(Fault),
@@ -133,7 +133,7 @@ impl Entities {
         Self { store, ceiling: CEILING, queues: WriteQueues::default() }
     }
 
-    /// The same with pages of at most so many rows.
+    /// Sets the maximum rows per page.
     #[must_use]
     pub fn cut_at(self, ceiling: u32) -> Self {
         Self { ceiling, ..self }
@@ -198,7 +198,7 @@ impl Entities {
         }
     }
 
-    /// `key` is the new entity's; the answer is the entity with what the server filled in.
+    /// `key` is the key of the new entity. Returns the entity with the values that the server filled in.
     pub async fn create(
         &self,
         actor: Actor<'_>,
@@ -250,7 +250,7 @@ impl Entities {
         Ok(WriteDecision { batch, version: turn.version + 1 })
     }
 
-    /// The answer is the version that the entity's aggregate has now.
+    /// Returns the new version of the entity's aggregate.
     pub async fn update(
         &self,
         actor: Actor<'_>,
@@ -296,7 +296,7 @@ impl Entities {
         Ok(WriteDecision { batch, version: turn.version + 1 })
     }
 
-    /// The entity and what it owns.
+    /// Deletes the entity and its owned children.
     pub async fn delete(
         &self,
         actor: Actor<'_>,
@@ -331,7 +331,7 @@ impl Entities {
         Ok(WriteDecision { batch, version: turn.version + 1 })
     }
 
-    /// The turn to write to the aggregate that the entity is of.
+    /// Waits for the turn to write to the entity's aggregate.
     async fn turn_at(&self, entity: &'static EntityType, id: &EntityId) -> Result<queues::WriteTurn<'_>, Interruption> {
         let root = match entity.owner() {
             None => id.key,
@@ -346,8 +346,8 @@ impl Entities {
         Ok(self.queues.turn(root).await.ok_or(EntityRefusal::Busy)?)
     }
 
-    /// Decides and commits until nobody else was first. A constraint that broke means the same as a guard that failed:
-    /// what was read is no longer so. If deciding anew does not say why, it was a fault after all.
+    /// Decides and commits until no other write was first. A violated constraint is treated like a failed guard: the
+    /// data that was read is outdated. If the next decision does not refuse, the violation was a fault.
     async fn settle(&self, actor: Actor<'_>, write: &EntityWrite<'_>) -> Result<i64, Interruption> {
         let mut broken = None;
         for attempt in 0..ATTEMPTS {
@@ -381,7 +381,7 @@ impl Entities {
         Err(EntityRefusal::Busy.into())
     }
 
-    /// What a write to the entity looks at.
+    /// Loads the row and references that a write to the entity needs.
     async fn found(&self, entity: &'static EntityType, key: Uuid) -> Result<Option<FoundEntity>, Fault> {
         let mut fields = held_fields(entity);
         fields.extend(entity.references().map(reference_field));
@@ -393,8 +393,9 @@ impl Entities {
         Ok(Some(FoundEntity { held: AggregateState::new(entity, record.values), references }))
     }
 
-    /// Makes sure of everything the changes lead to, and spells codes as the register does. A reference that is `held`
-    /// already was made sure of when it was made: who sends back what it read needs no right to read what lies behind.
+    /// Checks that every referenced entity exists, and spells unit and currency codes as the register does. A reference
+    /// already `held` was checked when it was set: a caller that sends back what it read needs no right to read the
+    /// referenced entity.
     async fn look_up(
         &self,
         actor: Actor<'_>,
@@ -427,7 +428,7 @@ impl Entities {
         Ok(())
     }
 
-    /// The key of the currency or unit that a measure's code names, in any case.
+    /// The key of the currency or unit with the measure's code, case-insensitive.
     async fn registered(
         &self,
         name: &'static str,
@@ -482,7 +483,7 @@ impl Entities {
         Ok(())
     }
 
-    /// References from elsewhere veto a deletion; what is owned goes along.
+    /// Fails if another entity still references this one. Owned children do not count: they are deleted with it.
     async fn check_unreferenced(&self, entity: &'static EntityType, key: Uuid) -> Result<(), Interruption> {
         for other in SETS {
             let owner = other.owner().map(|owner| owner.name);
@@ -505,7 +506,7 @@ impl FoundEntity {
         found.map_or(EntityValue::Null, |(_, value)| value.clone())
     }
 
-    /// The entity's owner, if it is a part of something.
+    /// The key of the owner, if the entity is owned.
     fn owner(&self) -> Option<Uuid> {
         self.references.iter().find_map(|(reference, value)| match (reference.bond, value) {
             (ReferenceBond::Owner, EntityValue::Guid(key)) => Some(*key),

@@ -1,7 +1,7 @@
-//! Floor 3: one function per thing Gatehouse does: load, decide, one guarded batch.
+//! Floor 3: one function for each operation of Gatehouse. It loads, decides, and commits one guarded batch.
 //!
-//! The rooms, from the bottom: [`platform`], [`audit`], [`memory`]; [`auth`] and [`seats`]; [`admin`], [`protocol`],
-//! [`account`] and [`entities`], which doors call; and [`server`], which is made of all of them.
+//! The modules, from the bottom: [`platform`], [`audit`], [`memory`]; [`auth`] and [`seats`]; [`admin`], [`protocol`],
+//! [`account`] and [`entities`], which `web` and the command line call; and [`server`], which owns all of them.
 
 pub mod account;
 pub mod admin;
@@ -21,5 +21,5 @@ pub use crate::memory::MemoryBehind;
 pub use crate::platform::{MasterKey, PasswordCost, Platform};
 pub use crate::server::{BelievedInstance, DefaultInstance, Instance, InstanceLocation, RefusedInstance, Server};
 
-/// A refusal is an answer to the caller; only a fault is a failure of ours.
+/// `Result<Result<T, R>, Fault>`: a refusal is an answer to the caller, a fault is a failure of ours.
 pub type Answer<T, R> = Result<Result<T, R>, Fault>;

@@ -1,4 +1,4 @@
-//! What is read on every request, held in memory, and made anew as a whole where the database may have gone back.
+//! Memory: what every request reads. Replaced as a whole when the database may have gone back.
 
 mod applications;
 mod believed;
@@ -47,13 +47,13 @@ use crate::platform::pool::Pool;
 use crate::platform::seal::RootSecret;
 use crate::platform::{MasterKey, Platform};
 
-/// Why authorizations ended and sessions closed.
+/// Reason recorded on authorizations and sessions that end with a withdrawn consent.
 pub(crate) const CONSENT_WITHDRAWN: &str = "consent_withdrawn";
 
 /// A borrowed snapshot. Unlike `Arc`, taking one does not touch a shared counter.
 pub type Snapshot<T> = arc_swap::Guard<Arc<T>>;
 
-/// One instance's tables, what this node remembers of them, and the one way to change them (`change`). To judge by memory
+/// One instance's tables, this node's memory of them, and the one way to change them (`change`). Judging by memory
 /// takes a [`Believed`].
 pub struct InstanceMemory {
     pub(crate) name: String,
@@ -68,26 +68,26 @@ pub struct InstanceMemory {
     pub(crate) meters: Meters,
     pub(crate) faults: Arc<FaultLog>,
     pub(crate) rsa_signers: Pool,
-    /// Woken when something is to be signed for which there is no key yet.
+    /// Notified when something is to be signed for which there is no key yet.
     pub(crate) keys_wanted: Arc<Notify>,
     pub(crate) current: ArcSwap<Memory>,
 }
 
 impl InstanceMemory {
-    /// The key set that everybody is told, whether memory is behind or not. Nothing is judged by it.
+    /// The published key set, even while memory is behind. No decision uses it.
     pub(crate) fn published_keys(&self) -> Snapshot<KeyRing> {
         self.current.load().keys.load()
     }
 
-    /// Memory as it is, perhaps behind the database: to keep it, to write down what it learnt, and to count.
+    /// Memory as it is, perhaps behind the database: to hold it, to write what it has noted, and to count.
     pub(crate) fn unchecked(&self) -> Arc<Memory> {
         self.current.load_full()
     }
 }
 
-/// Everything that a node remembers of the database of one instance. There is no other way to make it than from the
-/// database, so that nothing of it outlives a database that went back: a new memory takes its place. A flow that reads to
-/// remember takes hold of the memory first, so that what it read before cannot come into the new one.
+/// Everything that a node remembers of the database of one instance. It can only be loaded from the database, so
+/// nothing of it outlives a database that went back: a new memory takes its place. A flow that reads the database to
+/// remember the result takes a reference to the memory first, so that an earlier read cannot enter the new memory.
 pub(crate) struct Memory {
     pub(crate) users: RecordCache<UserId, User>,
     pub(crate) reference_tokens: RecordCache<[u8; 32], ReferenceToken>,
@@ -98,9 +98,9 @@ pub(crate) struct Memory {
     pub(crate) verified: VerifiedTokenCache,
     pub(crate) api_sessions: ApiSessions,
     pub(crate) used_generations: UsedGenerations,
-    /// When somebody last saw that the database may have gone back.
+    /// When a node last found that the database may have gone back.
     reread_at: Option<Timestamp>,
-    // Stored by `change` alone.
+    // Only `change` stores these.
     pub(crate) secret: ArcSwap<RootSecret>,
     pub(crate) settings: ArcSwap<InstanceSettings>,
     pub(crate) applications: ArcSwap<ApplicationRegister>,
@@ -108,8 +108,8 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// What the database holds, and a row of the change feed that it held before it was read: what changes meanwhile is
-    /// read twice, never missed.
+    /// Loads what the database holds, and a row of the change feed that existed before the read: changes made meanwhile
+    /// are read twice, never missed.
     pub(crate) async fn load(
         store: &AuditedStore,
         master: &MasterKey,
@@ -146,14 +146,14 @@ impl Memory {
         Ok((memory, mark))
     }
 
-    /// Whether tokens may be about whose authorization the database lost. None lives longer.
+    /// Whether tokens may exist whose authorization the database lost. No token outlives `MAX_TOKEN_LIFETIME`.
     pub(crate) fn must_ask_for_authorization(&self, now: Timestamp) -> bool {
         self.reread_at.is_some_and(|at| now.since(at) < MAX_TOKEN_LIFETIME)
     }
 }
 
-/// The newest row of the feed. Where there is none, because an older version swept it, one is written, so that there is
-/// something to know the feed by.
+/// The newest row of the feed. If there is none, because an older version swept it, writes one: memory needs a row to
+/// recognize the feed by.
 async fn newest_change(store: &Store, now: Timestamp) -> Result<FeedMark, Fault> {
     loop {
         if let Some(mark) = store.newest_change().await? {
@@ -172,7 +172,7 @@ async fn newest_change(store: &Store, now: Timestamp) -> Result<FeedMark, Fault>
 pub(crate) struct Revocations {
     authorizations: RwLock<HashMap<AuthorizationId, Timestamp>>,
     sessions: RwLock<HashMap<SessionId, Timestamp>>,
-    /// Service tokens that were revoked one by one.
+    /// Service tokens that were revoked individually.
     tokens: RwLock<HashMap<Uuid, Timestamp>>,
 }
 
@@ -189,7 +189,7 @@ impl Revocations {
         self.tokens.write().entry(id).or_insert(now);
     }
 
-    /// What killed the token, or anything that it descends from. What the end of its sign-in means is a setting.
+    /// The revocation of the token, or of anything that it descends from. The effect of a sign-in's end is a setting.
     pub(crate) fn revoking(
         &self,
         token: &AccessTokenClaims,
@@ -211,7 +211,7 @@ impl Revocations {
         }
     }
 
-    /// Those of a time and later.
+    /// Revocations at this time or later.
     pub(crate) fn since(&self, time: Timestamp) -> (HashSet<AuthorizationId>, HashSet<SessionId>, HashSet<Uuid>) {
         fn later<T: Copy + Eq + Hash>(revocations: &RwLock<HashMap<T, Timestamp>>, time: Timestamp) -> HashSet<T> {
             revocations.read().iter().filter(|(_, at)| **at >= time).map(|(id, _)| *id).collect()
@@ -219,7 +219,7 @@ impl Revocations {
         (later(&self.authorizations, time), later(&self.sessions, time), later(&self.tokens, time))
     }
 
-    /// Forgets kills older than any token.
+    /// Drops revocations older than any live token.
     pub(crate) fn forget_before(&self, time: Timestamp) {
         self.authorizations.write().retain(|_, at| *at >= time);
         self.sessions.write().retain(|_, at| *at >= time);
@@ -227,14 +227,14 @@ impl Revocations {
     }
 }
 
-/// Records that were asked for lately; what changes is forgotten and read anew.
+/// Records read recently. A changed record is dropped and read again.
 pub(crate) struct RecordCache<K, V> {
     known: Cache<K, Arc<V>>,
-    /// Counts invalidations, so that a read begun before one is not remembered after it.
+    /// Counts invalidations: a read that began before one is not cached after it.
     forgotten: AtomicU64,
 }
 
-/// About half a KiB each, and only as many as are used.
+/// A record takes about half a KiB. The cache grows only as records are used.
 const MAX_RECORDS: usize = 100_000;
 
 impl<K: Copy + Eq + Hash, V> RecordCache<K, V> {
@@ -278,13 +278,13 @@ impl<K: Copy + Eq + Hash, V> RecordCache<K, V> {
     }
 }
 
-/// A token whose signature was checked, and by which key.
+/// A token whose signature was verified, and the `kid` of the key that verified it.
 pub(crate) struct VerifiedToken {
     pub(crate) token: AccessTokenClaims,
     pub(crate) kid: String,
 }
 
-/// Tokens already verified, by SHA-256 of the whole token; failures are never remembered.
+/// Verified tokens, by SHA-256 of the whole token. Failures are never cached.
 pub(crate) struct VerifiedTokenCache(Cache<[u8; 32], Arc<VerifiedToken>>);
 
 const MAX_TOKENS: usize = 10_000;

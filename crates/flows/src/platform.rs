@@ -1,4 +1,4 @@
-//! What every room stands on: clock and randomness, secrets, background tasks, threads, letters, figures.
+//! Shared basics of every module: clock and randomness, secrets, background tasks, thread pools, outgoing mail, meters.
 
 pub mod fault_log;
 pub(crate) mod feed_health;
@@ -14,18 +14,18 @@ use model::{RootUrl, Timestamp};
 pub use self::password_cost::PasswordCost;
 pub use self::seal::MasterKey;
 
-/// Reads the clock and draws randomness; the seam through which the project's own tests bring theirs.
+/// Reads the clock and draws randomness. The project's own tests replace it.
 pub trait Platform: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     fn rng(&self) -> Box<dyn model::Rng>;
 
-    /// What hashing a password costs; less in tests alone.
+    /// Cost of hashing a password. Only tests lower it.
     fn password_cost(&self) -> PasswordCost {
         PasswordCost::OWASP
     }
 }
 
-/// How an instance is called, and where it is found from outside.
+/// Name and public URLs of an instance.
 pub struct InstanceInfo {
     pub name: String,
     pub root: RootUrl,

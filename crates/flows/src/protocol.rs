@@ -1,4 +1,4 @@
-//! What applications call: OAuth 2.0, OpenID Connect, the guard of the APIs, and the legacy schemes.
+//! Protocol endpoints: OAuth 2.0, OpenID Connect, the API guard and the legacy schemes.
 
 pub mod authorize;
 pub mod exchange;
@@ -14,7 +14,7 @@ use crate::memory::Believed;
 use crate::platform::InstanceInfo;
 use crate::seats::Seats;
 
-/// The endpoints of one instance.
+/// The protocol endpoints of one instance.
 #[derive(Clone, Copy)]
 pub struct Protocol<'a> {
     pub(crate) info: &'a InstanceInfo,

@@ -1,4 +1,4 @@
-//! API sessions: opened by a token's first use, each with a seat. The database decides who holds one.
+//! API sessions: opened by a token's first use, each with a seat. The database decides which sessions have one.
 
 use std::sync::Arc;
 
@@ -15,21 +15,22 @@ use crate::memory::Believed;
 use crate::memory::live_sessions::LiveSession;
 use crate::{Answer, Fault};
 
-/// The API sessions of one instance, as calls open and continue them.
+/// The API sessions of one instance: calls open and continue them.
 #[derive(Clone, Copy)]
 pub(crate) struct Seats<'a> {
     pub(crate) memory: Believed<'a>,
     pub(crate) audit: &'a InstanceAudit,
 }
 
-/// Who calls, and through which application.
+/// Inputs of a call that needs a session: its key, its user, and the application that calls.
 pub(crate) struct SessionRequest<'a> {
     pub(crate) key: SessionKey,
     pub(crate) user: &'a User,
     pub(crate) application: ApplicationId,
     pub(crate) application_uri: &'a str,
     pub(crate) token: TokenNames,
-    /// The one session that the credential is good for; with any other, or none, it opens nothing.
+    /// The only session that the credential is good for. With another session, or without one, the credential opens
+    /// nothing.
     pub(crate) continues: Option<ApiSessionId>,
 }
 
@@ -43,16 +44,16 @@ impl SessionRequest<'_> {
     }
 }
 
-/// What became of an attempt to open.
+/// Outcome of an attempt to open a session.
 enum OpenAttempt {
     Opened(ApiSessionId),
     Overtaken,
-    /// The token's user, application, sign-in or family has ended; this node had not heard yet.
+    /// The token's user, application, sign-in or family has ended; this node had not read of it yet.
     TokenEnded,
 }
 
 impl Seats<'_> {
-    /// The live session of a key, called with once more; with `only`, if it is that one.
+    /// The live session of a key, with this call noted. With `only`, no other session matches.
     pub(crate) fn known_session(
         &self,
         key: &SessionKey,
@@ -81,13 +82,14 @@ impl Seats<'_> {
             return Ok(Err(OVER));
         }
         match self.session_for(calling, ctx).await? {
-            // Another one of the same key began just now.
+            // Another session of the same key has just begun.
             Ok(id) if !calling.is_for(id) => Ok(Err(OVER)),
             answer => Ok(answer),
         }
     }
 
-    /// The session of a call whose key is not known: the live one, or a new one if a seat is free. The database decides.
+    /// The session of a call whose key memory does not know: the live one, or a new one if a seat is free. The database
+    /// decides.
     pub(crate) async fn session_for(
         &self,
         calling: &SessionRequest<'_>,
@@ -141,7 +143,7 @@ impl Seats<'_> {
         }
     }
 
-    /// `None` if it is gone meanwhile.
+    /// `None` if the session has ended meanwhile.
     async fn join_session(&self, calling: &SessionRequest<'_>, now: Timestamp) -> Result<Option<ApiSessionId>, Fault> {
         let memory = self.memory.kept();
         let Some(row) = self.memory.store.live_api_session(&calling.key).await? else { return Ok(None) };
@@ -206,7 +208,7 @@ impl Seats<'_> {
     }
 }
 
-/// What the database knows of a session that was just opened.
+/// The database row of a session that was just opened.
 fn opened_row(new: &NewApiSession<'_>, calling: &SessionRequest<'_>) -> ApiSessionRow {
     ApiSessionRow {
         id: new.id,

@@ -1,4 +1,4 @@
-//! The whole process: its instances, and the tasks that keep them true.
+//! The server: all instances of the process, and the background tasks that maintain them.
 
 mod background;
 mod figures;
@@ -36,19 +36,20 @@ use crate::platform::tasks::{PanicCounts, StopSignal, TaskTimes, supervise};
 use crate::server::health::WriteProbe;
 use crate::{Fault, FaultKind, MasterKey, Passwords};
 
-/// Where an instance is found: configuration, never a request header.
+/// Where an instance is reachable. It comes from configuration, never from a request header.
 pub struct InstanceLocation {
     pub name: String,
     pub root: RootUrl,
-    /// Further host names it answers to.
+    /// Further host names of the instance.
     pub hosts: Vec<HostName>,
 }
 
-/// The instance that answers for hosts that no site claims.
+/// The instance that answers for hosts that no instance claims.
 #[derive(Clone, Copy, Debug)]
 pub enum DefaultInstance<'a> {
     OfEveryHost(&'a str),
-    /// A page of another site whose name is rebound to 127.0.0.1 still says that name, and is not answered.
+    /// Answers loopback names only. Under DNS rebinding to 127.0.0.1, a page of another site still sends its own host
+    /// name and gets no answer.
     OfLoopback(&'a str),
 }
 
@@ -73,21 +74,21 @@ pub struct Server {
     passwords: Arc<Passwords>,
     keys_wanted: Arc<Notify>,
     panics: PanicCounts,
-    /// On which everything runs that belongs to the house.
+    /// Runs all background work of the server.
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) turns: TaskTimes,
     pub(crate) faults: Arc<FaultLog>,
     pub(crate) probing: WriteProbe,
-    /// Whoever minds the database: one at a time, so that each thing is found once.
-    minding: tokio::sync::Mutex<()>,
+    /// Serialises [`Server::check_database_identity`], so that each change is detected once.
+    checking: tokio::sync::Mutex<()>,
     follower: tokio::sync::Mutex<FeedFollower>,
-    /// Questions after forgotten passwords that wait.
-    asked: FairReceiver<InstanceId, ResetRequest>,
+    /// Queue of password reset requests.
+    reset_requests: FairReceiver<InstanceId, ResetRequest>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     stopping: tokio::sync::watch::Sender<bool>,
 }
 
-/// An instance that is configured and cannot be served: what is stored of it is damaged. All others are served.
+/// A configured instance that cannot be served because its stored data is damaged. All others are served.
 pub struct RefusedInstance {
     pub name: String,
     pub fault: Fault,
@@ -100,13 +101,13 @@ struct DefaultRoute {
     only_loopback: bool,
 }
 
-/// Before a background task that panicked starts again.
+/// Delay before a background task restarts after a panic.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
-/// What a turn of a background task gets to end in when the server stops.
+/// Time for the running turns of background tasks to finish when the server stops.
 const LAST_TURN: Duration = Duration::from_secs(2);
 
 impl Server {
-    /// The database must be migrated, and every site's instance must exist in it.
+    /// The database must be migrated, and every configured instance must exist in it.
     pub async fn open(
         database: Database,
         master: MasterKey,
@@ -114,14 +115,14 @@ impl Server {
         default: Option<DefaultInstance<'_>>,
         platform: Arc<dyn Platform>,
     ) -> Result<Arc<Self>, Fault> {
-        let (questions, asked) = reset_queue();
-        // Asked before memory is loaded, as the feed's place is.
+        let (queue, reset_requests) = reset_queue();
+        // Read before memory is loaded, like the feed position.
         let feed = FeedHealth::new(database.is_embedded(), database.timeline().await?);
         let shared = SharedServices {
             platform: Arc::clone(&platform),
             outbox: Arc::default(),
             checkpoints: Arc::default(),
-            reset_queue: questions,
+            reset_queue: queue,
             master: Arc::new(master),
             passwords: Arc::new(Passwords::costing(platform.password_cost())),
             image_decoder: crate::account::pictures::image_decoder(),
@@ -160,7 +161,7 @@ impl Server {
             by_host.extend(hosts.into_iter().map(|host| (host, Arc::clone(&instance))));
             instances.push(instance);
         }
-        // Where none can be served it is no matter of one of them: a wrong master key, for instance.
+        // If no instance can be served, the cause is global: a wrong master key, for instance.
         if instances.is_empty() && !refused.is_empty() {
             return Err(refused.swap_remove(0).fault);
         }
@@ -197,9 +198,9 @@ impl Server {
             turns: TaskTimes::new(&background::TASKS),
             faults: shared.faults,
             probing: WriteProbe::default(),
-            minding: tokio::sync::Mutex::default(),
+            checking: tokio::sync::Mutex::default(),
             follower: tokio::sync::Mutex::new(FeedFollower::new()),
-            asked,
+            reset_requests,
             tasks: parking_lot::Mutex::default(),
             stopping: tokio::sync::watch::Sender::new(false),
         });
@@ -207,7 +208,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Runs a background task under supervision until the house closes.
+    /// Runs a background task under supervision until the server closes.
     fn keep_running<F>(
         self: &Arc<Self>,
         name: &'static str,
@@ -229,8 +230,8 @@ impl Server {
         &self.instances
     }
 
-    /// By host name, without the port and in any spelling; a host that nobody claims goes to the default instance, if
-    /// there is one for it.
+    /// By host name, without the port, in any spelling. An unclaimed host goes to the default instance, if the default
+    /// covers it.
     pub fn instance(&self, host: &str) -> Option<&Arc<Instance>> {
         self.by_host.get(host).or_else(|| {
             let host = HostName::of(host)?;
@@ -242,12 +243,12 @@ impl Server {
         })
     }
 
-    /// Instances that are configured and cannot be served.
+    /// Configured instances that cannot be served.
     pub fn refused(&self) -> &[RefusedInstance] {
         &self.refused
     }
 
-    /// Whether the instance that would answer for this host cannot be served.
+    /// Whether the instance for this host cannot be served.
     pub fn is_refused(&self, host: &str) -> bool {
         let is_theirs = |refused: &RefusedInstance| {
             refused.is_default || HostName::of(host).is_some_and(|host| refused.hosts.contains(&host))
@@ -255,18 +256,18 @@ impl Server {
         self.instance(host).is_none() && self.refused.iter().any(is_theirs)
     }
 
-    /// Does some instance name this host as its own?
+    /// Whether an instance claims this host name.
     pub fn is_claimed(&self, host: &HostName) -> bool {
         self.by_host.contains_key(host)
     }
 
-    /// From now on letters to people go to the answer, which ends when the house is closed. Without it links are given
-    /// to administrators.
+    /// From now on, letters to users go to the returned reader, which ends when the server closes. Without a reader,
+    /// links are given to administrators.
     pub fn open_outbox(&self) -> OutboxReader {
         self.outbox.open()
     }
 
-    /// From now on every checkpoint of the audit goes to the answer, which ends when the house is closed.
+    /// From now on, every audit checkpoint goes to the returned receiver, which ends when the server closes.
     pub fn open_checkpoints(&self) -> mpsc::Receiver<PublishedCheckpoint> {
         self.checkpoints.open()
     }
@@ -287,7 +288,7 @@ impl Server {
         &self.outbox
     }
 
-    /// How often background tasks panicked, by task.
+    /// Number of panics per background task.
     pub fn task_panics(&self) -> Vec<(&'static str, u64)> {
         self.panics.read()
     }
@@ -296,9 +297,9 @@ impl Server {
         *self.stopping.borrow()
     }
 
-    /// Handles the oldest request for a letter about a forgotten password; waits until there is one.
+    /// Handles the oldest password reset request. Waits until there is one.
     pub async fn answer_reset_request(&self) -> Result<(), Fault> {
-        match self.asked.recv_async().await {
+        match self.reset_requests.recv_async().await {
             Some(request) => self.handle_reset_request(request).await,
             None => Ok(()),
         }
@@ -311,8 +312,8 @@ impl Server {
         }
     }
 
-    /// Signing keys that are due are made, and those that are over go. One at a time, on a thread that gives way: nothing
-    /// waits for it.
+    /// Creates signing keys that are due and removes expired ones. One instance at a time, on a thread that yields:
+    /// nothing waits for it.
     pub async fn maintain_keys(&self) -> Result<(), Fault> {
         let mut worst = Ok(());
         for instance in &self.instances {
@@ -324,8 +325,8 @@ impl Server {
         worst
     }
 
-    /// What memory learnt is written down, and timers that are due are acted on. One instance's fault keeps no other
-    /// waiting, here and below; the first is told of.
+    /// Flushes memory to the database and closes sessions whose timers expired. Here and below, a fault of one instance
+    /// does not delay the others; the first fault is returned.
     pub async fn tick(&self) -> Result<(), Fault> {
         let now = self.platform.now();
         let mut rng = self.platform.rng();
@@ -345,7 +346,7 @@ impl Server {
         worst
     }
 
-    /// What was committed since the last beat comes into the audit's chain.
+    /// Seals the events that were committed since the last run into the audit chain.
     pub async fn seal(&self) -> Result<(), Fault> {
         self.check_database_identity().await?;
         let now = self.platform.now();
@@ -366,18 +367,18 @@ impl Server {
         worst
     }
 
-    /// Ends the background tasks. The house goes on answering; tests then take every turn of a task by hand.
+    /// Ends the background tasks. The server goes on answering requests; tests then run each task's turns by hand.
     pub async fn end_tasks(&self) {
         self.stopping.send_replace(true);
         let tasks = std::mem::take(&mut *self.tasks.lock());
         let until = Instant::now() + LAST_TURN;
         for task in tasks {
-            // One that waits for the database longer keeps nothing from being written down.
+            // A task that waits for the database longer must not delay the final writes.
             let _ended = tokio::time::timeout_at(until, task).await;
         }
     }
 
-    /// Everything answered is written; nothing runs on.
+    /// Writes everything that was acknowledged, then ends all work.
     pub async fn close(&self) {
         self.end_tasks().await;
         self.outbox.close();
@@ -400,22 +401,23 @@ impl Server {
         self.database.close().await;
     }
 
-    /// As [`Server::close`], of which nothing is waited for longer. Whether everything was written down.
+    /// As [`Server::close`], within a time limit. Returns whether everything was written.
     pub async fn close_within(&self, limit: Duration) -> bool {
         tokio::time::timeout(limit, self.close()).await.is_ok()
     }
 
-    /// Audit events that are in memory alone, in bytes, by instance.
+    /// Audit events that are only in memory, in bytes per instance. Instances without any are omitted.
     pub fn unwritten_audit_bytes(&self) -> Vec<(&str, usize)> {
         let fills =
             self.instances.iter().map(|instance| (instance.info.name.as_str(), instance.audit_buffer_fill().waiting));
         fills.filter(|(_, waiting)| *waiting > 0).collect()
     }
 
-    /// Where another database server answers than before, or the same in another life, it may lack what the one before had
-    /// committed, also where no change of the feed is among it. And what went back under one instance went back under all.
+    /// Detects another database server, or a new timeline of the same one. It may lack changes that its predecessor had
+    /// committed, even if the feed lacks none of them. A rollback seen by one instance affects all of them, so all
+    /// reload.
     async fn check_database_identity(&self) -> Result<(), Fault> {
-        let _turn = self.minding.lock().await;
+        let _turn = self.checking.lock().await;
         let rewound: Vec<bool> =
             self.instances.iter().map(|instance| instance.memory.position.take_rewound()).collect();
         if rewound.contains(&true) {
@@ -433,7 +435,7 @@ impl Server {
         Ok(())
     }
 
-    /// Dead rows are swept, old kills forgotten.
+    /// Sweeps dead rows and forgets old revocations.
     pub async fn maintain(&self) -> Result<(), Fault> {
         let mut rng = self.platform.rng();
         let mut worst = Ok(());

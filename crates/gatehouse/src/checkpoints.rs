@@ -1,5 +1,5 @@
-//! Publishes the audit's checkpoints, in a task of its own: into the log, a file, and to a web server. What cannot be published
-//! is told of; nothing waits for it.
+//! Publishes the audit's signed checkpoints to the log, a file and a web server, in a background task. Failures are
+//! logged; nothing waits for a delivery.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -16,14 +16,15 @@ use url::Url;
 
 use crate::http_client;
 
-/// One delivery takes no longer.
+/// Timeout of one delivery.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// After each failure; after the last, the checkpoint is given up: the next one vouches for as much.
+/// Pauses after failed deliveries. After the last one the checkpoint is dropped: the next checkpoint covers the same
+/// events.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_mins(1)];
-/// Checkpoints that wait for the web server, or for the file to be writable again.
+/// Maximum number of checkpoints queued for the web server, or while the file cannot be written.
 const MAX_WAITING: usize = 256;
 
-/// Where checkpoints go.
+/// Destinations of checkpoints.
 #[derive(Clone, Debug, Default)]
 pub struct Publishing {
     pub log: bool,
@@ -31,7 +32,7 @@ pub struct Publishing {
     pub webhook: Option<Webhook>,
 }
 
-/// A web server that takes each checkpoint as a POST of JSON.
+/// URL of a web server that accepts each checkpoint as a POST of JSON.
 #[derive(Clone, Debug)]
 pub struct Webhook(Url);
 
@@ -48,7 +49,7 @@ impl Webhook {
 }
 
 impl Publishing {
-    /// Publishes until the house is closed, in the order in which they were signed.
+    /// Publishes checkpoints in signing order until the server is closed.
     pub async fn publish(self, mut waiting: mpsc::Receiver<PublishedCheckpoint>) {
         let (sender, posting) = self
             .webhook
@@ -89,7 +90,7 @@ impl Publishing {
     }
 }
 
-/// As `gatehouse audit verify --against` takes it.
+/// One line of JSON, in the format that `gatehouse audit verify --against` reads.
 fn line(checkpoint: &PublishedCheckpoint) -> String {
     let PublishedCheckpoint { instance, chain, seal, hash, jws } = checkpoint;
     let mut json = json!({ "instance": instance, "seal": seal, "hash": hash, "checkpoint": jws });
@@ -99,8 +100,8 @@ fn line(checkpoint: &PublishedCheckpoint) -> String {
     format!("{json}\n")
 }
 
-/// The file: a line for each checkpoint, on the disk before the next is looked at. What could not be written is written
-/// with the next.
+/// Appends one line for each checkpoint to a file, and syncs it to the disk before taking the next. Lines that could
+/// not be written are written with the next one.
 struct Appending {
     path: PathBuf,
     unwritten: Vec<String>,
@@ -130,8 +131,8 @@ impl Appending {
     }
 }
 
-/// In one write behind what is there, so that processes that share the file do not mix their lines. A line that was cut off
-/// in a crash is ended first.
+/// Appends in a single write, so that processes sharing the file do not mix their lines. A line cut off by a crash is
+/// ended first.
 fn append(path: &Path, lines: &str) -> io::Result<()> {
     let is_new = !path.try_exists()?;
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o644).open(path)?;

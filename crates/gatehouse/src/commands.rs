@@ -1,4 +1,4 @@
-//! What each command does: reads files and environment, wires the floors together, prints.
+//! Implementation of each command: reads files and environment, connects the crates and prints the result.
 
 mod admin;
 mod application;
@@ -36,7 +36,7 @@ use crate::problem::StartupProblem;
 use crate::problem::missing_database;
 use crate::provisions::Provisions;
 
-/// For threads that still compute or wait for a disk.
+/// Time that blocking threads (computing, or waiting for a disk) get at shutdown.
 const LAST_BLOCKING: Duration = Duration::from_millis(500);
 
 pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
@@ -69,7 +69,7 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
     }
 }
 
-/// What blocks a thread when the server ends keeps it no longer: it was told of already.
+/// Runs a server. At its end, a thread that still blocks does not keep the process: its work was already logged.
 fn run_server(server: impl Future<Output = Result<()>>) -> Result<()> {
     let runtime = runtime()?;
     let ended = runtime.block_on(server);
@@ -77,8 +77,8 @@ fn run_server(server: impl Future<Output = Result<()>>) -> Result<()> {
     ended
 }
 
-/// As many threads for what computes for long (RSA signatures, seals, pictures) as there are cores: more would only hold
-/// memory. But two at least, so that a picture keeps no signature waiting.
+/// Limits blocking threads (RSA signatures, seals, pictures) to the number of cores: more would only use memory. At
+/// least two, so that a picture does not delay a signature.
 fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -99,9 +99,9 @@ fn provisions(installation: &Installation, environment: Environment<'_>) -> Resu
     }
 }
 
-/// Opens the installation's database for a command. Tables of a newer version are no hindrance: they expand before they
-/// contract, so this program works on them as a server of its version does. Those of an older one are: only who starts a
-/// server, or says so, brings them up.
+/// Opens the installation's database for a command. A newer schema is accepted: migrations expand before they contract,
+/// so this version works on it as a server of this version does. An older schema is refused: only `serve` and `migrate`
+/// apply migrations.
 async fn open(provisions: &Provisions) -> Result<Database> {
     let (database, look) = open_as_it_is(&provisions.database).await?;
     if look.is_older() {
@@ -111,15 +111,15 @@ async fn open(provisions: &Provisions) -> Result<Database> {
     Ok(database)
 }
 
-/// Opens the installation's database for a server, with tables of this version.
+/// Opens the installation's database for a server, and migrates it to this version.
 async fn open_to_serve(provisions: &Provisions) -> Result<Database> {
     let (database, _) = open_as_it_is(&provisions.database).await?;
     bring_up(&database).await?;
     Ok(database)
 }
 
-/// One that is not there was lost, moved, or is named wrongly: a new one in its place would look like an installation
-/// without users.
+/// Opens an existing database. A missing one is an error (lost, moved, or configured wrongly): a new database in its
+/// place would look like an installation without users.
 async fn open_as_it_is(url: &DatabaseUrl) -> Result<(Database, DatabaseReport)> {
     if let Some(file) = url.file().filter(|file| !file.exists()) {
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
@@ -134,7 +134,7 @@ async fn open_as_it_is(url: &DatabaseUrl) -> Result<(Database, DatabaseReport)> 
     Ok((database, look))
 }
 
-/// A database for an installation's first instance; or the installation's, if it has one.
+/// Opens the database for `instance create`, or creates it for an installation's first instance.
 async fn begin(provisions: &Provisions) -> Result<Database> {
     let url = &provisions.database;
     let database = reach(url).await?;
@@ -157,12 +157,12 @@ async fn reach(url: &DatabaseUrl) -> Result<Database> {
     Database::open(url).await.with_context(|| format!("the database {url:?} cannot be opened"))
 }
 
-/// The names of the migrations that were applied.
+/// Applies pending migrations and returns their names.
 async fn bring_up(database: &Database) -> Result<Vec<String>> {
     database.migrate().await.context("the database migrations failed")
 }
 
-/// What to do where the tables are those of an older version.
+/// The error for a schema older than this version, with the command that migrates it.
 fn older(look: &DatabaseReport) -> StartupProblem {
     let (applied, known) = (look.applied.unwrap_or(0), look.known);
     StartupProblem::new(

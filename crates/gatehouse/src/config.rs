@@ -1,4 +1,5 @@
-//! `gatehouse.toml`, as docs/configuration.md describes it: parsed whole, unknown keys refused with their line.
+//! `gatehouse.toml`, as documented in docs/configuration.md. The whole file is parsed at once; an unknown key is an
+//! error that shows its line.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -30,15 +31,15 @@ use parsed::{DatabaseText, InstanceName, Parsed};
 /// Looks up an environment variable. An argument, because only `main` may read the real ones.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// What the operator decided. Paths in it are complete: those in the file are relative to the file's folder.
+/// The parsed configuration. Its paths are complete: a path in the file is relative to the file's folder.
 #[derive(Debug)]
 pub struct Config {
     pub listen: Vec<SocketAddr>,
     pub trusted_proxies: TrustedProxies,
     pub log: LogSettings,
-    /// The instance that answers for hosts nobody claims.
+    /// The instance that answers requests for unknown hosts.
     pub default_instance: Option<String>,
-    /// At least one; names and hosts are unique.
+    /// At least one instance; names and hosts are unique.
     pub instances: Vec<InstanceConfig>,
     database: DatabaseConfig,
     master_keys: MasterKeySources,
@@ -46,18 +47,18 @@ pub struct Config {
     pub mail: Option<MailSettings>,
     pub metrics: Option<MetricsSettings>,
     pub traces: Option<TraceSettings>,
-    /// Where the audit's checkpoints go.
+    /// Destinations of the audit's checkpoints.
     pub publishing: Option<Publishing>,
     pub connections: ConnectionSettings,
     path: PathBuf,
 }
 
-/// Where one instance is found.
+/// Host names and root URL of one instance.
 #[derive(Debug)]
 pub struct InstanceConfig {
     pub name: String,
     pub root: RootUrl,
-    /// The root's own host comes first.
+    /// The host of the root URL comes first.
     pub hosts: Vec<HostName>,
 }
 
@@ -68,7 +69,7 @@ enum DatabaseConfig {
 }
 
 impl Config {
-    /// Reads and understands the file; the first mistake is shown with its line.
+    /// Reads and parses the file. An error shows the line of the first mistake.
     pub fn load(path: &Path) -> Result<Self, StartupProblem> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             StartupProblem::new(
@@ -112,7 +113,7 @@ impl Config {
         self.master_keys.fetch(environment)
     }
 
-    /// Where the master key is, and the one before it, for people.
+    /// The sources of the master key and of the previous one, for display.
     pub fn master_key_places(&self) -> (String, Option<String>) {
         (self.master_keys.current.to_string(), self.master_keys.previous.as_ref().map(ToString::to_string))
     }
@@ -130,7 +131,7 @@ impl Config {
         matches!(&self.database, DatabaseConfig::Here(url) if url.file().is_none())
     }
 
-    /// Files that nobody else should read, and what they are.
+    /// Files that only their owner should be able to read, each with a description.
     pub fn secret_files(&self) -> Vec<(PathBuf, &'static str)> {
         let password = self.mail.as_ref().and_then(|mail| mail.username.as_ref()).map(|(_, source)| source);
         let MasterKeySources { current, previous } = &self.master_keys;
@@ -148,7 +149,8 @@ impl Config {
     }
 }
 
-/// Is what follows a secret that somebody wrote out? Then neither it nor a message that quotes it may be shown.
+/// Does a value written after this text hold a secret? Then neither it nor an error message that quotes it may be
+/// shown.
 fn is_secret(before: &str) -> bool {
     let line = before.rsplit('\n').next().unwrap_or_default();
     let key = line.trim_end().strip_suffix('=').unwrap_or_default().trim_end();
@@ -198,29 +200,29 @@ struct ConfigDocument {
     instances: Spanned<Vec<InstanceTable>>,
 }
 
-/// `[metrics]`: where figures are shown.
+/// `[metrics]`: the listener for metrics and health.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsSettings {
     #[serde(deserialize_with = "parsed::parse")]
     pub listen: SocketAddr,
-    /// Names by which they are asked for, beside addresses and those of the instances.
+    /// Host names accepted by this listener, besides IP addresses and the hosts of the instances.
     #[serde(default, deserialize_with = "parsed::several")]
     pub hosts: Vec<HostName>,
 }
 
-/// `[traces]`: where spans go, and of how many requests.
+/// `[traces]`: the collector of spans, and the share of requests that are traced.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TraceSettings {
     #[serde(rename = "otlp", deserialize_with = "parsed::parse")]
     pub collector: Collector,
-    /// Of the traces that begin here, from 0 to 1.
+    /// Share of the traces that begin here, from 0 to 1.
     #[serde(default = "all", deserialize_with = "parsed::share")]
     pub sample: f64,
 }
 
-/// `[connections]`: how many there may be. What is left out is as in [`Limits`].
+/// `[connections]`: limits on connections. Omitted values default to those of [`Limits`].
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionSettings {
@@ -245,7 +247,7 @@ const fn all() -> f64 {
     1.0
 }
 
-/// `[audit]`: where checkpoints are published.
+/// `[audit]`: destinations of checkpoints.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AuditTable {
@@ -277,7 +279,7 @@ struct InstanceTable {
     hosts: Vec<Spanned<Parsed<HostName>>>,
 }
 
-/// A mistake that only shows when values are seen together.
+/// An error that involves several values.
 struct Mistake {
     span: std::ops::Range<usize>,
     what: String,

@@ -13,7 +13,7 @@ use serde_json::json;
 use store::entities::insert_all;
 use store::{Batch, CommitOutcome, Store};
 
-/// The passwords of the demo, hashed once, side by side: each is worth some twenty milliseconds of a core.
+/// The demo's password hashes, computed once and in parallel: each takes about 20 ms of a core.
 pub struct DemoPasswords(Vec<(&'static str, PasswordHash)>);
 
 impl DemoPasswords {
@@ -45,7 +45,7 @@ impl DemoPasswords {
     }
 }
 
-/// Creates one of the demo's instances. After an error, part of it may be there.
+/// Creates one of the demo's instances. An error may leave it incomplete.
 pub async fn seed(
     (database, master): (&Database, &MasterKey),
     instance: DemoInstance,
@@ -58,7 +58,7 @@ pub async fn seed(
     seed_register(&admin, instance, passwords, moment).await
 }
 
-/// Writes the rows of the entities.
+/// Writes the entities' rows.
 pub async fn seed_entities(store: &Store, now: Timestamp) -> Result<()> {
     let mut batch = Batch::new();
     for (entity, rows) in tables(Author { login: "admin", now }) {
@@ -105,7 +105,7 @@ fn draft(user: &DemoUser) -> UserDraft<'_> {
     }
 }
 
-/// A refusal here is a mistake in the demo's data.
+/// Unwraps an answer: a refusal here is a mistake in the demo's data.
 fn done<T>(answer: Answer<T, AdminRefusal>) -> Result<T> {
     answer?.map_err(|refusal| anyhow::anyhow!("the demo cannot be written: {refusal}"))
 }

@@ -1,4 +1,4 @@
-//! Examines an installation: what is wrong with it, and how to mend it. Changes nothing.
+//! `gatehouse doctor`: checks an installation and suggests fixes (read-only).
 
 mod database;
 mod files;
@@ -13,25 +13,25 @@ use serde::Serialize;
 use crate::config::{Config, Environment};
 use crate::problem::StartupProblem;
 
-/// How a finding is to be taken.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     Ok,
-    /// It works, and may stop working, or is not as safe as it could be.
+    /// It works now, but may stop working or could be safer.
     Warning,
     /// It does not work.
     Problem,
 }
 
-/// One thing that was looked at.
+/// One check and its result.
 #[derive(Debug, Serialize)]
 pub struct DoctorFinding {
     pub level: Level,
-    /// What was looked at: `database`, `keys`, …
+    /// The area checked: `database`, `keys`, …
     pub area: &'static str,
     pub what: String,
-    /// What to do.
+    /// Suggested fix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
 }
@@ -51,7 +51,7 @@ impl fmt::Display for DoctorFinding {
     }
 }
 
-/// What the doctor writes down.
+/// The findings of one run.
 #[derive(Default)]
 pub struct DoctorReport(pub Vec<DoctorFinding>);
 
@@ -81,7 +81,7 @@ impl DoctorReport {
     }
 }
 
-/// Looks at everything; `reach` asks the root URLs from here, as a browser would.
+/// Runs all checks. `reach` also requests the root URLs from this machine, as a browser would.
 pub async fn examine(config: &Config, environment: Environment<'_>, reach: bool) -> DoctorReport {
     let mut report = DoctorReport::default();
     report.ok("config", "the configuration is valid");
@@ -97,7 +97,7 @@ pub async fn examine(config: &Config, environment: Environment<'_>, reach: bool)
     report
 }
 
-/// As people read it.
+/// A span in days, for display.
 fn days(span: Duration) -> String {
     match span.as_secs() / (24 * 3600) {
         0 => format!("{} hours", span.as_secs() / 3600),

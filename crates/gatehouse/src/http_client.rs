@@ -1,5 +1,5 @@
-//! The few requests that this program makes itself: to a collector of traces, and to its own address for the doctor. One
-//! connection each, no redirects, no proxies.
+//! HTTP client for the program's own few requests: to a trace collector, a checkpoint web server, and the server's own
+//! address for the doctor. One connection per request, no redirects, no proxies.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::{Position, Url};
 
-/// More of an answer is not read.
+/// Maximum size of an answer.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
-/// Status and text of an answer.
+/// Returns the status and text of the answer.
 pub(crate) async fn get(url: &str) -> Result<(StatusCode, String)> {
     let url = Url::parse(url).context("not a URL")?;
     ask(&url, Request::builder().method(Method::GET), Bytes::new()).await
@@ -54,7 +54,7 @@ where
     let answered = async {
         let answer = sender.send_request(request).await?;
         let status = answer.status();
-        // Read, so that the other side is not cut off while it answers.
+        // The body is read so that the server is not cut off while it answers.
         let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
         let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
         Ok((status, text.unwrap_or_default()))

@@ -1,4 +1,4 @@
-//! Floor 5: the only reader of files, environment and signals.
+//! Floor 5: the only crate that reads files, environment and signals.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 

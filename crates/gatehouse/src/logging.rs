@@ -1,4 +1,4 @@
-//! The log: one line per event on standard error, for people (`text`) or for machines (`json`).
+//! The log: one line per event on standard error, as text or JSON.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -13,10 +13,11 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::problem::StartupProblem;
 
-/// Lines waiting for a slow reader; more are dropped and counted, because a full pipe must not stop the server.
+/// Maximum number of lines queued for a slow reader. Further lines are dropped and counted, because a full pipe must
+/// not block the server.
 const WAITING_LINES: usize = 8192;
-/// Lines are gathered for so long before they are written. Waking the log's thread for every line costs a request more
-/// than making the line.
+/// Time for which lines are collected before they are written. Waking the log thread for every line would cost a
+/// request more than formatting the line.
 const GATHERING: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -46,8 +47,8 @@ pub struct LogSettings {
     pub level: LogLevel,
 }
 
-/// Starts the log of this process. `directives` (the value of `RUST_LOG`) override the level where they apply.
-/// The lines are out when the returned value has been dropped.
+/// Starts the log of this process. `directives` (the value of `RUST_LOG`) override the configured level where they
+/// apply. All lines are written once the returned value is dropped.
 pub fn start(settings: LogSettings, directives: Option<&str>) -> Result<LogEnd, StartupProblem> {
     let filter = filter(settings.level, directives)?;
     let (lines, end) = writer(io::stderr(), settings.format);
@@ -68,7 +69,7 @@ fn filter(level: LogLevel, directives: Option<&str>) -> Result<EnvFilter, Startu
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    // What a stranger's passkey gets wrong is told by the audit; this library would log it as an error of ours.
+    // Invalid passkey answers from clients are audited. This library would log them as server errors.
     let quiet = "webauthn_rs=off,webauthn_rs_core=off";
     let directives = directives.unwrap_or_default();
     EnvFilter::builder().parse(format!("{level},{quiet},{directives}")).map_err(|error| {
@@ -79,7 +80,7 @@ fn filter(level: LogLevel, directives: Option<&str>) -> Result<EnvFilter, Startu
     })
 }
 
-/// Hands lines to a thread of their own, so that no request waits for the reader of the log.
+/// Sends lines to the log thread, so that no request waits for the log's reader.
 #[derive(Clone)]
 struct LogLines {
     queue: SyncSender<LogMessage>,
@@ -91,7 +92,7 @@ enum LogMessage {
     End,
 }
 
-/// The log's thread; dropping this writes what waits.
+/// The log thread. Dropping this writes the queued lines.
 #[must_use = "dropping it ends the log"]
 pub struct LogEnd {
     queue: SyncSender<LogMessage>,
@@ -100,7 +101,7 @@ pub struct LogEnd {
 
 impl Drop for LogEnd {
     fn drop(&mut self) {
-        // Fails only when the thread is gone, and then there is nothing to wait for.
+        // Sending fails only if the thread has ended; then there is nothing to wait for.
         let _ = self.queue.send(LogMessage::End);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -119,7 +120,8 @@ fn writer(output: impl Write + Send + 'static, format: LogFormat) -> (LogLines, 
     (lines, LogEnd { queue, thread: Some(thread) })
 }
 
-/// Writes in large pieces while lines wait, and flushes whenever none do. A broken output loses lines, nothing else.
+/// Writes in large pieces while lines are queued, and flushes when the queue is empty. A broken output loses lines and
+/// has no other effect.
 fn write_out(output: impl Write, waiting: &Receiver<LogMessage>, dropped: &AtomicU64, format: LogFormat) {
     let mut output = io::BufWriter::with_capacity(64 * 1024, output);
     let mut ended = false;
@@ -150,7 +152,7 @@ fn write_out(output: impl Write, waiting: &Receiver<LogMessage>, dropped: &Atomi
 }
 
 impl Write for LogLines {
-    /// One call is one event: the subscriber formats it whole before it writes.
+    /// One call is one event: the subscriber formats the whole event before it writes.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if let Err(TrySendError::Full(_)) = self.queue.try_send(LogMessage::Line(line.to_vec())) {
             self.dropped.fetch_add(1, Relaxed);
@@ -215,7 +217,7 @@ mod tests {
         assert_eq!((&last["message"], &last["number"]), (&"counted".into(), &999.into()));
     }
 
-    /// Blocks in its first write until told.
+    /// Blocks in its first write until released.
     struct Stuck(mpsc::Receiver<()>, LogPage);
 
     impl Write for Stuck {
@@ -234,7 +236,7 @@ mod tests {
         let page = LogPage::default();
         let (release, released) = mpsc::channel();
         let (mut lines, end) = writer(Stuck(released, page.clone()), LogFormat::Text);
-        // More than the queue, the thread's own buffer and the batch in its hands can take.
+        // More lines than the queue, the thread's buffer and its current batch hold together.
         for _ in 0..4 * WAITING_LINES {
             lines.write_all(&[b'x'; 64]).expect("never fails");
         }

@@ -1,4 +1,4 @@
-//! `gatehouse`: one binary that signs people and services in, and guards the APIs of business systems.
+//! The `gatehouse` binary: an identity provider for users and services that also guards the APIs of business systems.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 

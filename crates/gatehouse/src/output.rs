@@ -1,15 +1,17 @@
-//! Standard output and standard error of commands. The macros of the standard library panic when their reader is gone.
+//! Standard output and standard error of commands. The macros of the standard library panic when the reader has closed
+//! the pipe.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, Result};
 
-/// The reader of the output went away, as `head` does once it has its lines. There is nobody to tell.
+/// The reader closed the output, as `head` does once it has its lines. No message can be shown.
 #[derive(Debug)]
 pub struct ClosedPipe;
 
-/// What a shell reports of a program that SIGPIPE ended: never success, as the command may not have come to its end.
+/// The exit code that a shell reports for a program ended by SIGPIPE. Never success, because the command may not have
+/// finished.
 pub const UNREAD_EXIT_CODE: u8 = 128 + 13;
 
 impl fmt::Display for ClosedPipe {
@@ -20,7 +22,7 @@ impl fmt::Display for ClosedPipe {
 
 impl std::error::Error for ClosedPipe {}
 
-/// What was written to an output; a closed pipe is [`ClosedPipe`].
+/// Converts the result of a write; a closed pipe becomes [`ClosedPipe`].
 pub(crate) fn written(result: io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ClosedPipe.into()),
@@ -28,13 +30,13 @@ pub(crate) fn written(result: io::Result<()>) -> Result<()> {
     }
 }
 
-/// Prints a result, as it is.
+/// Prints a result unchanged.
 pub(crate) fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
-/// How far a command has come, on one line of the terminal; nothing where there is none.
+/// Progress of a command on one line of the terminal; prints nothing if there is no terminal.
 pub(crate) struct Progress(bool);
 
 impl Progress {
@@ -55,7 +57,7 @@ impl Progress {
     }
 }
 
-/// Tells the person at the terminal something beside the result. Where nobody listens, the command goes on.
+/// Prints a note for the user on standard error. If standard error is closed, the command goes on.
 pub fn note(text: fmt::Arguments<'_>) {
     let mut out = io::stderr().lock();
     let _unheard = out.write_fmt(text).and_then(|()| out.flush());

@@ -1,4 +1,4 @@
-//! Delivers letters by SMTP (RFC 5321), away from the requests that caused them.
+//! Delivers mail by SMTP (RFC 5321), outside the requests that caused it.
 
 use std::error::Error as _;
 use std::fmt;
@@ -18,19 +18,19 @@ use uuid::Uuid;
 use crate::config::{MailSecurity, MailSettings, SmtpLogin};
 use crate::problem::StartupProblem;
 
-/// To connect.
+/// Timeout of connecting.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The whole conversation about one letter takes no longer; lettre itself waits for ever for an answer.
+/// Timeout of the whole SMTP conversation for one letter; lettre itself waits for an answer without a limit.
 const LONGEST: Duration = Duration::from_mins(2);
 
-/// After each failure that may pass: a server that is restarted, or one that greylists (RFC 6647).
+/// Pauses after temporary failures, for example while a server restarts or greylists (RFC 6647).
 const PAUSES: [Duration; 4] =
     [Duration::from_secs(5), Duration::from_mins(1), Duration::from_mins(5), Duration::from_mins(20)];
 
-/// Letters that wait for another try; while there are so many, no new one is taken from the queue.
+/// Maximum number of letters waiting for another try. At this number, no new letter is taken from the queue.
 const MAX_RETRIED: usize = 100;
 
-/// The way to the mail server.
+/// SMTP client for the configured mail server.
 pub struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
@@ -43,7 +43,7 @@ impl fmt::Debug for Mailer {
     }
 }
 
-/// Why a letter was not taken. Never quotes an address: a mail server's answers do.
+/// The reason why a letter was not accepted. Never contains an address, although mail servers quote them in answers.
 #[derive(Debug)]
 pub struct Undelivered {
     what: String,
@@ -84,7 +84,7 @@ impl From<lettre::transport::smtp::Error> for Undelivered {
 }
 
 impl Mailer {
-    /// Connects nowhere.
+    /// Prepares the client; does not connect.
     pub fn new(settings: &MailSettings, login: Option<SmtpLogin>) -> Result<Self, StartupProblem> {
         let security = match settings.security {
             MailSecurity::StartTls => Tls::Required(tls(settings)?),
@@ -104,7 +104,7 @@ impl Mailer {
         Ok(Self { transport: transport.build(), from: settings.from.clone(), name })
     }
 
-    /// Greets the server as for a letter, signs in, and leaves.
+    /// Greets the server as for a letter, signs in, and disconnects.
     pub async fn greet(&self) -> Result<(), Undelivered> {
         match timeout(LONGEST, self.transport.test_connection()).await {
             Ok(Ok(true)) => Ok(()),
@@ -113,7 +113,7 @@ impl Mailer {
         }
     }
 
-    /// One try.
+    /// Tries once to deliver a letter.
     pub async fn send(&self, letter: &MailMessage) -> Result<(), Undelivered> {
         let envelope = self.envelope(letter)?;
         let sent = timeout(LONGEST, self.transport.send(envelope)).await;
@@ -128,7 +128,7 @@ impl Mailer {
             .to(Mailbox::new(None, to))
             .subject(letter.subject.clone())
             .message_id(Some(format!("<{}@{}>", Uuid::new_v4(), self.from.email.domain())))
-            // With `MIME-Version` (RFC 2045 §4), which lettre adds to parts only.
+            // Sent as a part, because lettre adds `MIME-Version` (RFC 2045 §4) to parts only.
             .singlepart(SinglePart::plain(letter.text.clone()))
             .map_err(|error| unfit(&error))?;
         // RFC 3834 §5: no automatic answers to an automatic letter.
@@ -137,7 +137,7 @@ impl Mailer {
         Ok(envelope)
     }
 
-    /// Delivers until the house is closed and everything was tried once more.
+    /// Delivers until the server is closed and every remaining letter was tried once more.
     pub async fn deliver(self, mut letters: OutboxReader) {
         let mut waiting: Vec<WaitingLetters> = Vec::new();
         loop {
@@ -162,7 +162,7 @@ impl Mailer {
         }
     }
 
-    /// The letter again, if it is to be tried once more.
+    /// Tries once, and returns the letter if it should be tried again.
     async fn try_once(&self, mut waiting: WaitingLetters, letters: &OutboxReader) -> Option<WaitingLetters> {
         let about = waiting.letter.about;
         match self.send(&waiting.letter).await {

@@ -1,10 +1,10 @@
-//! What is wrong with the installation, told to the person who can mend it.
+//! Startup problems, with instructions for the operator.
 
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
-/// Something that keeps the server from starting, and what to do next. Never holds a secret.
+/// A reason why the server cannot start, and the next step to take. Never contains a secret.
 #[derive(Debug, PartialEq, Eq)]
 pub struct StartupProblem {
     what: String,
@@ -20,12 +20,12 @@ impl StartupProblem {
         &self.what
     }
 
-    /// What to do next.
+    /// The next step to take.
     pub fn mend(&self) -> &str {
         &self.mend
     }
 
-    /// `what` is wrong at `span` (bytes) of the file's `text`; shown with the line and a caret.
+    /// Reports `what` at `span` (bytes) of the file's `text`, with the line and a caret.
     pub(crate) fn at(path: &Path, text: &str, span: Range<usize>, what: &str, mend: &str) -> Self {
         let start = text.floor_char_boundary(span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
@@ -33,7 +33,7 @@ impl StartupProblem {
         let number = text[..line_start].matches('\n').count() + 1;
         let end = text.floor_char_boundary(span.end).clamp(start, line_end);
 
-        // What follows the culprit may be a secret, and so may the culprit's password.
+        // The text after the span may be a secret, and the span may contain a password.
         let shown = without_password(&text[line_start..end]);
         let more = if text[end..line_end].trim().is_empty() { "" } else { " …" };
         let indent = " ".repeat(text[line_start..start].chars().count());
@@ -58,7 +58,7 @@ impl fmt::Display for StartupProblem {
 
 impl std::error::Error for StartupProblem {}
 
-/// The audit is not what was written; so many findings were told of. The exit code is 3.
+/// The audit differs from the events that were written; holds the number of findings reported. Exit code 3.
 #[derive(Debug)]
 pub struct AuditTampered(pub usize);
 
@@ -71,7 +71,7 @@ impl fmt::Display for AuditTampered {
 
 impl std::error::Error for AuditTampered {}
 
-/// The database lost what the audit had, and the chain says so; nothing else was found. The exit code is 4.
+/// The database lost events that the audit had, and the chain records the loss; there is no other finding. Exit code 4.
 #[derive(Debug)]
 pub struct AuditBroken(pub usize);
 
@@ -84,7 +84,7 @@ impl fmt::Display for AuditBroken {
 
 impl std::error::Error for AuditBroken {}
 
-/// Covers the user-info of a URL (RFC 3986 §3.2.1), keeping the width so that carets still point.
+/// Masks the user-info of a URL (RFC 3986 §3.2.1), keeping the width so that carets still point at the right column.
 fn without_password(text: &str) -> String {
     match (text.find("://"), text.rfind('@')) {
         (Some(scheme), Some(at)) if scheme + 3 <= at => {
@@ -95,7 +95,7 @@ fn without_password(text: &str) -> String {
     }
 }
 
-/// What to do where a database should be and is not.
+/// The problem of a missing database, and the next step to take.
 pub(crate) fn missing_database(what: String) -> StartupProblem {
     StartupProblem::new(
         what,

@@ -1,4 +1,4 @@
-//! What the configuration refers to.
+//! Resources that the configuration refers to.
 
 use flows::DatabaseUrl;
 
@@ -7,7 +7,7 @@ use crate::post::Mailer;
 use crate::problem::StartupProblem;
 use crate::tls::Certificate;
 
-/// What the configuration refers to, fetched and found good.
+/// Resources that the configuration refers to, loaded and checked.
 #[derive(Debug)]
 pub struct Provisions {
     pub database: DatabaseUrl,
@@ -17,7 +17,7 @@ pub struct Provisions {
 }
 
 impl Provisions {
-    /// Fetches what the file refers to: all problems at once, for `config check` and before serving alike.
+    /// Loads the resources, for `config check` and for serving. Collects all problems instead of stopping at the first.
     pub fn fetch(config: &Config, environment: Environment<'_>) -> Result<Self, Vec<StartupProblem>> {
         let mut problems = Vec::new();
         let database = config.database(environment).map_err(|problem| problems.push(problem));

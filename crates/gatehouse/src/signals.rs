@@ -1,4 +1,4 @@
-//! What the operating system asks of the process.
+//! Signals from the operating system.
 
 use std::future::Future;
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
-/// Done at the first SIGINT (Ctrl-C) or SIGTERM. Neither ends the process by itself from this call on.
+/// Completes at the first SIGINT (Ctrl-C) or SIGTERM. After this call neither signal ends the process by itself.
 pub fn stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -19,7 +19,8 @@ pub fn stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     })
 }
 
-/// Notified at every SIGHUP, which says by custom: read your files again. Must be called within the runtime.
+/// Notifies at every SIGHUP, which conventionally asks a process to reload its files. Must be called within the
+/// runtime.
 pub fn reload() -> io::Result<Arc<Notify>> {
     let mut hangup = signal(SignalKind::hangup())?;
     let asked = Arc::new(Notify::new());
@@ -43,7 +44,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// To this very process, which listens already.
+    /// Sends the signal to this process, which already handles it.
     fn send(signal: &str) {
         let kill = format!("kill -{signal} {}", std::process::id());
         let sent = Command::new("sh").args(["-c", &kill]).status().expect("a shell");

@@ -1,4 +1,4 @@
-//! Certificates from files, and the one TLS policy of the house.
+//! TLS certificates from files, and Gatehouse's only TLS policy.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::problem::StartupProblem;
 
-/// How often [`Certificate::keep_fresh`] should look at the files.
+/// Interval at which [`Certificate::keep_fresh`] should check the files.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// PEM files: the chain with the server's own certificate first, and its private key.
@@ -27,12 +27,12 @@ pub struct TlsFiles {
 }
 
 impl TlsFiles {
-    /// Relative paths start at `folder`.
+    /// Resolves relative paths against `folder`.
     pub(crate) fn within(self, folder: &Path) -> Self {
         Self { certificate: folder.join(self.certificate), private_key: folder.join(self.private_key) }
     }
 
-    /// Reads both files; refuses a key that does not belong to the certificate.
+    /// Reads both files. Refuses a key that does not match the certificate.
     pub fn load(&self) -> Result<Arc<ServerConfig>, StartupProblem> {
         let chain = CertificateDer::pem_file_iter(&self.certificate)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -66,7 +66,8 @@ impl TlsFiles {
         )
     }
 
-    /// Changes when the files are written or replaced. `None` for one that cannot be seen now.
+    /// Modification time and size of both files, which change when a file is written or replaced. `None` for a file
+    /// that cannot be read now.
     fn fingerprint(&self) -> [Option<(SystemTime, u64)>; 2] {
         [&self.certificate, &self.private_key].map(|path| {
             let seen = std::fs::metadata(path).ok()?;
@@ -93,8 +94,7 @@ fn unreadable(path: &Path, error: &PemError) -> StartupProblem {
     }
 }
 
-/// RFC 9325 §4.2, FAPI 2.0 §5.2.2 and this server's promise: AES-GCM with ephemeral keys only. The order is the
-/// preference.
+/// RFC 9325 §4.2, FAPI 2.0 §5.2.2 and this server's promise: AES-GCM with ephemeral keys only, in order of preference.
 fn provider() -> CryptoProvider {
     use aws_lc_rs::cipher_suite::{
         TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
@@ -112,7 +112,7 @@ fn provider() -> CryptoProvider {
     CryptoProvider { cipher_suites, ..aws_lc_rs::default_provider() }
 }
 
-/// The certificate in use, and its files.
+/// The certificate in use, and the files it comes from.
 #[derive(Debug)]
 pub struct Certificate {
     files: TlsFiles,
@@ -127,20 +127,20 @@ impl Certificate {
         Ok(Self { files, seen, current })
     }
 
-    /// For [`web::server::Security::Tls`]: the newest certificate that could be used.
+    /// For [`web::server::Security::Tls`]: follows the newest usable certificate.
     pub fn subscribe(&self) -> watch::Receiver<Arc<ServerConfig>> {
         self.current.subscribe()
     }
 
-    /// Reads the files again. If they cannot be used, the certificate in use stays.
+    /// Reads the files again. If they are unusable, the current certificate stays.
     pub fn reload(&mut self) -> Result<(), StartupProblem> {
         self.seen = self.files.fingerprint();
         self.current.send_replace(self.files.load()?);
         Ok(())
     }
 
-    /// Takes up new certificates until nobody subscribes any more: looks every so often whether the files changed, and
-    /// reads them whenever `told`.
+    /// Reloads the certificate until all subscribers are gone: checks the files at the interval `every`, and reads them
+    /// at each `told`.
     pub async fn keep_fresh(mut self, every: Duration, told: Arc<Notify>) {
         loop {
             let forced = tokio::select! {

@@ -1,5 +1,5 @@
-//! Exports spans by OTLP over HTTP, in its JSON encoding (OpenTelemetry Protocol 1.x §"JSON Protobuf Encoding"), in a task
-//! of its own. A collector that is away loses spans, nothing else.
+//! Exports spans by OTLP over HTTP in its JSON encoding (OpenTelemetry Protocol 1.x §"JSON Protobuf Encoding"), in a
+//! background task. An unreachable collector loses spans and has no other effect.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,21 +12,21 @@ use web::traces::{Span, Spans};
 use crate::http_client;
 use crate::problem::StartupProblem;
 
-/// Spans that travel together.
+/// Maximum number of spans in one export.
 const GROUP: usize = 512;
-/// For so long spans are gathered.
+/// Time for which spans are collected before an export.
 const GATHERING: Duration = Duration::from_secs(2);
-/// One export takes no longer.
+/// Timeout of one export.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where spans go.
+/// Address of an OTLP collector.
 #[derive(Clone, Debug)]
 pub struct Collector {
     url: Url,
 }
 
 impl Collector {
-    /// The base address, as `OTEL_EXPORTER_OTLP_ENDPOINT` has it: `/v1/traces` is put behind it.
+    /// Takes the base address as in `OTEL_EXPORTER_OTLP_ENDPOINT` and appends `/v1/traces`.
     pub fn new(base: &str) -> Result<Self, &'static str> {
         const WRITE: &str = "write the collector's address like http://127.0.0.1:4318";
         let mut url = Url::parse(base).map_err(|_| WRITE)?;
@@ -39,7 +39,7 @@ impl Collector {
         Ok(Self { url })
     }
 
-    /// Exports until the spans end.
+    /// Exports until the span channel closes.
     pub async fn export(self, mut spans: Spans) {
         let mut well = true;
         loop {
@@ -48,7 +48,7 @@ impl Collector {
                 return;
             }
             let gathering = async { while group.len() < GROUP && spans.take(&mut group, GROUP).await {} };
-            // Its end is not told of: what was gathered travels.
+            // On timeout or a closed channel alike, the collected spans are exported.
             let _gathered = timeout(GATHERING, gathering).await;
             match self.send(&group).await {
                 Ok(()) => well = true,
@@ -75,7 +75,7 @@ impl Collector {
     }
 }
 
-/// `ExportTraceServiceRequest`, of which a span of ours needs little.
+/// `ExportTraceServiceRequest`, reduced to the members that these spans need.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Export<'a> {
@@ -137,7 +137,7 @@ struct Attribute<'a> {
 #[serde(rename_all = "camelCase")]
 enum AnyValue<'a> {
     StringValue(&'a str),
-    /// 64-bit integers are text in this encoding.
+    /// This encoding writes 64-bit integers as strings.
     IntValue(String),
 }
 
@@ -176,7 +176,7 @@ fn otlp(span: &Span) -> OtlpSpan<'_> {
         start_time_unix_nano: began.to_string(),
         end_time_unix_nano: (began + span.took.as_nanos()).to_string(),
         attributes,
-        // Refusals are answers: only what failed on our side is an error of ours.
+        // Only server errors (5xx) set the error status: a refusal is a normal answer.
         status: Status { code: (status >= 500).then_some(ERROR) },
     }
 }

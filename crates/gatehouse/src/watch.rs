@@ -1,4 +1,5 @@
-//! The thread that answers for the process when its workers cannot: signals, health and figures, on a runtime of its own.
+//! The watch thread: handles signals, health and metrics on its own runtime, so that they work when all workers are
+//! busy.
 
 use std::net::TcpListener;
 use std::process;
@@ -18,22 +19,22 @@ use web::server::{Limits, ListenerSettings, serve};
 
 use crate::signals;
 
-/// A process that was told to stop is gone after so long, whatever it waits for. Supervisors kill after 30 s (Kubernetes) or
+/// A stopping process exits after this time, whatever it still waits for. Supervisors kill after 30 s (Kubernetes) or
 /// 90 s (systemd).
 const LAST_MOMENT: Duration = Duration::from_secs(14);
-/// For the last lines of the log.
+/// Time to write the last lines of the log.
 const LAST_WORDS: Duration = Duration::from_millis(200);
-/// What questions for figures get that run when the listener closes.
+/// Time for running metrics requests when the listener closes.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// What is shown to the operator's network.
+/// Listeners and state of the health and metrics endpoints, for the operator's network.
 pub struct WatchSettings {
     pub listeners: Vec<TcpListener>,
     pub gate: Arc<AppState>,
     pub hosts: Vec<HostName>,
 }
 
-/// The other end of the thread, which goes on until this is dropped.
+/// Handle on the watch thread. The thread runs until this is dropped.
 pub struct Watch {
     stop: watch::Receiver<bool>,
     show: Option<oneshot::Sender<WatchSettings>>,
@@ -44,7 +45,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// From now on neither SIGINT nor SIGTERM ends the process by itself.
+    /// Starts the thread. From now on neither SIGINT nor SIGTERM ends the process by itself.
     pub fn start() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.context("the runtime of the watch does not start")?;
@@ -62,30 +63,30 @@ impl Watch {
         Ok(Self { stop, show: Some(show), hide: Some(hide), hidden: Some(hidden), server, _end: end })
     }
 
-    /// Done at the first SIGINT or SIGTERM.
+    /// Completes at the first SIGINT or SIGTERM.
     pub fn stop(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut stop = self.stop.clone();
         async move {
-            // The thread lives as long as we do.
+            // The thread lives as long as this handle.
             let _ended = stop.wait_for(|stop| *stop).await;
         }
     }
 
-    /// Whose work is told of if it cannot be written down in time.
+    /// Sets the server whose unwritten audit events are logged if the process has to exit early.
     pub fn over(&self, server: &Arc<Server>) {
         let _first = self.server.set(Arc::clone(server));
     }
 
-    /// Answers on these listeners from now on.
+    /// Starts answering on these listeners.
     pub fn show(&mut self, shown: WatchSettings) {
         if let Some(show) = self.show.take() {
             let _thread_lives = show.send(shown);
         }
     }
 
-    /// Closes the listeners, and lets go of what was shown.
+    /// Closes the listeners and releases the settings given to [`Self::show`].
     pub async fn hide(&mut self) {
-        // Without anything to show, nothing is waited for.
+        // If nothing was shown, dropping these ends the wait at once.
         self.show = None;
         self.hide = None;
         if let Some(hidden) = self.hidden.take() {
@@ -119,7 +120,7 @@ fn watch_over(
         tokio::spawn(async move {
             signal.await;
             stop.send_replace(true);
-            // A thread, because nothing that could wait for something may come between.
+            // A separate thread, so that no pending task can delay the exit.
             thread::spawn(move || end_at_last(&server));
         });
         let _dropped = ended.await;
@@ -138,7 +139,7 @@ async fn answer(shown: WatchSettings, hiding: oneshot::Receiver<()>) {
     }
 }
 
-/// Whatever the process still waits for, it has had its time.
+/// Exits after [`LAST_MOMENT`], whatever the process still waits for.
 fn end_at_last(server: &OnceLock<Arc<Server>>) {
     thread::sleep(LAST_MOMENT);
     tell_unwritten(server.get());
@@ -147,7 +148,7 @@ fn end_at_last(server: &OnceLock<Arc<Server>>) {
     process::exit(1);
 }
 
-/// Says what is lost with the process.
+/// Logs the audit events that are lost with the process.
 pub fn tell_unwritten(server: Option<&Arc<Server>>) {
     for (instance, bytes) in server.into_iter().flat_map(|server| server.unwritten_audit_bytes()) {
         tracing::error!(instance, bytes, "audit events are lost: the database did not take them before the end");

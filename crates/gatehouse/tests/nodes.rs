@@ -1,4 +1,4 @@
-//! Three real processes on one PostgreSQL: the last seat, a node that is killed, a database that goes away.
+//! Three real processes on one PostgreSQL: the last seat, a killed node, an unreachable database.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! Health, figures and the end do not depend on the threads that do the work.
+//! Health, metrics and shutdown do not depend on the worker threads.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

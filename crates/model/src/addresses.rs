@@ -1,4 +1,4 @@
-//! Lists of addresses as administrators and other systems write them (`identity.md` §2).
+//! Lists of addresses in records written by administrators and other systems (`identity.md` §2).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
@@ -20,8 +20,8 @@ pub(crate) fn addresses_as_written<'de, D: Deserializer<'de>>(from: D) -> Result
     })
 }
 
-/// The single addresses of texts that may hold several, separated by commas. A comma separates where the next address
-/// begins (RFC 3986 §3.1: a scheme and its colon) or nothing follows; any other is part of an address.
+/// Splits texts that may hold several comma-separated addresses. A comma separates if the next address begins after it
+/// (RFC 3986 §3.1: a scheme and its colon) or nothing follows. Any other comma is part of an address.
 pub(crate) fn single_addresses(texts: &[String]) -> Vec<String> {
     texts.iter().flat_map(|text| split_addresses(text)).map(str::to_owned).collect()
 }

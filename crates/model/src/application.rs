@@ -13,19 +13,19 @@ use crate::audit::Asker;
 use crate::refusal::{Refusal, RefusalDetails};
 use crate::{ApplicationId, Timestamp, User, UserId, UserType};
 
-/// Scopes that say something about the person or the protocol and open no API (OpenID Connect Core §5.4, §11).
+/// Scopes that concern the user or the protocol and give no access to APIs (OpenID Connect Core §5.4, §11).
 pub const PROTOCOL_SCOPES: [&str; 6] = ["openid", "profile", "email", "phone", "address", "offline_access"];
 
 /// The legacy marker: accepted from every application, grants nothing by itself.
 pub const LEGACY_SCOPE: &str = "DomainApi";
 
-/// The scope of the admin API; whoever shows it must be an administrator besides.
+/// The scope of the admin API. The user must be an administrator too.
 pub const MANAGE_SCOPE: &str = "manage";
 
 /// Scopes of the instance's APIs.
 pub const API_SCOPES: [&str; 4] = ["read", "update", "sec", MANAGE_SCOPE];
 
-/// Given only to who asks for them by name.
+/// Granted only if requested by name.
 const ONLY_BY_NAME: [&str; 2] = ["sec", MANAGE_SCOPE];
 
 /// The register entry of an OAuth client (`identity.md` §2). Its `ApplicationUri` is the `client_id`.
@@ -36,21 +36,21 @@ pub struct TrustedApplication {
     pub uri: ClientId,
     pub name: String,
     pub client_type: ClientType,
-    /// `ImpersonateLoginUrl`: where an authorization response may go.
+    /// `ImpersonateLoginUrl`: redirect URIs for authorization responses.
     pub redirect_uris: Vec<RedirectUri>,
-    /// `ImpersonateLogoutUrl`: where a browser may go after signing out.
+    /// `ImpersonateLogoutUrl`: redirect URIs for the browser after sign-out.
     pub post_logout_uris: Vec<RedirectUri>,
     pub sign_in: AllowedUserTypes,
     pub service: ServiceAccess,
-    /// The most it may ever be granted of the APIs.
+    /// The maximum API scope that can be granted.
     pub scope: Scope,
     pub access_tokens: ReferenceTokenPolicy,
     pub basic_authentication_allowed: bool,
     pub require_consent: bool,
-    /// PKCE is asked of a Confidential application too; of a Public one it always is (RFC 9700 §2.1.1).
+    /// Whether a Confidential application must use PKCE. A Public one always must (RFC 9700 §2.1.1).
     pub require_pkce: bool,
     pub enabled: bool,
-    /// Raised when the application is disabled: tokens issued before are dead.
+    /// Raised when the application is disabled, which invalidates tokens issued before.
     pub epoch: i64,
     pub access_token_lifetime: Option<Duration>,
     pub cors_origins: Vec<String>,
@@ -59,11 +59,12 @@ pub struct TrustedApplication {
     pub policy_url: Option<String>,
     pub terms_url: Option<String>,
     pub version: i64,
-    /// Of a stored record that says more than this version knows, or something that it refuses: then it is off.
+    /// Set if the stored record has members that this version does not know, or violates its rules. A violation
+    /// disables the application.
     pub stored: Option<Box<StoredRecord>>,
 }
 
-/// RFC 6749 §2.1, with what only one of the types can have.
+/// Client types (RFC 6749 §2.1), with the attributes specific to each.
 #[derive(Clone, Debug)]
 pub enum ClientType {
     Public {
@@ -72,7 +73,7 @@ pub enum ClientType {
     Confidential {
         secrets: Vec<Secret>,
     },
-    /// A note in the register; can do nothing.
+    /// A register entry only. Cannot act as a client.
     None,
 }
 
@@ -83,7 +84,7 @@ pub enum PublicRefresh {
     Allowed,
 }
 
-/// One live secret of several, so that a secret can be replaced without downtime.
+/// One of several secrets of an application, so that secrets can be replaced without downtime.
 #[derive(Clone, Debug)]
 pub struct Secret {
     pub id: String,
@@ -93,7 +94,7 @@ pub struct Secret {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Which user types may sign in through the application.
+/// The user types that may sign in through the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllowedUserTypes {
     pub internal: bool,
@@ -139,7 +140,7 @@ impl ReferenceTokenPolicy {
     }
 }
 
-/// An application that is enabled and has proved to be itself; only [`TrustedApplication::authenticate`] makes one.
+/// An enabled application that has authenticated. Only [`TrustedApplication::authenticate`] creates one.
 #[derive(Clone, Copy, Debug)]
 pub struct AuthenticatedClient<'a>(&'a TrustedApplication);
 
@@ -148,7 +149,7 @@ impl<'a> AuthenticatedClient<'a> {
         self.0
     }
 
-    /// Anybody can say that they are an application without a secret.
+    /// A Public application has no secret, so any client can claim to be one.
     pub fn asker(self) -> Asker {
         if self.is_confidential() { Asker::Authenticated } else { Asker::Stranger }
     }
@@ -158,17 +159,17 @@ impl<'a> AuthenticatedClient<'a> {
     }
 }
 
-/// Why a client did not authenticate; all of them are `invalid_client` to the caller.
+/// Why a client did not authenticate. The caller gets `invalid_client` for all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientRefusal {
     Unknown,
     Disabled,
     WrongSecret {
         method: &'static str,
-        /// Secrets that would have done.
+        /// Number of secrets that would have been accepted.
         live: usize,
     },
-    /// It was one of the application's, once.
+    /// The presented secret was valid until it expired.
     SecretExpired {
         label: String,
         at: Timestamp,
@@ -224,8 +225,8 @@ impl Refusal for ClientRefusal {
 }
 
 impl TrustedApplication {
-    /// RFC 6749 §2.3, §3.2.1. The secret is compared even where the answer is already known to be no, so that the
-    /// time taken does not tell an unknown application from a disabled one.
+    /// Client authentication (RFC 6749 §2.3, §3.2.1). The secret is compared even if the refusal is already certain, so
+    /// that the time taken does not tell an unknown application from a disabled one.
     pub fn authenticate(
         &self,
         shown: &ClientCredentials,
@@ -247,7 +248,7 @@ impl TrustedApplication {
         proof.map(|()| AuthenticatedClient(self))
     }
 
-    /// The live and expired secrets; none but a Confidential application has any.
+    /// The live and expired secrets. Only a Confidential application has any.
     pub fn secrets(&self) -> &[Secret] {
         match &self.client_type {
             ClientType::Confidential { secrets } => secrets,
@@ -255,15 +256,15 @@ impl TrustedApplication {
         }
     }
 
-    /// Do tokens of today lose what they stand on when the record becomes `next`? It was switched off, or its services
-    /// act as somebody else.
+    /// Whether the change to `next` invalidates issued tokens: the application is disabled, or its service tokens act
+    /// as another user.
     pub fn outlived_by(&self, next: &Self) -> bool {
         let switched_off = self.enabled && !next.enabled;
         let other_service = self.service != ServiceAccess::Off && self.service != next.service;
         switched_off || other_service
     }
 
-    /// How the presented URI is registered, if it is (RFC 6749 §3.1.2); the surest of several matches.
+    /// How the presented URI matches a registered one (RFC 6749 §3.1.2). Of several matches, the surest.
     pub fn redirect_match(&self, presented: &str) -> Option<RedirectMatch> {
         self.redirect_uris.iter().filter_map(|registered| registered.matches(presented)).min()
     }
@@ -272,7 +273,7 @@ impl TrustedApplication {
         self.post_logout_uris.iter().any(|registered| registered.as_str() == presented)
     }
 
-    /// `offline_access` is dropped for an application that may not refresh.
+    /// Whether the application may refresh. Otherwise `offline_access` is dropped from its scope.
     pub fn may_refresh(&self) -> bool {
         match self.client_type {
             ClientType::Public { refresh } => refresh == PublicRefresh::Allowed,
@@ -281,7 +282,7 @@ impl TrustedApplication {
         }
     }
 
-    /// Absolute, from the sign-in.
+    /// The absolute lifetime, from the sign-in.
     pub fn refresh_lifetime(&self) -> Duration {
         const DAY: Duration = Duration::from_hours(24);
         match self.client_type {
@@ -294,22 +295,22 @@ impl TrustedApplication {
         matches!(self.client_type, ClientType::Public { .. })
     }
 
-    /// The API scopes given when none are named: all registered ones but those that are given by name only.
+    /// The API scopes granted if none are requested: all registered ones except those granted only by name.
     pub fn default_api_scopes(&self) -> Scope {
         self.scope.filter(|token| API_SCOPES.contains(&token) && !ONLY_BY_NAME.contains(&token))
     }
 
-    /// May this user sign in here?
+    /// Whether this user may sign in through the application.
     pub fn admits(&self, user: &User) -> bool {
         user.may_sign_in() && self.sign_in.allows(user.user_type)
     }
 
-    /// What its tokens are signed with, where that is not the instance's choice.
+    /// The signing algorithms of its tokens that override the instance's choice.
     pub fn own_algorithms(&self) -> impl Iterator<Item = Algorithm> + use<> {
         [self.access_token_algorithm, self.id_token_algorithm].into_iter().flatten()
     }
 
-    /// Browser origins that may read answers across origins: given ones, else those of the redirect URIs.
+    /// Origins whose scripts may read cross-origin responses: the configured ones, else those of the redirect URIs.
     pub fn origins(&self) -> impl Iterator<Item = String> + '_ {
         let derived = self.cors_origins.is_empty();
         self.cors_origins
@@ -319,7 +320,7 @@ impl TrustedApplication {
     }
 }
 
-/// Every secret is compared, whichever matched first.
+/// Compares every secret, even after a match.
 fn match_secret(
     secrets: &[Secret],
     shown: &Presented<ClientSecret>,
@@ -341,12 +342,12 @@ fn match_secret(
     found
 }
 
-/// RFC 6749 §3.3 for the client-credentials grant: protocol scopes are dropped, the rest must be registered.
+/// Scope of the client-credentials grant (RFC 6749 §3.3): protocol scopes are dropped, the rest must be registered.
 pub fn service_scope(application: &TrustedApplication, asked: Option<&Scope>) -> Result<Scope, ScopeNotAllowed> {
     grant_scope(application, asked).map(|scope| scope.filter(|token| !PROTOCOL_SCOPES.contains(&token)))
 }
 
-/// The scope an application would not get, by name, and what is registered for it.
+/// A requested scope that is not allowed, and the registered scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScopeNotAllowed {
     pub name: String,
@@ -370,8 +371,8 @@ impl ScopeNotAllowed {
     }
 }
 
-/// `identity.md` §3.1 (6): each asked scope must be registered or a protocol scope; none asked, or no API scope but the
-/// legacy marker, means the registered API scopes but those given by name only.
+/// `identity.md` §3.1 (6): each requested scope must be registered or a protocol scope. If none is requested, or no API
+/// scope but the legacy marker, the registered API scopes are granted, except those granted only by name.
 pub fn grant_scope(application: &TrustedApplication, asked: Option<&Scope>) -> Result<Scope, ScopeNotAllowed> {
     let Some(asked) = asked.filter(|scope| !scope.is_empty()) else {
         return Ok(application.default_api_scopes());

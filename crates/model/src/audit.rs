@@ -1,4 +1,4 @@
-//! What the audit remembers (`identity.md` §5). An event never holds a token, code, secret, password or cookie.
+//! Audit events (`identity.md` §5). An event never holds a token, code, secret, password or cookie.
 
 mod broken;
 mod calls;
@@ -73,7 +73,7 @@ kinds! {
     Attacked => "attacked",
 }
 
-/// Who asked, from where: the same for everything one request does.
+/// The id and origin of a request, the same for everything that the request does.
 #[derive(Clone, Debug)]
 pub struct RequestInfo {
     pub address: IpAddr,
@@ -82,7 +82,7 @@ pub struct RequestInfo {
     pub id: RequestId,
 }
 
-/// Where a request came from. Identifies a person.
+/// The origin of a request. It identifies a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestOrigin {
     pub address: IpAddr,
@@ -95,7 +95,7 @@ impl RequestInfo {
     }
 }
 
-/// Two lower-case digits for each byte. Written for every call: formatting one by one costs ten times as much.
+/// Two lower-case digits per byte. Written for every call; formatting byte by byte costs ten times as much.
 fn hexadecimal<const BYTES: usize, const DIGITS: usize>(bytes: [u8; BYTES]) -> [u8; DIGITS] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     const { assert!(DIGITS == 2 * BYTES) };
@@ -107,31 +107,31 @@ fn hexadecimal<const BYTES: usize, const DIGITS: usize>(bytes: [u8; BYTES]) -> [
     digits
 }
 
-/// The id a request goes by in its answer, the log and the audit; people quote it as the reference of a refusal. It
-/// begins with the time, so that what it refers to is found by time.
+/// The request id in the response, the log and the audit, which users quote as the reference of a refusal. It begins
+/// with the time, so that a reference leads to the time of its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId(u128);
 
 impl RequestId {
-    /// `process` tells processes apart, `count` the requests of one; both are cut to 40 bits.
+    /// `process` distinguishes processes, `count` the requests of one process. Both are cut to 40 bits.
     pub fn new(at: Timestamp, process: u64, count: u64) -> Self {
         const CUT: u128 = (1 << 40) - 1;
         let millis = u128::try_from(at.micros() / 1000).unwrap_or(0) & ((1 << 48) - 1);
         Self((millis << 80) | ((u128::from(process) & CUT) << 40) | (u128::from(count) & CUT))
     }
 
-    /// As a person types it from a page.
+    /// Parses a reference as a user types it from a page.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok()).flatten().map(Self)
     }
 
-    /// As people and headers quote it: 32 hexadecimal digits.
+    /// The id in headers and pages: 32 hexadecimal digits.
     pub fn digits(self) -> [u8; 32] {
         hexadecimal(self.0.to_be_bytes())
     }
 
-    /// To the millisecond.
+    /// The time of the request, to the millisecond.
     pub fn at(self) -> Timestamp {
         Timestamp(i64::try_from(self.0 >> 80).unwrap_or(0).saturating_mul(1000))
     }
@@ -165,12 +165,12 @@ impl AuditOutcome {
     }
 }
 
-/// Whether who asked had proved who they are when the request was refused.
+/// Whether the caller was authenticated when the request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
-    /// Nobody was authenticated: anybody may cause as many of these refusals as they like.
+    /// An unauthenticated client. Such refusals can be caused by anyone, in any number.
     Stranger,
-    /// A person, an application with a secret, or a token that stands.
+    /// A signed-in user, an application with a secret, or a valid token.
     Authenticated,
 }
 
@@ -182,26 +182,26 @@ pub struct AuditEvent {
     pub outcome: AuditOutcome,
     /// The exact cause of a refusal; empty otherwise.
     pub reason: &'static str,
-    /// Who did it, where that is not the user it is about.
+    /// Who acted, if not the user that the event is about.
     pub actor: Option<Cow<'static, str>>,
     /// `ApplicationUri`.
     pub application: Option<String>,
     pub user: Option<UserId>,
-    /// The `jti`, or the id of the authorization: never the token.
+    /// The `jti`, or the id of the authorization; never the token.
     pub token: Option<String>,
-    /// `sid` or the id of the API session.
+    /// The `sid`, or the id of the API session.
     pub session: Option<String>,
     pub request: Option<RequestInfo>,
-    /// Of the earlier request that this one repeats.
+    /// The origin of the earlier request that this one repeats.
     pub earlier: Option<RequestOrigin>,
-    /// The login of the user that it is about, where a person is to read it. It identifies a person, as visitor and earlier
-    /// origin do: the chain holds only a digest of them. Nothing that identifies a person stands anywhere else in an event.
+    /// The login of the user that the event is about, for readers. It identifies a person, as the request and the
+    /// earlier origin do, so the chain holds only a digest of them. No other member of an event identifies a person.
     pub login: Option<String>,
-    /// JSON on one line, for what only this kind has.
+    /// JSON on one line, with details of this kind of event.
     pub detail: Option<String>,
 }
 
-/// An event as a line of JSON tells it.
+/// An event as one line of JSON.
 #[derive(Serialize)]
 struct EventLine<'a> {
     at: i64,
@@ -234,7 +234,7 @@ struct EventLine<'a> {
 }
 
 impl AuditEvent {
-    /// One line of JSON, without its end, behind what is there.
+    /// Appends one line of JSON, without a line feed.
     pub fn write_line(&self, text: &mut Vec<u8>) {
         let (request, earlier) = (self.request.as_ref(), self.earlier.as_ref());
         let line = EventLine {
@@ -256,7 +256,7 @@ impl AuditEvent {
         };
         serde_json::to_writer(&mut *text, &line).expect("an event is strings and numbers");
         if let Some(detail) = &self.detail {
-            // Already JSON: it takes the place of the closing brace.
+            // The detail is JSON already, so it is inserted before the closing brace.
             text.pop();
             text.extend_from_slice(b",\"detail\":");
             text.extend_from_slice(detail.as_bytes());
@@ -264,7 +264,7 @@ impl AuditEvent {
         }
     }
 
-    /// As it is kept while it waits for its seal.
+    /// The form in which the event waits for its seal.
     pub fn stored(&self, id: Uuid) -> StoredEvent {
         let (request, earlier) = (self.request.as_ref(), self.earlier.as_ref());
         StoredEvent {
@@ -289,7 +289,8 @@ impl AuditEvent {
         }
     }
 
-    /// Into which chain it goes. What a stranger brought about, rather than was refused, is a change like any other.
+    /// The chain of this event. A completed action of an unauthenticated client is a change like any other: only its
+    /// refusals go into the refusals chain.
     pub fn chain(&self) -> Chain {
         match (self.outcome, self.asker) {
             (AuditOutcome::Refused, Asker::Stranger) => Chain::Refusals,
@@ -316,7 +317,7 @@ impl AuditEvent {
         }
     }
 
-    /// With the refusal's cause and details.
+    /// An event with the refusal's cause and details.
     pub fn refused(
         at: Timestamp,
         kind: AuditKind,
@@ -340,7 +341,7 @@ impl AuditEvent {
         self
     }
 
-    /// The user by id, for good, and by login, until the person is erased.
+    /// Names the user by id, permanently, and by login, until the person is erased.
     #[must_use]
     pub fn about(mut self, user: &crate::User) -> Self {
         self.login = Some(user.login.as_str().to_owned());
@@ -359,7 +360,7 @@ impl AuditEvent {
         self
     }
 
-    /// Where the request came from that this one repeats, if that is known.
+    /// Adds the origin of the request that this one repeats, if known.
     #[must_use]
     pub fn repeating(mut self, earlier: Option<&RequestOrigin>) -> Self {
         self.earlier = earlier.cloned();
@@ -373,7 +374,7 @@ impl AuditEvent {
     }
 }
 
-/// The members in which two objects differ, before and after; what both lack or share is left out.
+/// The members that differ between two objects, before and after. Equal members and members that both lack are omitted.
 pub fn differing(
     mut before: serde_json::Value,
     mut after: serde_json::Value,

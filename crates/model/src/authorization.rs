@@ -1,4 +1,5 @@
-//! One authorization of an application by a user: the code first, then the family of refresh tokens. One row for life.
+//! One authorization of an application by a user: first the code, then the family of refresh tokens. One row
+//! throughout.
 
 use std::time::Duration;
 
@@ -12,13 +13,14 @@ use crate::refusal::{Refusal, RefusalDetails, when};
 use crate::validity::InvalidityReason;
 use crate::{ApplicationId, AuthenticatedClient, AuthorizationId, SessionId, Timestamp, UserId};
 
-/// A code lives this long (RFC 6749 §4.1.2 recommends at most ten minutes; FAPI 2.0 §5.3.2.1: at most 60 s).
+/// Lifetime of a code (RFC 6749 §4.1.2 recommends at most ten minutes; FAPI 2.0 §5.3.2.1: at most 60 s).
 pub const CODE_LIFETIME: Duration = Duration::from_mins(1);
 
-/// Two tabs, or an answer lost on the way: the token before the newest gives the newest again for this long.
+/// For this long, the previous refresh token returns the newest again: two tabs may refresh at once, or a response may
+/// be lost.
 pub const ROTATION_GRACE: Duration = Duration::from_secs(10);
 
-/// Counts the refresh tokens of a family; the first is 1.
+/// Number of a refresh token within its family. The first is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Generation(pub i64);
 
@@ -40,7 +42,8 @@ pub struct Authorization {
     pub scope: Scope,
     pub auth_time: Timestamp,
     pub amr: Vec<String>,
-    /// Of application and user when the person agreed: a later epoch of either ends what was agreed.
+    /// Epochs of the application and the user at the time of consent. A later epoch of either invalidates the
+    /// authorization.
     pub epochs: Epochs,
     pub state: AuthorizationState,
 }
@@ -50,12 +53,12 @@ pub enum AuthorizationState {
     /// A code was issued and not yet redeemed.
     Issued(Box<IssuedCode>),
     Redeemed(RefreshFamily),
-    /// Killed, with all it gave.
+    /// Revoked, with all its tokens.
     Ended(End),
 }
 
 impl Authorization {
-    /// Where the newest refresh token was first asked for, if that is known.
+    /// Origin of the first request for the newest refresh token, if known.
     pub fn rotated_by(&self) -> Option<&RequestOrigin> {
         match &self.state {
             AuthorizationState::Redeemed(family) => family.rotated_by.as_ref(),
@@ -64,11 +67,11 @@ impl Authorization {
     }
 }
 
-/// When an authorization ended, and what ended it.
+/// When and why an authorization ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
     pub at: Timestamp,
-    /// A word for programs.
+    /// The cause, one word for programs.
     pub reason: String,
 }
 
@@ -89,38 +92,38 @@ pub struct IssuedCode {
     pub expires_at: Timestamp,
 }
 
-/// All refresh tokens descended from one authorization: one row, a generation number. Also kept where no refresh
-/// token was given, because the access tokens of the code descend from it too.
+/// All refresh tokens descended from one authorization: one row with a generation number. Also kept if no refresh token
+/// was issued, because access tokens from the code descend from it too.
 #[derive(Clone, Debug)]
 pub struct RefreshFamily {
     pub generation: Generation,
     pub rotated_at: Timestamp,
-    /// Where the newest generation was first asked for. Unknown for the first one, for rotations before this was kept, and
-    /// once the person is erased.
+    /// Origin of the first request for the newest generation. Unknown for generation 1, for rotations before this was
+    /// recorded, and after the person was erased.
     pub rotated_by: Option<RequestOrigin>,
-    /// The newest generation reached the application: an access token of it was used.
+    /// Whether the application received the newest generation: one of its access tokens was used.
     pub proven: bool,
-    /// Absolute; `None` where `offline_access` was not granted.
+    /// Absolute time; `None` without `offline_access`.
     pub refresh_until: Option<Timestamp>,
 }
 
-/// Why a code was not redeemed: `invalid_grant`, each with its cause.
+/// Why a code was not redeemed: `invalid_grant` to the caller, each with its cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedeemRefusal {
-    /// What was shown has this many bytes.
+    /// The presented value has this many bytes.
     Unknown {
         length: usize,
     },
     OtherApplication {
         of: ApplicationId,
     },
-    /// RFC 6749 §4.1.2: deny, and revoke what the code gave.
+    /// RFC 6749 §4.1.2: refuse, and revoke the tokens issued for the code.
     Reused {
-        /// Of what the first use gave.
+        /// The newest generation issued since the first use.
         newest: Generation,
         rotated_at: Timestamp,
     },
-    /// Reused before, or signed out meanwhile.
+    /// The code was reused before, or the user signed out meanwhile.
     Ended(End),
     Expired {
         at: Timestamp,
@@ -135,11 +138,11 @@ pub enum RedeemRefusal {
     },
     VerifierUnexpected,
     VerifierWrong {
-        /// Of the verifier that was sent.
+        /// Challenge of the verifier that was sent.
         sent: Challenge,
         expected: Challenge,
     },
-    /// The user was disabled, changed the password, or signed out meanwhile; or the application was switched off.
+    /// The user was disabled, changed the password or signed out meanwhile, or the application was disabled.
     Gone(InvalidityReason),
 }
 
@@ -216,8 +219,8 @@ impl Refusal for RedeemRefusal {
     }
 }
 
-/// RFC 6749 §4.1.3, RFC 7636 §4.6. A code of another application is refused without a word on whether it was used: its
-/// owner's tokens must not die by a stranger's hand.
+/// Redeems a code (RFC 6749 §4.1.3, RFC 7636 §4.6). If another application presents it, the refusal does not tell
+/// whether it was used, and nothing is revoked: a third party must not be able to revoke the tokens of its owner.
 pub fn redeem<'a>(
     now: Timestamp,
     client: AuthenticatedClient<'_>,
@@ -253,33 +256,33 @@ pub fn redeem<'a>(
     }
 }
 
-/// What presenting a refresh token brings.
+/// The effect of presenting a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// The newest token was shown: make the next.
+    /// The newest token was presented: issue the next.
     Advance,
-    /// The one before was shown: give the newest again.
+    /// The previous token was presented: return the newest again.
     Repeat,
 }
 
 /// Why a refresh token was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefreshRefusal {
-    /// What was shown has this many bytes, where it is not one of ours at all.
+    /// The presented value has this many bytes. Set only if it is not a refresh token of this instance.
     Unknown {
         length: Option<usize>,
     },
     OtherApplication {
         of: ApplicationId,
     },
-    /// The application may not (or no longer) refresh.
+    /// The application may not refresh, or may no longer.
     NotAllowed,
     Ended(End),
     Expired {
         at: Timestamp,
         now: Timestamp,
     },
-    /// Only this one kills: RFC 9700 §4.14.2.
+    /// The only refusal that revokes the family: RFC 9700 §4.14.2.
     Reused {
         shown: Generation,
         newest: Generation,
@@ -344,9 +347,9 @@ impl Refusal for RefreshRefusal {
     }
 }
 
-/// RFC 6749 §6, with reuse as in RFC 9700 §4.14.2 and the second chance of `identity.md` §3.2: the token before the
-/// newest gives the newest again within [`ROTATION_GRACE`], and later only to a confidential application that has not
-/// been seen with the newest.
+/// Rotation (RFC 6749 §6), with reuse detection as in RFC 9700 §4.14.2 and the exception of `identity.md` §3.2: the
+/// previous token returns the newest again within [`ROTATION_GRACE`], and later only to a confidential application that
+/// has not yet used the newest.
 pub fn rotate(
     now: Timestamp,
     client: AuthenticatedClient<'_>,
@@ -360,7 +363,7 @@ pub fn rotate(
     let family = match &authorization.state {
         AuthorizationState::Redeemed(family) => family,
         AuthorizationState::Ended(end) => return Err(RefreshRefusal::Ended(end.clone())),
-        // Our code of authenticity stands on a token that was never given out.
+        // The MAC is valid, but this token was never issued.
         AuthorizationState::Issued(_) => return Err(RefreshRefusal::Unknown { length: None }),
     };
     if shown > family.generation {

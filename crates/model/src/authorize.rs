@@ -1,4 +1,4 @@
-//! What the authorization endpoint decides (`identity.md` §3.1), once the target of a redirect is trusted.
+//! Decisions of the authorization endpoint (`identity.md` §3.1), after the redirect URI was verified.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::application::{ClientRefusal, ScopeNotAllowed, grant_scope};
 use crate::refusal::{Refusal, RefusalDetails, when};
 use crate::{IdentitySession, Timestamp, TrustedApplication, User, UserType};
 
-/// Checks 1 and 2 failed: nobody can be trusted with an answer, so a page tells the person.
+/// Checks 1 and 2 failed: no redirect URI can be trusted with the error, so a page shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetRefusal {
     Malformed(TargetError),
@@ -45,7 +45,7 @@ impl Refusal for TargetRefusal {
     }
 }
 
-/// An address that the browser may not be sent to.
+/// A redirect URI that is not registered.
 fn not_registered(name: &'static str, sent: &str, registered: &[String]) -> RefusalDetails {
     let details = RefusalDetails::new(
         "the address is registered for the application, character for character",
@@ -54,10 +54,10 @@ fn not_registered(name: &'static str, sent: &str, registered: &[String]) -> Refu
     registered.iter().fold(details.sent(name, sent), |details, uri| details.expected_exactly(name, uri))
 }
 
-/// Why a browser was not sent back to the application after signing out. The person is signed out all the same.
+/// Why the browser was not redirected to the application after sign-out. The user is signed out all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReturnRefusal {
-    /// Neither hint nor `client_id` names an application that is switched on, or the two disagree.
+    /// Neither the hint nor `client_id` names an enabled application, or the two disagree.
     UnknownApplication {
         sent: String,
     },
@@ -87,7 +87,7 @@ impl Refusal for ReturnRefusal {
     }
 }
 
-/// What an application sent, where all of it may be told: parameters that name no person and hold no secret.
+/// Parameters of the request that may be recorded: those that identify no person and hold no secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SentParameters(Vec<(&'static str, String)>);
 
@@ -107,13 +107,13 @@ impl SentParameters {
     }
 }
 
-/// Why an authorization request was refused; each goes back to the application as a redirect.
+/// Why an authorization request was refused. Every refusal is returned to the application in a redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthorizeRefusal {
     Malformed(AuthorizationError, SentParameters),
     NotForSignIn,
     PkceRequired {
-        /// By the record of a Confidential application.
+        /// Required by the record of a Confidential application, rather than because it is Public.
         by_record: bool,
     },
     Pkce(PkceError, SentParameters),
@@ -129,24 +129,24 @@ pub enum AuthorizeRefusal {
     ConsentRefused {
         asked: Scope,
     },
-    /// The application could be another program: the person would have to confirm.
+    /// Another program could pose as the application, so the user would have to confirm.
     InteractionRequired(RedirectMatch),
-    /// The application or the user changed between two looks.
+    /// The application or the user changed between two reads.
     Overtaken,
 }
 
-/// Why a sign-in page would have to be shown.
+/// Why a sign-in page is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginNeeded {
     NobodySignedIn,
-    /// `prompt` asks for it.
+    /// `prompt` requires it.
     Prompted,
     TooOld {
         auth_time: Timestamp,
         max_age: u64,
         now: Timestamp,
     },
-    /// Not the person that `id_token_hint` names.
+    /// The signed-in user is not the one that `id_token_hint` names.
     Another,
 }
 
@@ -165,7 +165,7 @@ impl AuthorizeRefusal {
         }
     }
 
-    /// `error_description`: tells the application's developer what to do.
+    /// `error_description`: advice for the application's developer.
     pub fn description(&self) -> Cow<'static, str> {
         match self {
             Self::Malformed(error, _) => error.description.clone(),
@@ -287,7 +287,7 @@ impl LoginNeeded {
     }
 }
 
-/// A request that may be granted, if the person agrees.
+/// A request that may be granted if the user consents.
 #[derive(Clone, Debug)]
 pub struct GrantableRequest {
     pub scope: Scope,
@@ -296,7 +296,7 @@ pub struct GrantableRequest {
 
 type Check = fn(&TrustedApplication, &AuthorizationRequest) -> Result<(), AuthorizeRefusal>;
 
-/// One line, one rule, in the order of `identity.md` §3.1; the first that fails is the answer.
+/// One check per line, in the order of `identity.md` §3.1. The first failing check is the answer.
 const CHECKS: &[Check] = &[
     application_signs_users_in,         // RFC 6749 §4.1.2.1, unauthorized_client
     pkce_is_used_where_required,        // RFC 9700 §2.1.1
@@ -332,7 +332,7 @@ fn scope_is_registered_or_of_protocol(
     grant_scope(app, asked.scope.as_ref()).map(|_| ()).map_err(AuthorizeRefusal::ScopeNotAllowed)
 }
 
-/// Checks 4 to 6: may this application ask for this at all?
+/// Checks 4 to 6: whether the application may request this.
 pub fn check(app: &TrustedApplication, asked: &AuthorizationRequest) -> Result<GrantableRequest, AuthorizeRefusal> {
     for check in CHECKS {
         check(app, asked)?;
@@ -343,30 +343,30 @@ pub fn check(app: &TrustedApplication, asked: &AuthorizationRequest) -> Result<G
     })
 }
 
-/// Who is at the browser.
+/// The user signed in at the browser.
 #[derive(Clone, Copy)]
 pub struct SignInState<'a> {
     pub user: &'a User,
     pub session: &'a IdentitySession,
-    /// The person answered a page of this very request: signed in, so `prompt=login` and `max_age` are met, or confirmed
-    /// who they are.
+    /// The user answered a page of this very request: signed in, which meets `prompt=login` and `max_age`, or confirmed
+    /// the account.
     pub for_this_request: bool,
-    /// Not the person that `id_token_hint` names (OpenID Connect Core §3.1.2.1).
+    /// The user is not the one that `id_token_hint` names (OpenID Connect Core §3.1.2.1).
     pub is_another: bool,
-    /// What the user agreed to before, for this application.
+    /// Scope to which the user already consented for this application.
     pub consented: &'a Scope,
 }
 
-/// What happens next.
+/// The next step of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextStep {
-    /// The sign-in page; who [`may_continue`] is offered a button.
+    /// Show the sign-in page, with a button to continue if [`may_continue`] allows it.
     SignIn,
     Consent,
     Issue,
 }
 
-/// Check 7: sign-in, user type, consent (OpenID Connect Core §3.1.2.3, §3.1.2.4), and a confirmation where the application
+/// Check 7: sign-in, user type, consent (OpenID Connect Core §3.1.2.3, §3.1.2.4), and a confirmation if the application
 /// cannot be told from another program (RFC 8252 §8.6).
 pub fn next_step(
     now: Timestamp,
@@ -402,7 +402,8 @@ pub fn next_step(
     Ok(NextStep::Issue)
 }
 
-/// May the person go on as who they are, by a press of a button? Only where nothing but a choice was asked for.
+/// Whether the user may continue as the signed-in account with one click. Not if the request requires a new
+/// authentication.
 pub fn may_continue(now: Timestamp, asked: &AuthorizationRequest, session: &IdentitySession) -> bool {
     !asked.prompt.login && !is_too_old(now, asked, session)
 }
@@ -546,7 +547,7 @@ pub(crate) mod tests {
         assert_eq!(step("scope=read&id_token_hint=another&prompt=none", alice, "read"), Err(required(Another)));
     }
 
-    /// RFC 8252 §8.6: consent given once is not enough where another program could receive the code.
+    /// RFC 8252 §8.6: earlier consent is not enough if another program could receive the code.
     #[test]
     fn a_public_application_that_could_be_another_program_gets_nothing_silently() {
         use RedirectMatch::{AnyLoopbackPort, Exact, PrivateScheme};

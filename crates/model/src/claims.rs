@@ -1,4 +1,4 @@
-//! What tokens say (`identity.md` §3.3, OpenID Connect Core §2, §5.3).
+//! Claims of tokens (`identity.md` §3.3, OpenID Connect Core §2, §5.3).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,16 +13,16 @@ use crate::{
     Authorization, AuthorizationId, Generation, SessionId, Timestamp, TrustedApplication, User, UserId, UserType,
 };
 
-/// The audience that opens the instance's OData API.
+/// The audience of the instance's OData API.
 pub const DOMAIN_API: &str = "DomainAPI";
 
-/// The audience that opens the admin API.
+/// The audience of the admin API.
 pub const ADMIN_API: &str = "AdminAPI";
 
-/// No token lives longer, so no revocation need be remembered longer.
+/// Maximum lifetime of a token, and so the time for which a revocation must be remembered.
 pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(25);
 
-/// Who issues, and how this instance likes its tokens.
+/// The issuer, and the token format of this instance.
 pub struct TokenIssuer<'a> {
     pub issuer: &'a str,
     pub instance: &'a str,
@@ -32,7 +32,7 @@ pub struct TokenIssuer<'a> {
     pub lifetime: Duration,
 }
 
-/// Epochs at the time of issue; a token is dead when the memory knows a later one.
+/// Epochs of the application and the user at the time of issue. A later epoch invalidates the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Epochs(pub i64, pub i64);
 
@@ -94,7 +94,8 @@ struct Claims<Who> {
     who: Who,
 }
 
-/// The id of a user's access token names what it descends from, so that a dead family takes its tokens along.
+/// The authorization and generation that an access token descends from. Part of its `jti`, so that revoking the family
+/// revokes its access tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Descent {
     pub authorization: AuthorizationId,
@@ -114,7 +115,7 @@ impl Descent {
     }
 }
 
-/// `aud`: the APIs the granted scopes reach, none for a Community user, and the issuer's own resources.
+/// `aud`: the APIs that the granted scopes cover (none for a Community user), and the issuer's own resources.
 fn audience(issuing: &TokenIssuer<'_>, scope: &Scope, user_type: UserType) -> Vec<String> {
     let reaches = |token: &str| match token {
         _ if user_type == UserType::ExternalCommunity => None,
@@ -196,7 +197,8 @@ pub fn service_access_token(
     claims(issuing, application, user, (scope, unique.to_owned()), who)
 }
 
-/// OpenID Connect Core §2; personal claims are at UserInfo, because an access token always comes along (§5.4).
+/// ID token claims (OpenID Connect Core §2). Personal claims are at UserInfo, because an access token is always issued
+/// too (§5.4).
 pub fn id_token(
     issuing: &TokenIssuer<'_>,
     application: &TrustedApplication,
@@ -233,7 +235,7 @@ pub fn id_token(
     serde_json::to_vec(&claims).expect("claims are strings and numbers")
 }
 
-/// What an `id_token_hint` tells (OpenID Connect RP-Initiated Logout 1.0 §2): expired ones are accepted.
+/// Claims of an `id_token_hint` (OpenID Connect RP-Initiated Logout 1.0 §2). Expired ones are accepted.
 #[derive(Debug, Deserialize)]
 pub struct IdTokenHint {
     pub iss: String,
@@ -242,7 +244,7 @@ pub struct IdTokenHint {
     pub sid: Uuid,
 }
 
-/// OpenID Connect Core §5.3.2, §5.4: `sub`, and the claims of the granted scopes that are known.
+/// UserInfo (OpenID Connect Core §5.3.2, §5.4): `sub`, and the known claims of the granted scopes.
 pub fn user_info(user: &User, scope: &Scope) -> serde_json::Value {
     let mut info = serde_json::Map::new();
     let mut say = |name: &str, value: serde_json::Value| info.insert(name.to_owned(), value);
@@ -262,7 +264,7 @@ pub fn user_info(user: &User, scope: &Scope) -> serde_json::Value {
     info.into()
 }
 
-/// An access token of ours, read back. The signature is checked elsewhere; everything here is inside it.
+/// The claims of an access token of this instance. The signature is verified elsewhere.
 #[derive(Clone, Debug)]
 pub struct AccessTokenClaims {
     pub id: String,
@@ -276,14 +278,14 @@ pub struct AccessTokenClaims {
     pub holder: TokenSubject,
 }
 
-/// Whom a token acts as.
+/// The subject of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenSubject {
     User {
         user: UserId,
         session: SessionId,
         descent: Descent,
-        /// When the person signed in (OpenID Connect Core §2).
+        /// When the user signed in (OpenID Connect Core §2).
         auth_time: Timestamp,
     },
     Service {
@@ -300,7 +302,7 @@ impl TokenSubject {
 }
 
 impl AccessTokenClaims {
-    /// `None` when the payload is not an access token of this house.
+    /// `None` if the payload is not an access token of Gatehouse.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         if let Ok(claims) = serde_json::from_slice::<Claims<UserClaims>>(payload) {
             let holder = TokenSubject::User {

@@ -1,4 +1,4 @@
-//! Time and randomness are arguments: read once at the door, handed down.
+//! Time and randomness as arguments: read once per request or task and passed down.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Timestamp {
         jiff::Timestamp::from_microsecond(self.0).map_or_else(|_| self.0.to_string(), |at| at.to_string())
     }
 
-    /// A time of RFC 3339, or a date (`2026-11-21`), which is its first moment in UTC.
+    /// An RFC 3339 time, or a date (`2026-11-21`), which means midnight UTC at its start.
     pub fn parse(text: &str) -> Option<Self> {
         let day: Option<jiff::civil::Date> = text.parse().ok().filter(|_| !text.contains(['T', 't', ' ']));
         let at: jiff::Timestamp = match day {
@@ -59,7 +59,7 @@ fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Where unpredictable bytes come from: the operating system, or a seed in the project's own tests.
+/// Source of unpredictable bytes: the operating system, or a seeded generator in the project's own tests.
 pub trait Rng: Send + Sync {
     fn fill(&mut self, bytes: &mut [u8]);
 
@@ -70,7 +70,7 @@ pub trait Rng: Send + Sync {
         bytes
     }
 
-    /// UUID version 7 (RFC 9562 §5.7): ordered by time, which both databases' indexes like. Never a secret.
+    /// UUID version 7 (RFC 9562 §5.7): ordered by time, which suits the indexes of both databases. Never a secret.
     fn id(&mut self, now: Timestamp) -> Uuid {
         let mut bytes = [0; 10];
         self.fill(&mut bytes);
@@ -79,7 +79,7 @@ pub trait Rng: Send + Sync {
     }
 }
 
-/// One reading of the clock, and randomness: for work that no request asked for (background tasks, the command line).
+/// A clock reading and randomness for work without a request (background tasks, the command line).
 pub struct Moment<'a> {
     pub now: Timestamp,
     pub rng: &'a mut dyn Rng,
@@ -91,7 +91,7 @@ impl Moment<'_> {
     }
 }
 
-/// What a flow is given of the request that it serves: one reading of the clock, randomness, and who asks from where.
+/// The context of a flow: one clock reading, randomness, and the request's origin.
 pub struct Ctx<'a> {
     pub now: Timestamp,
     pub rng: &'a mut dyn Rng,

@@ -1,5 +1,5 @@
-//! A person wishes to be known by another e-mail address. Both addresses are asked: the new one, because it may be
-//! mistyped or somebody else's; the old one, because whoever is at the browser may not be the person.
+//! Changes of a user's e-mail address. The new address must confirm, because it may be mistyped or belong to another
+//! person. The old address must confirm too, because the person at the browser may not be the user.
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use crate::mail::EmailAddress;
 use crate::refusal::{Refusal, RefusalDetails};
 use crate::{RootUrl, Timestamp, User, UserId};
 
-/// How long both have to answer.
+/// How long both addresses have to answer.
 pub const ANSWER_LIFE: LinkLifetime = LinkLifetime::HandedOver;
 
-/// Letters a day that one account may cause to go to addresses that are not its own yet: whoever is signed in must not
-/// write to the world in the house's name. Days are of UTC.
+/// Messages per day that one account may send to addresses not yet its own. Without the limit, a signed-in user could
+/// send mail to anyone in Gatehouse's name. Days are in UTC.
 pub const MAX_NEW_ADDRESSES: u32 = 10;
 
-/// When letters to new addresses are counted anew.
+/// Time until the daily count of messages to new addresses is reset.
 pub fn until_midnight(now: Timestamp) -> Duration {
     const DAY: i64 = 86_400;
     Duration::from_secs((DAY - now.seconds().rem_euclid(DAY)).unsigned_abs())
 }
 
-/// Where an address answers.
+/// The page where an address answers.
 pub fn answer_url(root: &RootUrl, code: &Presented<LinkCode>) -> String {
     format!("{}/account/confirm-email?code={}", root.issuer(), code.expose())
 }
 
-/// Which of the two addresses answers.
+/// The address that answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressSide {
     Old,
@@ -45,24 +45,24 @@ impl AddressSide {
     }
 }
 
-/// One for each person: who asks again has changed their mind.
+/// A pending change, one per user: a new request replaces the previous one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmailChange {
     pub user: UserId,
-    /// It dies with whatever else of the user dies.
+    /// The user's epoch at the request. A later epoch invalidates the change.
     pub user_epoch: i64,
-    /// By what the user was known when it was asked: the change is of that, and of nothing else.
+    /// The address at the time of the request. The change applies only while the user still has it.
     pub old: Option<String>,
     pub new: EmailAddress,
-    /// The code that the old address has to answer by; none once it has said yes, or where it is not asked.
+    /// The code for the old address; `None` once it has agreed, or if its consent is not required.
     pub old_code: Option<Digest<LinkCode>>,
-    /// The same of the new address.
+    /// The code for the new address; `None` once it has agreed.
     pub new_code: Option<Digest<LinkCode>>,
     pub expires_at: Timestamp,
 }
 
 impl EmailChange {
-    /// Is it still about this user as they are now?
+    /// Whether the change still applies to the user's current state.
     pub fn stands(&self, user: &User, now: Timestamp) -> bool {
         let old = user.email.as_ref().map(|email| email.address.as_str());
         now < self.expires_at
@@ -72,7 +72,7 @@ impl EmailChange {
             && self.old.as_deref() == old
     }
 
-    /// Whose code it is.
+    /// The address that this code belongs to.
     pub fn side(&self, code: &Digest<LinkCode>) -> Option<AddressSide> {
         if self.old_code.as_ref() == Some(code) {
             Some(AddressSide::Old)
@@ -83,7 +83,7 @@ impl EmailChange {
         }
     }
 
-    /// What is still waited for once this side has said yes; nothing when everybody has, so that the address changes.
+    /// The change that remains after this side has agreed. `None` if both have agreed and the address can be changed.
     #[must_use]
     pub fn agreed(&self, side: AddressSide) -> Option<Self> {
         let next = match side {
@@ -94,26 +94,26 @@ impl EmailChange {
     }
 }
 
-/// The address that has to agree to its being replaced: the one that mail reaches, unless it is the new one.
+/// The current address, which must agree to its replacement: the one that mail reaches, unless it equals the new one.
 pub fn asked_besides(user: &User, new: &EmailAddress) -> Option<EmailAddress> {
     user.mailbox().filter(|old| old.folded() != new.folded())
 }
 
-/// Why nobody was asked about another address.
+/// Why no confirmation was requested for another address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmailRefusal {
     NotAnAddress,
-    /// The user is known by it already, and it is confirmed.
+    /// It is the user's address already, and confirmed.
     Known,
-    /// Signed in too long ago.
+    /// The sign-in is too old.
     NotLately,
-    /// Asked too often: wait this long.
+    /// Too many requests. The duration is the wait.
     Throttled(Duration),
-    /// [`MAX_NEW_ADDRESSES`] letters went to new addresses today; tomorrow is in so long.
+    /// [`MAX_NEW_ADDRESSES`] messages were sent to new addresses today. The duration is the time until tomorrow.
     TooManyToday(Duration),
-    /// The house sends no mail: an administrator changes the address.
+    /// Gatehouse sends no mail. An administrator changes the address.
     NoMail,
-    /// The sign-in has ended, or somebody changed the account meanwhile.
+    /// Pushes items of `key` until the queue refuses one. Returns the number accepted.
     Overtaken,
 }
 

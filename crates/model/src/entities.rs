@@ -1,4 +1,4 @@
-//! The Domain API's model (`domain-api.md` §9) and what may be asked of it.
+//! The Domain API's model (`domain-api.md` §9), and the validation of requests against it.
 
 mod changes;
 mod permissions;

@@ -1,4 +1,4 @@
-//! Why the token endpoint issued no token (RFC 6749 §5.2).
+//! Refusals of the token endpoint (RFC 6749 §5.2).
 
 use std::borrow::Cow;
 

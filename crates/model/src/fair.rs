@@ -1,4 +1,4 @@
-//! Fair shares of what all instances of a process use together: places to wait in, and turns to be served.
+//! Fair sharing of resources that all instances of a process use: queue places and turns.
 
 mod channel;
 
@@ -7,11 +7,11 @@ use std::hash::Hash;
 
 pub use channel::{FairReceiver, FairSender, SendError, channel};
 
-/// How many places each key may take.
+/// Limits how many places each key may take.
 ///
-/// A key alone may take all of them. Among `n` keys that hold places, each may take another while it holds less than an
-/// `n`-th, and its first one always. Places that were taken before others came are kept until they are given back, so
-/// `n` keys together hold at most `max · (1 + 1/2 + … + 1/n) + n`.
+/// A key alone may take all places. Among `n` keys that hold places, each may take its first place always, and another
+/// while it holds less than 1/`n` of the places. Places taken before other keys arrived are kept until they are given
+/// back, so `n` keys together hold at most `max · (1 + 1/2 + … + 1/n) + n`.
 pub struct Shares<K> {
     max: usize,
     held: HashMap<K, usize>,
@@ -24,7 +24,7 @@ impl<K> Shares<K> {
 }
 
 impl<K: Eq + Hash> Shares<K> {
-    /// Takes a place, unless the key has its share.
+    /// Takes a place. Fails if the key already has its share.
     #[must_use]
     pub fn take(&mut self, key: K) -> bool {
         let held = self.held.get(&key).copied().unwrap_or_default();
@@ -44,18 +44,18 @@ impl<K: Eq + Hash> Shares<K> {
         }
     }
 
-    /// Places that are held, by all keys.
+    /// Places held by all keys.
     pub fn held(&self) -> usize {
         self.held.values().sum()
     }
 }
 
-/// A queue for each key, with [`Shares`] of the places. Keys are served in turn, one item each; who was served last comes
-/// behind everybody who came since, so that a newcomer waits for one item of each other key at most.
+/// A queue per key, with [`Shares`] of the places. Keys are served in turn, one item each. A served key moves behind
+/// all keys that arrived since, so a new key waits for at most one item of each other key.
 pub struct FairQueue<K, T> {
     shares: Shares<K>,
     waiting: HashMap<K, VecDeque<T>>,
-    /// The keys for which something waits, the next one first; but not the one that was served last.
+    /// Keys with waiting items, the next one first. Excludes the key that was served last.
     turns: VecDeque<K>,
     last: Option<K>,
     len: usize,
@@ -76,7 +76,7 @@ impl<K, T> FairQueue<K, T> {
 }
 
 impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
-    /// Puts an item behind those of its key; gives it back if the key has its share.
+    /// Appends an item to its key's queue. Returns the item if the key already has its share.
     pub fn push(&mut self, key: K, item: T) -> Result<(), T> {
         if !self.shares.take(key.clone()) {
             return Err(item);
@@ -93,7 +93,7 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         Ok(())
     }
 
-    /// The next item, and whose it is.
+    /// The next item and its key.
     pub fn pop(&mut self) -> Option<(K, T)> {
         self.turns.extend(self.last.take().filter(|last| self.waiting.contains_key(last)));
         let key = self.turns.pop_front()?;
@@ -113,7 +113,7 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
 mod tests {
     use super::*;
 
-    /// As many as each key gets in, one key after the other.
+    /// Pushes items of `key` until the queue refuses one. Returns the number accepted.
     fn fill(queue: &mut FairQueue<char, usize>, key: char) -> usize {
         (0..9999).take_while(|number| queue.push(key, *number).is_ok()).count()
     }
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(fill(&mut queue, 'a'), 5, "the other half of the places");
     }
 
-    /// Any sequence of pushes and pops, compared with what the rules say.
+    /// Compares random sequences of pushes and pops with the rules.
     #[test]
     fn whatever_comes_nobody_waits_for_more_than_one_item_of_each_other_key() {
         const MAX: usize = 24;
@@ -176,10 +176,10 @@ mod tests {
         for keys in 1..=7 {
             let mut queue = FairQueue::new(MAX);
             let mut waiting = vec![VecDeque::new(); keys];
-            // For each key that waits: which others were served since it last was, or since it came.
+            // For each waiting key: the other keys served since it was last served, or since it arrived.
             let mut passed: Vec<Vec<usize>> = vec![Vec::new(); keys];
             for number in 0..5000 {
-                // Times of crowding and times of draining.
+                // Alternates phases of filling and draining.
                 if next(10) < if number % 500 < 350 { 7 } else { 2 } {
                     let key = next(keys).min(next(keys));
                     let others = waiting.iter().enumerate().filter(|(other, items)| *other != key && !items.is_empty());

@@ -1,4 +1,4 @@
-//! Why a bearer token, or the call that came with it, was not let in (RFC 6750 §3.1, `sessions.md`).
+//! Why a bearer token, or a call with it, was refused (RFC 6750 §3.1, `sessions.md`).
 
 use crate::audit::Asker;
 use crate::legacy::LegacyRefusal;
@@ -10,11 +10,11 @@ use crate::{Timestamp, UserType};
 /// Why a bearer token is not accepted: `invalid_token` (RFC 6750 §3.1), each with its cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenRefusal {
-    /// What was shown has this many bytes.
+    /// The presented value has this many bytes.
     Malformed {
         length: usize,
     },
-    /// No reference token of this instance; its last digits, which lists of tokens show too.
+    /// No reference token of this instance. The value holds its last digits, which lists of tokens show too.
     Unknown {
         tail: String,
     },
@@ -29,11 +29,11 @@ pub enum TokenRefusal {
         sent: String,
         expected: String,
     },
-    /// It is what it says it is, and does not stand.
+    /// The token is authentic, but not valid.
     Fallen(Box<EndedToken>),
 }
 
-/// A token whose word is believed, and what became of it.
+/// An authentic token, and why it is not valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedToken {
     /// The `jti`, or the id of a reference token.
@@ -51,18 +51,18 @@ pub enum TokenEnd {
     Killed { what: RevocationSource, at: Option<Timestamp> },
 }
 
-/// What a token lost its life by.
+/// What revoked a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevocationSource {
-    /// Revoked by itself.
+    /// The token itself was revoked.
     Token,
-    /// The authorization that it descends from: revoked, reused, or its consent withdrawn.
+    /// The authorization that it descends from was revoked or reused, or its consent was withdrawn.
     Authorization,
-    /// The person signed out, or an administrator ended the session.
+    /// The user signed out, or an administrator ended the session.
     SignIn,
-    /// The database went back behind the authorization that it descends from.
+    /// The database went back to a time before the authorization that it descends from.
     Lost,
-    /// One of them, elsewhere: the database says so, and memory had not heard.
+    /// One of these, on another node: the database has the revocation, this node's memory did not yet.
     Something,
 }
 
@@ -173,7 +173,7 @@ impl EndedToken {
     }
 }
 
-/// Why a call did not reach the API.
+/// Why a call was not passed to the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GuardRefusal {
     Token(TokenRefusal),
@@ -181,7 +181,7 @@ pub enum GuardRefusal {
         sent: Vec<String>,
         expected: String,
     },
-    /// A Community user's token identifies, and opens no API.
+    /// The token of a Community user identifies the user, but gives no access to APIs.
     NotForCommunityUsers,
     InsufficientScope {
         needed: &'static str,
@@ -192,7 +192,7 @@ pub enum GuardRefusal {
 }
 
 impl GuardRefusal {
-    /// Whether the credential was good, and only not for this.
+    /// Authenticated if the credential itself was valid, and only the call was refused.
     pub const fn asker(&self) -> Asker {
         match self {
             Self::Token(_) | Self::Legacy(_) => Asker::Stranger,

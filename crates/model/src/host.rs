@@ -1,5 +1,5 @@
-//! Host names, in the one spelling that is compared (RFC 9110 §4.2.3: without regard to case; RFC 1034 §3.1: a final dot
-//! changes nothing).
+//! Host names in one canonical spelling for comparison: case-insensitive (RFC 9110 §4.2.3), without a final dot
+//! (RFC 1034 §3.1).
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,15 +7,15 @@ use std::net::IpAddr;
 
 use url::Host;
 
-/// Of a name, and of each of its labels (RFC 1035 §2.3.4).
+/// Bytes of a host name, and of each of its labels (RFC 1035 §2.3.4).
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
-/// A name or an address (IPv6 in brackets), without a port, in lower case, without a final dot.
+/// A host name or IP address (IPv6 in brackets), in lower case, without a port and without a final dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostName(String);
 
-/// Why something is no host that a request could name.
+/// Why a text is not a host that a request could name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostNameError {
     #[error("wildcards are not supported; list every name")]
@@ -29,7 +29,7 @@ pub enum HostNameError {
 }
 
 impl HostName {
-    /// As an operator writes it: only what a browser can ask for.
+    /// Parses a host from configuration. Accepts only hosts that a browser can request.
     pub fn parse(text: &str) -> Result<Self, HostNameError> {
         if !text.is_ascii() {
             return Err(HostNameError::NotAscii);
@@ -56,7 +56,7 @@ impl HostName {
         }
     }
 
-    /// As a request names it.
+    /// Parses the host of a request.
     pub fn of(text: &str) -> Option<Self> {
         let host = Host::parse(text.strip_suffix('.').unwrap_or(text)).ok()?;
         Some(Self(host.to_string()))
@@ -66,13 +66,13 @@ impl HostName {
         &self.0
     }
 
-    /// None for a name.
+    /// The IP address; `None` for a name.
     pub fn address(&self) -> Option<IpAddr> {
         let bare = self.0.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&self.0);
         bare.parse().ok()
     }
 
-    /// Never leaves the machine: `localhost` and names below it (RFC 6761 §6.3), 127/8, `[::1]`.
+    /// Whether the host is loopback: `localhost` and names below it (RFC 6761 §6.3), 127/8, `[::1]`.
     pub fn is_loopback(&self) -> bool {
         match self.address() {
             Some(address) => address.is_loopback(),
@@ -87,7 +87,7 @@ impl fmt::Display for HostName {
     }
 }
 
-/// So that what is already in this spelling is found without being parsed.
+/// Allows a lookup by a text that is already canonical, without parsing it.
 impl Borrow<str> for HostName {
     fn borrow(&self) -> &str {
         &self.0

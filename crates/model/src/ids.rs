@@ -1,4 +1,4 @@
-//! Names of things that live in the register. None of them is a secret.
+//! Identifiers of stored records. None of them is a secret.
 
 use std::fmt;
 
@@ -29,7 +29,7 @@ id!(
     InstanceId
 );
 id!(
-    /// A [`crate::User`]; stable for the user's life, the `id` claim.
+    /// A [`crate::User`]: the `id` claim. Never changes.
     UserId
 );
 id!(
@@ -49,10 +49,11 @@ id!(
     ApiSessionId
 );
 id!(
-    /// A [`crate::reference_token::ReferenceToken`]; what the audit and the session's key say instead of its value.
+    /// A [`crate::reference_token::ReferenceToken`]. The audit and the session key name the token by this id, never by
+    /// its value.
     ReferenceTokenId
 );
 id!(
-    /// A passkey that a person registered; not the credential id that the authenticator chose.
+    /// A passkey that a user registered. Not the credential id, which the authenticator chooses.
     PasskeyId
 );

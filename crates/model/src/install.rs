@@ -1,4 +1,4 @@
-//! Install links (`identity.md` §3.8): an application's vendor writes down in an address what is to be registered.
+//! Install links (`identity.md` §3.8): the vendor of an application describes its registration in a URL.
 
 use oauth::client::ClientId;
 use oauth::params::Params;
@@ -8,13 +8,13 @@ use crate::application::MANAGE_SCOPE;
 use crate::application::record::{ApplicationRecord, RecordAccessTokens, RecordClientType, address_problems};
 use crate::line::{LINE_RULE, is_line};
 
-/// What an install link asks for.
+/// The registration that an install link requests.
 #[derive(Clone, Debug)]
 pub struct InstallRequest {
     pub record: ApplicationRecord,
 }
 
-/// A value that is one of these, in any case.
+/// Reads a parameter that has one of these values, in any case.
 fn one_of<T: Copy>(params: &Params, name: &str, known: &[(&str, T)], problems: &mut Vec<String>) -> Option<T> {
     let text = params.get(name)?;
     let found = known.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value);
@@ -40,7 +40,7 @@ enum Service {
 }
 
 impl InstallRequest {
-    /// Or everything that is wrong with the link.
+    /// Parses the link, or returns everything that is wrong with it.
     pub fn parse(params: &Params) -> Result<Self, Vec<String>> {
         const FLAG: [(&str, bool); 4] = [("true", true), ("1", true), ("false", false), ("0", false)];
         let mut problems: Vec<String> =
@@ -93,7 +93,7 @@ impl InstallRequest {
             impersonate_as_community_user_allowed: impersonate == Impersonate::All,
             system_user_allowed: service != Service::None,
             scope: params.get("scope").unwrap_or("read").to_owned(),
-            // A service token is a reference token: somebody must be able to issue it.
+            // A service token is a reference token, so at least administrators must be able to issue it.
             access_tokens: match (service, policy) {
                 (Service::ReferenceToken, RecordAccessTokens::None) => RecordAccessTokens::AdministratorsOnly,
                 (_, policy) => policy,
@@ -103,7 +103,7 @@ impl InstallRequest {
         Ok(Self { record })
     }
 
-    /// What is about to be registered, in plain words.
+    /// A description of the registration for readers.
     pub fn in_words(&self) -> Vec<String> {
         let record = &self.record;
         let mut words = Vec::new();

@@ -13,18 +13,19 @@ use crate::stored;
 use crate::stored::Stored;
 use crate::{HostName, Login, SessionLifetimes};
 
-/// Where an instance is found from outside: configuration, never a request header. Without a trailing slash.
+/// The external base URL of an instance: from configuration, never from a request header. Without a trailing slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootUrl(String);
 
 impl RootUrl {
-    /// `https`, or `http` on a loopback host; no path, query, fragment or user-info. The error says what to do.
+    /// Accepts `https`, or `http` on a loopback host; no path, query, fragment or user-info. The error states what to
+    /// do.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let url = Url::parse(text).map_err(|_| "is not an absolute URL like https://erp.example.com")?;
         let text = url.host_str().ok_or("has no host")?;
         let host = HostName::parse(text).map_err(|_| "must have exactly one host; wildcards are not supported")?;
         if text != host.as_str() {
-            // It would be part of the issuer, which clients compare byte for byte.
+            // The dot would be part of the issuer, which clients compare byte for byte.
             return Err("must have a host without a trailing dot");
         }
         if url.scheme() != "https" && !(url.scheme() == "http" && host.is_loopback()) {
@@ -40,12 +41,12 @@ impl RootUrl {
         &self.0
     }
 
-    /// RFC 8414 §2, and the `iss` of everything signed.
+    /// The issuer (RFC 8414 §2), and the `iss` of everything signed.
     pub fn issuer(&self) -> String {
         format!("{}/id", self.0)
     }
 
-    /// Where the OData API begins, with its slash at the end: clients use it as a base address.
+    /// The root of the OData API, with a trailing slash: clients use it as a base address.
     pub fn service_root(&self) -> String {
         format!("{}/api/domain/odata/", self.0)
     }
@@ -59,7 +60,7 @@ impl RootUrl {
         url.as_ref().and_then(Url::host_str).and_then(HostName::of).expect("it was parsed with a host")
     }
 
-    /// As a browser says it in `Origin` (RFC 6454 §6.2).
+    /// The origin, as a browser sends it in `Origin` (RFC 6454 §6.2).
     pub fn origin(&self) -> &str {
         &self.0
     }
@@ -76,7 +77,7 @@ pub enum AfterLogout {
     Reactivate,
 }
 
-/// More could not be kept for anybody.
+/// Maximum number of reserved accounts. More guarantees could not be kept.
 const MAX_RESERVED: usize = 100;
 
 /// Settings of an instance. Absent members have their default.
@@ -156,13 +157,13 @@ impl Default for InstanceSettings {
 }
 
 impl InstanceSettings {
-    /// The settings as they are stored. Where one cannot be read, it is taken for what permits least.
+    /// Reads stored settings. An unreadable setting is replaced by the most restrictive value.
     pub fn restore(text: &str) -> Stored<Self> {
         Stored::read(text, &Self::strictest())
     }
 
-    /// What takes the place of stored settings: these, with what a newer version wrote, and with what cannot be read where
-    /// these do not say something else.
+    /// The text that replaces stored settings: these settings, members of a newer version, and unreadable members
+    /// unless these settings change them.
     pub fn written_over(&self, text: &str) -> String {
         let before = Self::restore(text);
         let mut members = stored::written_over(&before.members, self);
@@ -193,7 +194,7 @@ impl InstanceSettings {
         }
     }
 
-    /// The accounts that are guaranteed a seat, each once.
+    /// The accounts with a guaranteed seat, without duplicates.
     pub fn reserved_accounts(&self) -> Vec<Login> {
         let mut accounts: Vec<Login> = Vec::new();
         for login in self.reserved_seats.iter().filter_map(|login| Login::parse(login)) {
@@ -214,8 +215,8 @@ impl InstanceSettings {
         }
     }
 
-    /// These settings with one of them changed, or what is wrong with that. The value is JSON; a bare word is a string,
-    /// for a list its only member.
+    /// These settings with one of them changed, or what is wrong with the change. The value is JSON. A bare word is a
+    /// string, or the only member of a list.
     pub fn with(&self, name: &str, value: &str) -> Result<Self, String> {
         let mut settings = serde_json::to_value(self).expect("settings are strings and numbers");
         let known = settings.as_object_mut().expect("settings are a structure");
@@ -231,8 +232,8 @@ impl InstanceSettings {
         Ok(changed)
     }
 
-    /// These settings with some members changed (RFC 7396): one that is null is as by default again. Or everything that
-    /// is wrong with that.
+    /// These settings with some members changed (RFC 7396); null resets a member to its default. Or everything that is
+    /// wrong with the change.
     pub fn patched(&self, patch: serde_json::Map<String, serde_json::Value>) -> Result<Self, Vec<String>> {
         let mut settings = serde_json::to_value(self).expect("settings are strings and numbers");
         let known = settings.as_object_mut().expect("settings are a structure");
@@ -252,7 +253,7 @@ impl InstanceSettings {
         Ok(changed)
     }
 
-    /// What cannot be promised is refused when it is written.
+    /// Refuses settings that could not be kept, when they are written.
     fn check(&self) -> Result<(), String> {
         if let Some(bad) = self.reserved_seats.iter().find(|login| Login::parse(login).is_none()) {
             return Err(format!("reserved_seats: {bad:?} is not a login"));

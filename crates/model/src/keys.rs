@@ -1,4 +1,4 @@
-//! The life of a signing key: published, then used, then kept until the last token it signed is dead.
+//! The lifecycle of a signing key: published, then used, then kept until the last token it signed has expired.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use oauth::secret::sha256;
 
 use crate::Timestamp;
 
-/// How long a key signs at most before its successor takes over.
+/// Maximum time that a key signs before its successor takes over.
 pub const SIGNING_PERIOD: Duration = Duration::from_hours(24 * 90);
 
-/// Successors are made over this long before they must be: many instances that were made on one day are not rotated on
-/// one day.
+/// Successors are made up to this long before the deadline, so that instances created on the same day do not all rotate
+/// on the same day.
 const SPREAD: Duration = Duration::from_hours(24 * 7);
 
-/// A key is in the published set this long before it signs, so that every cached copy of the set has it.
+/// A key is published this long before it signs, so that every cached copy of the key set contains it.
 pub const PUBLISHED_BEFORE_USE: Duration = Duration::from_hours(24);
 
-/// How long a key stays published after its last signature: longer than any token lives.
+/// A key stays published this long after its last signature. Longer than the lifetime of any token.
 pub const KEPT_AFTER_USE: Duration = Duration::from_hours(48);
 
-/// When a key does what.
+/// When a key starts to sign, and when it was retired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyTimes {
     pub kid: String,
@@ -30,8 +30,8 @@ pub struct KeyTimes {
 }
 
 impl KeyTimes {
-    /// When the successor signs, if it is made on time: up to [`SPREAD`] before the end of [`SIGNING_PERIOD`], by a hash
-    /// of `kid`.
+    /// When the successor begins to sign, if it is created on time: up to [`SPREAD`] before the end of
+    /// [`SIGNING_PERIOD`], by a hash of `kid`.
     pub fn successor_from(&self) -> Timestamp {
         let digest = sha256(self.kid.as_bytes());
         let drawn = u64::from_be_bytes(*digest.first_chunk().expect("8 of 32 bytes"));
@@ -40,18 +40,18 @@ impl KeyTimes {
     }
 }
 
-/// What must be done for one algorithm now.
+/// An action due now for one algorithm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyDuty {
-    /// Make a key that signs from then on.
+    /// Create a key that signs from this time.
     Create { signs_from: Timestamp },
-    /// A successor signs: this key only verifies from now on.
+    /// A successor signs now: this key only verifies.
     Retire { kid: String },
-    /// Nothing it signed is alive.
+    /// All tokens that it signed have expired.
     Delete { kid: String },
 }
 
-/// The key that signs now: the newest whose time has come.
+/// The current signing key: the newest whose time has come.
 pub fn signing<'a>(
     keys: impl IntoIterator<Item = &'a KeyTimes>,
     algorithm: Algorithm,
@@ -62,7 +62,7 @@ pub fn signing<'a>(
         .max_by_key(|key| key.signs_from)
 }
 
-/// Automatic rotation, one algorithm at a time; empty when all is well.
+/// Actions of automatic rotation for one algorithm; empty if none is due.
 pub fn duties(keys: &[KeyTimes], algorithm: Algorithm, now: Timestamp) -> Vec<KeyDuty> {
     let mine = || keys.iter().filter(|key| key.algorithm == algorithm);
     let mut duties = Vec::new();
@@ -86,7 +86,7 @@ pub fn duties(keys: &[KeyTimes], algorithm: Algorithm, now: Timestamp) -> Vec<Ke
     duties
 }
 
-/// Why a key is not made by hand.
+/// Why a manual rotation is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RotationRefusal {
     #[error("nothing is signed with this algorithm")]
@@ -95,8 +95,8 @@ pub enum RotationRefusal {
     SuccessorWaits,
 }
 
-/// When the successor signs that an administrator asks for: as with a rotation that is due, only after every cached copy
-/// of the published set has it.
+/// When the successor signs in a manual rotation. As in automatic rotation, only after every cached copy of the key set
+/// contains it.
 pub fn rotation(keys: &[KeyTimes], algorithm: Algorithm, now: Timestamp) -> Result<Timestamp, RotationRefusal> {
     let mut mine = keys.iter().filter(|key| key.algorithm == algorithm && key.retired_at.is_none()).peekable();
     if mine.peek().is_none() {
@@ -108,7 +108,8 @@ pub fn rotation(keys: &[KeyTimes], algorithm: Algorithm, now: Timestamp) -> Resu
     Ok(now.plus(PUBLISHED_BEFORE_USE))
 }
 
-/// The keys that go at once when one of an algorithm may be in wrong hands: all of it, because they were kept together.
+/// The keys to remove at once when one key of an algorithm may be compromised: all of that algorithm, because they were
+/// stored together.
 pub fn compromised(keys: &[KeyTimes], algorithm: Algorithm) -> Result<Vec<&KeyTimes>, RotationRefusal> {
     let mine: Vec<&KeyTimes> = keys.iter().filter(|key| key.algorithm == algorithm).collect();
     if mine.is_empty() { Err(RotationRefusal::NotUsed) } else { Ok(mine) }

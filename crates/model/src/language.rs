@@ -1,6 +1,6 @@
-//! Which language a page speaks.
+//! Page language selection.
 
-/// The languages that the pages are written in.
+/// The languages of the pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Language {
     #[default]
@@ -9,13 +9,13 @@ pub enum Language {
     German,
 }
 
-/// Ranges that are looked at; the rest of a longer list is not read.
+/// Language ranges read from one header. The rest of a longer list is ignored.
 const MAX_RANGES: usize = 32;
 
 impl Language {
     pub const ALL: [Self; 3] = [Self::English, Self::Bulgarian, Self::German];
 
-    /// BCP 47; what is kept of a person's choice, and what a page says it is written in.
+    /// The BCP 47 tag, stored as the user's choice and sent as the page's language.
     pub const fn tag(self) -> &'static str {
         match self {
             Self::English => "en",
@@ -24,7 +24,7 @@ impl Language {
         }
     }
 
-    /// In the language itself, so that whoever cannot read this page finds theirs.
+    /// The language's name in that language, readable for users who cannot read the current page.
     pub const fn own_name(self) -> &'static str {
         match self {
             Self::English => "English",
@@ -33,24 +33,24 @@ impl Language {
         }
     }
 
-    /// By the primary subtag (RFC 4647 §3.4): `de-AT` is German.
+    /// Matches by the primary subtag (RFC 4647 §3.4): `de-AT` is German.
     pub fn of_tag(tag: &str) -> Option<Self> {
         let primary = tag.trim().split('-').next().unwrap_or_default();
         Self::ALL.into_iter().find(|language| language.tag().eq_ignore_ascii_case(primary))
     }
 
-    /// `ui_locales` (OpenID Connect Core §3.1.2.1): tags in order of preference, with blanks between.
+    /// `ui_locales` (OpenID Connect Core §3.1.2.1): tags in order of preference, separated by spaces.
     pub fn of_locales(locales: &str) -> Option<Self> {
         locales.split(' ').take(MAX_RANGES).find_map(Self::of_tag)
     }
 
-    /// `Accept-Language` (RFC 9110 §12.5.4), of the languages we speak.
+    /// `Accept-Language` (RFC 9110 §12.5.4), limited to the languages of the pages.
     pub fn of_accept_language(header: &str) -> Option<Self> {
         preferred(header, Self::of_tag)
     }
 }
 
-/// A language that data are kept in: the two letters of ISO 639-1, in upper case as the API writes them.
+/// A language of stored data: the two letters of ISO 639-1, in upper case as the API writes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Culture([u8; 2]);
 
@@ -63,7 +63,7 @@ impl Default for Culture {
 impl Culture {
     pub const ENGLISH: Self = Self(*b"EN");
 
-    /// By the primary subtag, as [`Language::of_tag`]: `de-AT` is `DE`.
+    /// Matches by the primary subtag, as [`Language::of_tag`]: `de-AT` is `DE`.
     pub fn of_tag(tag: &str) -> Option<Self> {
         let primary = tag.trim().split('-').next().unwrap_or_default();
         let letters: [u8; 2] = primary.as_bytes().try_into().ok()?;
@@ -80,8 +80,8 @@ impl Culture {
     }
 }
 
-/// Of the ranges that `read` knows, the one with the greatest weight; the first of equals. A weight of zero means "not
-/// this one".
+/// The range with the greatest weight among those that `read` recognises; the first of equals. A weight of zero
+/// excludes a range.
 fn preferred<T>(header: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
     let ranges = header.split(',').take(MAX_RANGES).filter_map(|range| {
         let (tag, weight) = range.split_once(';').map_or((range, Some(1.0)), |(tag, q)| {

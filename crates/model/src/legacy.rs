@@ -1,5 +1,5 @@
-//! The legacy schemes (`identity.md` §3.5): a person's own password on API calls, by Basic or by ErpLogin, for clients
-//! that are older than the house. Off unless the instance and the application say otherwise, and never for long.
+//! The legacy schemes (`identity.md` §3.5): a user's own password on API calls, by Basic or by ErpLogin, for clients
+//! older than Gatehouse. Off unless the instance and the application enable them, and limited in time.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use crate::{ApplicationId, InstanceSettings, Timestamp, TrustedApplication, User
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LegacyScheme {
-    /// RFC 7617: name and password with every call.
+    /// RFC 7617: login and password with every call.
     Basic,
-    /// Name and password once, for the id of an API session.
+    /// Login and password once, in exchange for the id of an API session.
     ErpLogin,
 }
 
@@ -45,10 +45,10 @@ pub struct Sunset(Date);
 pub struct InvalidDate;
 
 impl Sunset {
-    /// Long over.
+    /// A date long past.
     pub const PAST: Self = Self(Date::constant(1970, 1, 1));
 
-    /// From this moment on they are refused.
+    /// The schemes are refused from this time on.
     pub fn begins(self) -> Timestamp {
         let midnight = self.0.to_zoned(TimeZone::UTC);
         midnight.map_or(Timestamp(i64::MAX), |midnight| Timestamp(midnight.timestamp().as_microsecond()))
@@ -60,7 +60,7 @@ impl TryFrom<String> for Sunset {
 
     fn try_from(text: String) -> Result<Self, InvalidDate> {
         let day: Date = text.parse().map_err(|_| InvalidDate)?;
-        // The one form: the library reads others too.
+        // The parser accepts other forms too; only the canonical one is allowed.
         if day.to_string() == text { Ok(Self(day)) } else { Err(InvalidDate) }
     }
 }
@@ -77,32 +77,32 @@ impl fmt::Display for Sunset {
     }
 }
 
-/// Why a legacy credential did not open the API.
+/// Why a legacy credential was refused at the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LegacyRefusal {
-    /// At this instance.
+    /// The instance does not enable the schemes.
     SwitchedOff,
-    /// Their day has come.
+    /// The sunset date has come.
     Over(Sunset),
-    /// None is named, and the instance has no default.
+    /// The request names no application, and the instance has no default.
     NoApplication,
     UnknownApplication,
-    /// By its `ApplicationUri`, here and below.
+    /// By its `ApplicationUri`, as in the next variant.
     ApplicationDisabled(String),
     /// `BasicAuthenticationAllowed` is not set.
     ApplicationForbids(String),
-    /// All but the throttle are one and the same to whoever asks.
+    /// The caller cannot tell these apart, except a throttle.
     Password(SignInRefusal),
-    /// No ErpSession of this instance; what was shown has this many bytes.
+    /// No ErpSession of this instance. The presented value has this many bytes.
     UnknownSession {
         length: usize,
     },
-    /// The ErpSession is over, or the user or the application was changed since it began.
+    /// The ErpSession has ended, or the user or the application was changed since it began.
     SessionOver,
 }
 
 impl LegacyRefusal {
-    /// What is wrong and what to do, without telling a stranger who or what is registered here.
+    /// The cause and a remedy, without revealing to an unauthenticated client which users or applications exist.
     pub fn description(&self) -> String {
         match self {
             Self::SwitchedOff => "Basic and ErpLogin are disabled. Use an access token.".to_owned(),
@@ -123,7 +123,7 @@ impl LegacyRefusal {
         }
     }
 
-    /// How long to wait, if that is all that is wrong.
+    /// The wait, if throttling is the only reason.
     pub const fn wait(&self) -> Option<Duration> {
         match self {
             Self::Password(refusal) => refusal.wait(),
@@ -131,7 +131,7 @@ impl LegacyRefusal {
         }
     }
 
-    /// Would another login and password do?
+    /// Whether another login or password could succeed.
     pub const fn is_wrong_password(&self) -> bool {
         matches!(self, Self::Password(_)) && self.wait().is_none()
     }
@@ -187,7 +187,7 @@ impl Refusal for LegacyRefusal {
     }
 }
 
-/// The same, with the scheme that was tried, for the audit.
+/// The refusal with the attempted scheme, for the audit.
 pub struct AttemptedScheme<'a> {
     pub scheme: LegacyScheme,
     pub refusal: &'a LegacyRefusal,
@@ -203,7 +203,7 @@ impl Refusal for AttemptedScheme<'_> {
     }
 }
 
-/// Are the schemes in use at this instance, at this time?
+/// Whether the instance allows the schemes at this time.
 pub fn check_open(now: Timestamp, settings: &InstanceSettings) -> Result<(), LegacyRefusal> {
     match settings.legacy_sunset {
         _ if !settings.legacy_schemes => Err(LegacyRefusal::SwitchedOff),
@@ -212,7 +212,7 @@ pub fn check_open(now: Timestamp, settings: &InstanceSettings) -> Result<(), Leg
     }
 }
 
-/// May the application use them?
+/// Whether the application may use the schemes.
 pub fn check_application(application: Option<&TrustedApplication>) -> Result<&TrustedApplication, LegacyRefusal> {
     match application {
         None => Err(LegacyRefusal::UnknownApplication),
@@ -226,7 +226,8 @@ pub fn check_application(application: Option<&TrustedApplication>) -> Result<&Tr
     }
 }
 
-/// May this person come in by the password alone? A second factor that a client cannot ask for must not be gone around.
+/// Whether the user may authenticate by password alone. A client that cannot ask for a second factor must not bypass
+/// it.
 pub fn check_person(user: &User, application: &TrustedApplication) -> Result<(), SignInRefusal> {
     user.check_sign_in()?;
     if !application.admits(user) {
@@ -235,13 +236,13 @@ pub fn check_person(user: &User, application: &TrustedApplication) -> Result<(),
     if user.has_second_factor { Err(SignInRefusal::SecondFactor) } else { Ok(()) }
 }
 
-/// How much one user used one scheme through one application.
+/// Usage of one scheme by one user through one application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LegacyUse {
     pub application: ApplicationId,
     pub scheme: LegacyScheme,
     pub user: UserId,
-    /// Requests that were let in.
+    /// Number of accepted requests.
     pub uses: u64,
     pub first_at: Timestamp,
     pub last_at: Timestamp,

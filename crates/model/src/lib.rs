@@ -1,4 +1,4 @@
-//! Floor 1: nouns, states, decisions of the house. No I/O, no clock, no randomness.
+//! Floor 1: Gatehouse's types, states and decisions. No I/O, no clock, no randomness.
 
 mod addresses;
 pub mod application;

@@ -1,17 +1,17 @@
-//! Names, labels and descriptions: one line of text that other people read and decide by.
+//! Single-line texts shown to other people: names, labels and descriptions.
 
 use std::borrow::Cow;
 
-/// What every refusal of a line says of its characters.
+/// The rule on characters, as every refusal of a line states it.
 pub const LINE_RULE: &str = "on one line, without control, invisible or direction-changing characters";
 
-/// 1 to `max_chars` characters that can be seen and do not change how others are read.
+/// Whether the text has 1 to `max_chars` characters, all visible and none that changes how others are read.
 pub fn is_line(text: &str, max_chars: usize) -> bool {
     let length = text.chars().count();
     (1..=max_chars).contains(&length) && !text.trim().is_empty() && !with_verdicts(text).any(|(_, fits)| !fits)
 }
 
-/// A line written before these rules, as it may be shown: without what they refuse.
+/// A stored line for display: characters that today's rules refuse are removed. It may be older than these rules.
 pub fn shown(text: String) -> String {
     if with_verdicts(&text).all(|(_, fits)| fits) {
         return text;
@@ -19,7 +19,7 @@ pub fn shown(text: String) -> String {
     with_verdicts(&text).filter(|(_, fits)| *fits).map(|(c, _)| c).collect()
 }
 
-/// Text from outside for a terminal or a page: what a line may not have is shown as U+FFFD.
+/// External text for a terminal or a page: characters that a line may not contain are replaced by U+FFFD.
 pub fn marked(text: &str) -> Cow<'_, str> {
     if with_verdicts(text).all(|(_, fits)| fits) {
         return Cow::Borrowed(text);
@@ -27,8 +27,9 @@ pub fn marked(text: &str) -> Cow<'_, str> {
     with_verdicts(text).map(|(c, fits)| if fits { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
-/// Joiners (U+200C, U+200D) make letters of Arabic, Indic and other scripts, and emoji. Those stand behind U+0590; behind a
-/// Latin, Greek or Cyrillic letter a joiner is only an invisible difference between two names that look the same.
+/// Joiners (U+200C, U+200D) form letters in Arabic, Indic and other scripts, and emoji, all of which follow U+0590.
+/// After a Latin, Greek or Cyrillic letter, a joiner is only an invisible difference between two names that look the
+/// same.
 fn with_verdicts(text: &str) -> impl Iterator<Item = (char, bool)> {
     let mut may_join = false;
     text.chars().map(move |c| {
@@ -39,9 +40,9 @@ fn with_verdicts(text: &str) -> impl Iterator<Item = (char, bool)> {
     })
 }
 
-/// Control characters (Cc); line and paragraph separators; the bidirectional marks, embeddings, overrides and isolates of
-/// Unicode UAX #9 §2; and the default ignorable and blank characters by which two names look the same. Variation selectors
-/// stay: emoji and Japanese names need them.
+/// Control characters (Cc), line and paragraph separators, the bidirectional marks, embeddings, overrides and isolates
+/// of Unicode UAX #9 §2, and the default ignorable and blank characters by which two names look the same. Variation
+/// selectors are allowed: emoji and Japanese names need them.
 fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(

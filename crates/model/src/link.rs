@@ -1,5 +1,5 @@
-//! One-time links: what a person is sent, or an administrator is shown, so that something can be done once without a
-//! sign-in. Whoever holds the link is believed, so it is short-lived, kept as a digest, and dies with its user's epoch.
+//! One-time links, sent to a user or shown to an administrator, that permit one action without a sign-in. Possession of
+//! the link is the only proof, so a link is short-lived, stored as a digest, and invalidated with the user's epoch.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use oauth::secret::Presented;
 use crate::RootUrl;
 use crate::refusal::{Refusal, RefusalDetails};
 
-/// Marks the one-time value in a link.
+/// Marks the one-time code in a link.
 pub enum LinkCode {}
 
-/// How many password-reset links of one person live at once: more are not made, so that nobody's mailbox is flooded. The
-/// ones that live go on working, so nobody is shut out.
+/// Password-reset links that one user may have live at once. Further requests create none, so that a mailbox cannot be
+/// flooded. Existing links keep working, so that the user is not shut out.
 pub const MAX_RESETS: u32 = 3;
 
-/// What a link is good for.
+/// The purpose of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkPurpose {
-    /// A new person chooses a first password.
+    /// A new user chooses the first password.
     SetUp,
-    /// Somebody who forgot a password chooses a new one.
+    /// A user who forgot the password chooses a new one.
     PasswordReset,
-    /// A browser becomes known for a login whose guesses strangers have spent. It opens nothing.
+    /// Makes a browser known for a login whose guesses unauthenticated clients have spent. It opens nothing else.
     KnownBrowser,
 }
 
@@ -41,12 +41,12 @@ impl LinkPurpose {
         }
     }
 
-    /// What [`Self::kind`] was.
+    /// Parses the text that [`Self::kind`] writes.
     pub fn read(kind: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|purpose| purpose.kind() == kind)
     }
 
-    /// Where it is used, below the issuer.
+    /// The page that accepts the link, below the issuer.
     pub const fn page(self) -> &'static str {
         match self {
             Self::SetUp => "/account/set-up",
@@ -60,14 +60,14 @@ impl LinkPurpose {
     }
 }
 
-/// How long a link is good.
+/// Lifetime of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkLifetime {
-    /// One that a person asked for a moment ago.
+    /// For a link that the user requested a moment ago.
     Asked,
-    /// One that an administrator hands over.
+    /// For a link that an administrator hands over.
     HandedOver,
-    /// One that waits in somebody's mailbox.
+    /// For a link that waits in a mailbox.
     Invitation,
 }
 
@@ -80,7 +80,7 @@ impl LinkLifetime {
         }
     }
 
-    /// As it is told to people.
+    /// The lifetime as messages state it.
     pub const fn text(self) -> &'static str {
         match self {
             Self::Asked => "one hour",
@@ -90,7 +90,7 @@ impl LinkLifetime {
     }
 }
 
-/// A link that did nothing: unknown, used, expired, or its user changed meanwhile.
+/// A link that had no effect: unknown, used, expired, or its user changed meanwhile.
 pub struct DeadLink;
 
 impl Refusal for DeadLink {
@@ -103,20 +103,20 @@ impl Refusal for DeadLink {
     }
 }
 
-/// Why nobody was written to about a forgotten password. Whoever asked does not hear of it, but of waiting.
+/// Why no password-reset mail was sent. The caller is told only of a throttle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResetNotSent {
-    /// Asked too often: wait this long.
+    /// Too many requests. The duration is the wait.
     Throttled(Duration),
     TooManyQuestions,
-    /// Neither login nor address is a user's.
+    /// Neither login nor address belongs to a user.
     UnknownUser,
     UserMayNotSignIn,
     NoAddress,
     NoMail,
-    /// So many links are on their way already.
+    /// This many links are live already.
     LinksStillLive(u32),
-    /// While it was looked into.
+    /// The user changed while the request was being processed.
     UserChanged,
 }
 

@@ -1,4 +1,4 @@
-//! What the house writes to people. A message is a value; sending it is somebody else's work.
+//! E-mail messages as values. Sending is done elsewhere.
 
 mod words;
 
@@ -9,8 +9,8 @@ use crate::line::marked;
 use crate::link::LinkLifetime;
 use crate::{Language, User};
 
-/// An address that mail can go to: `local@domain`, at most 254 characters (RFC 5321 §4.5.3.1.3), printable ASCII without
-/// what would need quoting. Less than RFC 5322 allows, and all that people have.
+/// An e-mail address: `local@domain`, at most 254 characters (RFC 5321 §4.5.3.1.3), printable ASCII without characters
+/// that need quoting. Stricter than RFC 5322, but covers the addresses in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmailAddress(String);
 
@@ -33,7 +33,7 @@ impl EmailAddress {
         &self.0
     }
 
-    /// The form under which a person is found by it.
+    /// The case-folded form, by which users are found.
     pub fn folded(&self) -> String {
         self.0.to_ascii_lowercase()
     }
@@ -45,13 +45,13 @@ impl fmt::Display for EmailAddress {
     }
 }
 
-/// A plain-text message. Its text may hold a link that opens an account, so it is never printed.
+/// A plain-text message. The text may hold a link that opens an account, so it is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MailMessage {
     pub to: EmailAddress,
     pub subject: String,
     pub text: String,
-    /// What it is about, for log and figures.
+    /// The message type, for the log and the metrics.
     pub about: &'static str,
 }
 
@@ -62,18 +62,18 @@ impl fmt::Debug for MailMessage {
 }
 
 impl User {
-    /// Where mail reaches the user.
+    /// The user's address for mail.
     pub fn mailbox(&self) -> Option<EmailAddress> {
         self.email.as_ref().and_then(|email| EmailAddress::parse(&email.address))
     }
 }
 
-/// Names come from outside: one line, of a bearable length.
+/// Names are external input: reduced to one line of limited length.
 fn one_line(text: &str) -> String {
     marked(text).replace(char::REPLACEMENT_CHARACTER, " ").chars().take(100).collect()
 }
 
-/// The letters of one instance to one address.
+/// Writes the messages of one instance to one address.
 pub struct Letter<'a> {
     pub to: EmailAddress,
     pub instance: &'a str,
@@ -91,7 +91,7 @@ impl Letter<'_> {
         MailMessage { to: self.to, subject: format!("{subject} – {}", self.instance), text, about }
     }
 
-    /// The language that the person chose.
+    /// Texts in the user's chosen language.
     fn words(&self) -> &'static LetterWords {
         words::of(self.user.locale.as_deref().and_then(Language::of_tag).unwrap_or_default())
     }
@@ -119,42 +119,42 @@ impl Letter<'_> {
         self.write("password-reset", "Choose a new password", &body)
     }
 
-    /// Whichever way it was changed.
+    /// Sent after every password change, however it was made.
     pub fn password_changed(self) -> MailMessage {
         let words = self.words();
         let body = (words.password_changed_text)(self.login());
         self.write_in(words, "password-changed", (words.password_changed, &body))
     }
 
-    /// A link that makes the browser known in which it is opened. The text says how long it lives: [`LinkLifetime::Asked`].
+    /// A link that makes the browser opening it a known browser. The text states the lifetime [`LinkLifetime::Asked`].
     pub fn known_browser(self, link: &str) -> MailMessage {
         let words = self.words();
         let body = (words.known_browser_text)(self.login(), link);
         self.write_in(words, "known-browser", (words.known_browser, &body))
     }
 
-    /// Strangers have used up their guesses at the password.
+    /// Unauthenticated clients have used up the guesses at the password.
     pub fn password_attacked(self) -> MailMessage {
         let words = self.words();
         let body = (words.password_attacked_text)(self.login());
         self.write_in(words, "password-attacked", (words.password_attacked, &body))
     }
 
-    /// Somebody knows the password, and guesses codes. `link` leads to where a new password is asked for.
+    /// A client with the correct password guesses codes. `link` leads to the password reset page.
     pub fn second_step_attacked(self, link: &str) -> MailMessage {
         let words = self.words();
         let body = (words.second_step_attacked_text)(self.login(), link);
         self.write_in(words, "second-step-attacked", (words.second_step_attacked, &body))
     }
 
-    /// To the person whom it acts as. `masked` is how lists show the token: never its value.
+    /// To the user that the token acts as. `masked` is the token as lists show it, never its value.
     pub fn token_created(self, masked: &str, description: &str) -> MailMessage {
         let words = self.words();
         let body = (words.token_created_text)(self.login(), &format!("{masked}  {}", one_line(description)));
         self.write_in(words, "token-created", (words.token_created, &body))
     }
 
-    /// To the administrator who issued it.
+    /// To the administrator who issued the token.
     pub fn service_token_issued(self, uri: &str, (masked, description): (&str, &str)) -> MailMessage {
         let words = self.words();
         let token = format!("{masked}  {}", one_line(description));
@@ -173,7 +173,7 @@ impl Letter<'_> {
         self.write("email-confirmation", "Confirm your e-mail address", &body)
     }
 
-    /// To the address that was known until now, which has to agree too.
+    /// To the current address, which has to agree too.
     pub fn email_changing(self, new: &EmailAddress, link: &str, life: LinkLifetime) -> MailMessage {
         let body = format!(
             "someone signed in as {} asked to change the e-mail address of this account to\n\n    {new}\n\nBoth addresses must confirm. Confirm or decline with this link. It works once and is valid for {}:\n\n{link}\n\nIf you do nothing, the address stays unchanged. If you did not ask for this, decline, change your password and tell your administrator.",
@@ -183,7 +183,7 @@ impl Letter<'_> {
         self.write("email-changing", "Your e-mail address is about to change", &body)
     }
 
-    /// `what` is a sentence's beginning: "A passkey was added".
+    /// `what` begins a sentence: "A passkey was added".
     pub fn two_step_changed(self, what: &str) -> MailMessage {
         let body = format!(
             "{what} for your login {}. You can review your sign-in methods in your profile under \"Two-step sign-in\".\n\nIf you did not do this, change your password and tell your administrator at once.",
@@ -192,7 +192,7 @@ impl Letter<'_> {
         self.write("two-step-changed", "Your two-step sign-in was changed", &body)
     }
 
-    /// `masked` is how lists show the token: never its value.
+    /// `masked` is the token as lists show it, never its value.
     pub fn token_leaked(self, masked: &str, description: &str) -> MailMessage {
         let body = format!(
             "one of your personal access tokens was found where others could read it. It has been revoked:\n\n    {masked}  {}\n\nScripts that used it no longer work. Create a new token for them, and check how the old one was used.",

@@ -1,9 +1,9 @@
-//! Figures that many threads add to and one reads now and then: relaxed atomics, no lock, no allocation.
+//! Metrics that many threads add to and one reads occasionally: relaxed atomics, no lock, no allocation.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Only rises.
+/// A counter that only rises.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -17,10 +17,10 @@ impl Counter {
     }
 }
 
-/// Names that one tally tells apart; the house has fewer causes of anything.
+/// Distinct names in one [`NamedCounters`]. Gatehouse has fewer causes of anything.
 const NAMES: usize = 40;
 
-/// Counts by name. Names are texts of the program, never of a request, so there is a bound to them.
+/// Counters by name. Names are constants of the program, never request data, so their number is bounded.
 #[derive(Debug)]
 pub struct NamedCounters {
     places: [(OnceLock<&'static str>, Counter); NAMES],
@@ -46,26 +46,26 @@ impl NamedCounters {
     }
 }
 
-/// Upper bounds of durations, in microseconds.
+/// Upper bounds of latency buckets, in microseconds.
 pub const LATENCIES: &[u64] = &[
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     10_000_000,
 ];
 
-/// Upper bounds of how many did something together.
+/// Upper bounds of batch-size buckets.
 pub const SIZES: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256];
 
-/// How values are spread.
+/// A histogram.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [u64],
-    /// One more than there are bounds: for what is above the last.
+    /// One more than there are bounds: the last counts values above the last bound.
     counts: Box<[Counter]>,
     sum: Counter,
 }
 
-/// A histogram as it was read: the sum of all values, and for each bound how many were at most that and above the bound
-/// before it; the last has no bound.
+/// A histogram as read: the sum of all values, and one count per bucket. A bucket holds values up to its bound and
+/// above the previous bound; the last bucket has no bound.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HistogramSnapshot {
     pub sum: u64,
@@ -73,7 +73,7 @@ pub struct HistogramSnapshot {
 }
 
 impl Histogram {
-    /// `bounds` rise.
+    /// `bounds` must be ascending.
     pub fn new(bounds: &'static [u64]) -> Self {
         Self { bounds, counts: (0..=bounds.len()).map(|_| Counter::default()).collect(), sum: Counter::default() }
     }

@@ -1,4 +1,4 @@
-//! Reference tokens (`identity.md` §3.4): opaque API keys, shown once, kept as a digest.
+//! Reference tokens (`identity.md` §3.4): opaque API keys, shown once and stored as a digest.
 
 use oauth::scope::Scope;
 use oauth::secret::{Digest, Presented};
@@ -13,14 +13,14 @@ pub enum ReferenceTokenValue {}
 const PREFIX: &str = "enrt_";
 const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
 
-/// `enrt_` and 64 upper-case hexadecimal digits; anything else was never one.
+/// `enrt_` and 64 upper-case hexadecimal digits. Other texts were never issued.
 pub fn is_reference_token(shown: &str) -> bool {
     shown.strip_prefix(PREFIX).is_some_and(|digits| {
         digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_digit() || (b'A'..=b'F').contains(&digit))
     })
 }
 
-/// 256 random bits in the documented form.
+/// Generates a value with 256 random bits in the documented form.
 pub fn draw(rng: &mut dyn Rng) -> Presented<ReferenceTokenValue> {
     let mut value = String::with_capacity(PREFIX.len() + 64);
     value.push_str(PREFIX);
@@ -31,12 +31,12 @@ pub fn draw(rng: &mut dyn Rng) -> Presented<ReferenceTokenValue> {
     Presented::new(value)
 }
 
-/// How a value is shown after the first time.
+/// The value as shown after its creation.
 pub fn masked(tail: &str) -> String {
     format!("{PREFIX}…{tail}")
 }
 
-/// Whose it is: a person's own (PAT), or the application's (SAT).
+/// The token's kind: personal (PAT), or of the application (SAT).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReferenceTokenKind {
     Personal,
@@ -61,10 +61,10 @@ pub struct ReferenceToken {
     pub id: ReferenceTokenId,
     pub kind: ReferenceTokenKind,
     pub digest: Digest<ReferenceTokenValue>,
-    /// The last four digits, for lists.
+    /// The last four digits, shown in lists.
     pub tail: String,
     pub application: ApplicationId,
-    /// Whom it acts as.
+    /// The user that the token acts as.
     pub user: UserId,
     pub description: String,
     pub scope: Scope,
@@ -75,7 +75,7 @@ pub struct ReferenceToken {
     pub revoked_at: Option<Timestamp>,
 }
 
-/// Why a token was not issued; the text says what to do.
+/// Why a token was not issued. The text states what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IssueRefusal {
     #[error("this application does not allow reference tokens (AccessTokens)")]
@@ -98,7 +98,7 @@ pub enum IssueRefusal {
     NoDescription,
 }
 
-/// What somebody wants a token for.
+/// The attributes of a new token.
 pub struct NewTokenRequest<'a> {
     pub kind: ReferenceTokenKind,
     pub description: &'a str,
@@ -106,7 +106,8 @@ pub struct NewTokenRequest<'a> {
     pub expires_at: Option<Timestamp>,
 }
 
-/// May this token be made? `holder` is whom it would act as; `by_administrator` says who asks.
+/// Whether this token may be issued. The token acts as `holder`. `by_administrator` is set if an administrator issues
+/// it.
 pub fn check_issue(
     now: Timestamp,
     application: &TrustedApplication,
@@ -144,7 +145,7 @@ impl ReferenceToken {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
 
-    /// Does the application's policy of today still bear it?
+    /// Whether the application's current policy still allows the token.
     pub fn is_allowed(&self, application: &TrustedApplication, holder: &User) -> bool {
         match (self.kind, application.access_tokens) {
             (_, ReferenceTokenPolicy::None) => false,
@@ -153,7 +154,7 @@ impl ReferenceToken {
         }
     }
 
-    /// What it may do today: never more than the application may.
+    /// The token's current scope: never more than the scope of the application.
     pub fn effective_scope(&self, application: &TrustedApplication) -> Scope {
         self.scope.intersection(&application.scope)
     }

@@ -1,5 +1,4 @@
-//! Why something was refused, for the administrator who is asked: the check that failed, what was sent, and what was
-//! expected.
+//! Details of a refusal for administrators: the failed check, the values sent, and the values expected.
 
 use std::fmt::Display;
 
@@ -8,7 +7,8 @@ use serde::Serialize;
 use crate::Timestamp;
 use crate::line::marked;
 
-/// A refusal that the audit is told of. Its functions match on every variant, so that none is told without its details.
+/// A refusal with its audit details. Implementations match exhaustively, so a new variant does not compile without
+/// them.
 pub trait Refusal {
     /// The exact cause, one word for programs.
     fn cause(&self) -> &'static str;
@@ -16,18 +16,18 @@ pub trait Refusal {
     fn details(&self) -> RefusalDetails;
 }
 
-/// Of a value, in characters: outsiders send them.
+/// Maximum characters of a value. Values are external input.
 const LONGEST: usize = 512;
 
-/// Of the values on either side.
+/// Maximum number of values sent, and of values expected.
 const MOST: usize = 16;
 
-/// What stands behind a refusal. Never holds a secret: of one, [`RefusalDetails::hidden`] tells the length.
+/// The details of a refusal. Never holds a secret: [`RefusalDetails::hidden`] records only its length.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RefusalDetails {
-    /// What was not so, as a sentence that is true of a request that is let through.
+    /// The check that failed, as a sentence that is true of an accepted request.
     pub check: &'static str,
-    /// Where it is written that it must be so: a specification's section, or what of the register says it.
+    /// The source of the rule: a section of a specification, or an attribute of the application or the instance.
     pub rule: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sent: Vec<Fact>,
@@ -35,12 +35,12 @@ pub struct RefusalDetails {
     pub expected: Vec<Fact>,
 }
 
-/// One value with its name.
+/// A named value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fact {
     pub name: &'static str,
     pub value: String,
-    /// Where it parts from what was sent under the same name, in characters.
+    /// Index in characters of the first difference from the value sent under the same name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub differs_at: Option<usize>,
 }
@@ -56,7 +56,7 @@ impl RefusalDetails {
         self
     }
 
-    /// Something secret, of this many bytes.
+    /// A secret value: only its length in bytes is kept.
     #[must_use]
     pub fn hidden(self, name: &'static str, length: usize) -> Self {
         self.sent(name, format_args!("{length} bytes, not stored"))
@@ -68,7 +68,7 @@ impl RefusalDetails {
         self
     }
 
-    /// Expected character for character: marked where it parts from what was sent under this name.
+    /// A value expected character for character. Marks where it differs from the value sent under this name.
     #[must_use]
     pub fn expected_exactly(mut self, name: &'static str, value: impl Display) -> Self {
         let value = clean(&value.to_string());
@@ -80,7 +80,7 @@ impl RefusalDetails {
         self
     }
 
-    /// When something was, and when it was tried.
+    /// The time of an earlier event and the time of the attempt.
     #[must_use]
     pub fn at(self, name: &'static str, at: Timestamp, now: Timestamp) -> Self {
         self.sent("at", when(now)).expected(name, when(at))
@@ -95,7 +95,7 @@ fn push<'a>(facts: &'a mut Vec<Fact>, name: &'static str, value: String) -> Opti
     facts.last_mut()
 }
 
-/// One line that no terminal obeys and no reader is misled by.
+/// One line, without control characters that act on a terminal or characters that mislead a reader.
 fn clean(text: &str) -> String {
     let end = text.char_indices().nth(LONGEST).map(|(end, _)| end);
     let mut clean = marked(&text[..end.unwrap_or(text.len())]).into_owned();
@@ -109,12 +109,12 @@ fn first_difference(a: &str, b: &str) -> usize {
     a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count()
 }
 
-/// As people read a time: RFC 3339, in UTC.
+/// A time for readers: RFC 3339, in UTC.
 pub fn when(at: Timestamp) -> String {
     odata::format_instant(at.micros())
 }
 
-/// A request that could not be read far enough to be decided on.
+/// A request too malformed to be decided on.
 pub struct MalformedRequest<'a> {
     pub cause: &'static str,
     pub problem: &'a str,
@@ -130,7 +130,7 @@ impl Refusal for MalformedRequest<'_> {
     }
 }
 
-/// What the house could not do, though nothing was wrong with the request.
+/// A failure inside Gatehouse. The request itself was valid.
 pub struct FailedRequest;
 
 impl Refusal for FailedRequest {

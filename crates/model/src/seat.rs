@@ -1,7 +1,8 @@
 //! API sessions and the licence seats they hold (`sessions.md`).
 //!
-//! The database decides who holds a seat; a node's memory only serves the sessions it knows. What a node decides from
-//! one look at the database, and when it may act on a timer, is said here, without database and clock.
+//! The database decides which sessions hold a seat. A node's memory only serves the sessions that it knows. This module
+//! has the decisions that a node makes from one database snapshot, and the rules for timers, without database and
+//! clock.
 
 mod close_reason;
 mod opening;
@@ -22,25 +23,26 @@ pub const IDLE: Duration = Duration::from_mins(20);
 /// A service session is closed after this long, even if busy.
 pub const SERVICE_LIFETIME: Duration = Duration::from_hours(1);
 
-/// How long a session whose idle timer has run out in a database that nodes share is left alone: a node that served a
-/// call in the last moment writes it down sooner than this. A node alone needs no such patience.
+/// In a database shared by nodes, a session whose idle timer has expired is left open for this long: a node that served
+/// a call at the last moment writes it within less time. A single node needs no slack.
 pub const SLACK: Duration = Duration::from_millis(600);
 
 /// A call later than this in the future was made before the clock was set back.
 pub const FUTURE: Duration = Duration::from_secs(1);
 
-/// What makes two calls belong to one session.
+/// The key by which calls belong to one session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SessionKey {
-    /// A user token's `sid`: several applications of one signed-in person share a seat.
+    /// A user token's `sid`. All applications of one sign-in share a seat.
     SignIn(SessionId),
-    /// A service token's `jti`: each token is its own session.
+    /// A service token's `jti`. Each token is its own session.
     Service(String),
     /// A reference token's id.
     Reference(ReferenceTokenId),
     /// Basic: the application and the user.
     Basic(ApplicationId, UserId),
-    /// ErpLogin: the same credentials, as long as they are good, are the same session.
+    /// ErpLogin: the application and the user. Repeated logins continue the same session while the credentials are
+    /// valid.
     ErpLogin(ApplicationId, UserId),
 }
 
@@ -80,7 +82,7 @@ fn parse_pair(text: &str) -> Option<(ApplicationId, UserId)> {
     Some((ApplicationId(uuid::Uuid::try_parse(application).ok()?), UserId(uuid::Uuid::try_parse(user).ok()?)))
 }
 
-/// One licence slot. A session has one, always; there is no session without.
+/// One licence slot. Every session has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seat {
     Shared,
@@ -101,46 +103,46 @@ impl Seat {
     }
 }
 
-/// When its timers end a session, if no further call comes.
+/// When the timers end a session without further calls.
 pub fn ends_at(last_call: Timestamp, final_end: Option<Timestamp>) -> Timestamp {
     let idle = last_call.plus(IDLE);
     final_end.map_or(idle, |end| idle.min(end))
 }
 
-/// May a session be closed by its timers, going by what the database knows of it? An idle timer may have been reset on
-/// another node, which has not written it down yet (`slack`); a lifetime cannot.
+/// Whether a session may be closed by its timers, as the database knows them. Another node may have reset the idle
+/// timer without having written it yet, hence `slack`. The lifetime needs none.
 pub fn is_due(now: Timestamp, row: OwnSession, slack: Duration) -> bool {
     now >= row.ends_at.plus(slack) || row.final_end.is_some_and(|end| now >= end)
 }
 
-/// What an instance has paid for, and who may have how much of it.
+/// The licensed seats of an instance, and the limits on their use.
 #[derive(Clone, Copy, Debug)]
 pub struct SeatPolicy<'a> {
-    /// `None` is unlimited, as for the ceilings.
+    /// `None` is unlimited; the same holds for the ceilings.
     pub seats: Option<u32>,
-    /// The most seats of one user.
+    /// Maximum seats of one user.
     pub per_user: Option<u32>,
-    /// The most seats of one application: sessions count for the one that opened them.
+    /// Maximum seats of one application. A session counts for the application that opened it.
     pub per_application: Option<u32>,
-    /// Accounts that are guaranteed a seat, each once.
+    /// Accounts with a guaranteed seat, without duplicates.
     pub reserved: &'a [Login],
 }
 
-/// Who holds seats, at one moment.
+/// The seats in use at one time.
 #[derive(Clone, Copy, Debug)]
 pub struct Occupancy<'a> {
-    /// Moves with everything that may take a permission to open back: a session closed, a kill, a setting, a reserved
-    /// account that took its seat.
+    /// Changes with every event that may withdraw an admission: a closed session, a revocation, a changed setting, a
+    /// reserved account that took its seat.
     pub version: i64,
     /// Live sessions.
     pub live: u64,
-    /// The reserved accounts that hold a seat.
+    /// The reserved accounts that currently hold a seat.
     pub holders: &'a [Login],
-    /// When the timers of the session that ends first end it.
+    /// The earliest time at which the timers end a live session.
     pub earliest_end: Option<Timestamp>,
-    /// The sessions of the caller's user; not looked at where there is no ceiling.
+    /// The sessions of the caller's user. Not read if there is no ceiling.
     pub of_user: CeilingUse,
-    /// The sessions opened through the caller's application; not looked at where there is no ceiling.
+    /// The sessions opened through the caller's application. Not read if there is no ceiling.
     pub of_application: CeilingUse,
 }
 
@@ -161,9 +163,9 @@ impl CeilingUse {
     }
 }
 
-/// A session may be opened while the version is still this one and fewer than `below` are live, in all, of the user and
-/// through the application. Guarding that in the commit lets openings on many nodes go side by side: one that takes a
-/// shared seat never makes another wrong while the counts are right.
+/// A session may be opened while the version is unchanged and fewer than `below` sessions are live: in total, of the
+/// user, and through the application. The commit guards these conditions, so that many nodes can open sessions
+/// concurrently: an opening that takes a shared seat does not invalidate another while the counts are below the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatAdmission {
     pub seat: Seat,
@@ -173,30 +175,30 @@ pub struct SeatAdmission {
     pub application_below: Option<u64>,
 }
 
-/// No seat is free for the caller.
+/// Why no seat is available for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoSeat {
-    /// The instance's are taken.
+    /// All available seats of the instance are taken.
     Licences {
         seats: u32,
         live: u64,
-        /// Seats that are kept for reserved accounts without a session.
+        /// Seats kept for reserved accounts without a session.
         kept: u64,
-        /// When the next live session's timers end it, if nobody calls with it.
+        /// When the timers end the next live session, if it gets no further call.
         free_at: Timestamp,
     },
-    /// The user has as many as one user may have.
+    /// The user has the maximum of seats per user.
     User(FullCeiling),
-    /// The application has as many as one application may have.
+    /// The application has the maximum of seats per application.
     Application(FullCeiling),
 }
 
-/// A ceiling that is reached.
+/// A ceiling that has been reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FullCeiling {
     pub most: u32,
     pub live: u64,
-    /// When the next session under it is ended by its timers, if nobody calls with it.
+    /// When the timers end the next session under the ceiling, if it gets no further call.
     pub free_at: Timestamp,
 }
 
@@ -242,9 +244,9 @@ impl Refusal for NoSeat {
     }
 }
 
-/// Is there a seat for one more session of this account? Others may use at most the seats that are not kept for
-/// reserved accounts without one; a reserved account's second session competes like any other. The seat that is kept is
-/// within no application's ceiling, so that the account finds it whichever it uses.
+/// Whether a seat is available for one more session of this account. Other accounts cannot use the seats kept for
+/// reserved accounts without a session. A second session of a reserved account competes like any other. The kept seat
+/// is exempt from application ceilings, so that the account gets it through any application.
 pub fn admit(
     now: Timestamp,
     licences: SeatPolicy<'_>,

@@ -15,17 +15,17 @@ pub struct IdentitySession {
     pub id: SessionId,
     pub secret: Digest<SessionCookie>,
     pub user: UserId,
-    /// When the person last proved who they are; the `auth_time` claim.
+    /// When the user last authenticated: the `auth_time` claim.
     pub auth_time: Timestamp,
-    /// RFC 8176.
+    /// Authentication methods (RFC 8176).
     pub amr: Vec<String>,
     pub created_at: Timestamp,
     pub last_seen: Timestamp,
-    /// The user's epoch at sign-in: a new password or a disabled user ends the session.
+    /// The user's epoch at sign-in. A new password or disabling the user raises it and so ends the session.
     pub user_epoch: i64,
 }
 
-/// Changes of weight ask for a sign-in that is not older: new tokens, other factors, what administrators change.
+/// Sensitive changes require a sign-in at most this old: new tokens, second factors, administrative changes.
 pub const RECENT_SIGN_IN: Duration = Duration::from_mins(10);
 
 /// A sign-in older than [`RECENT_SIGN_IN`].
@@ -35,7 +35,8 @@ pub struct SignInTooOld {
 }
 
 impl SignInTooOld {
-    /// In whole seconds, as tokens carry `auth_time`: what `max_age` lets through is not refused afterwards.
+    /// Compares whole seconds, the unit of `auth_time` in tokens, so that a sign-in that `max_age` accepted is not
+    /// refused afterwards.
     pub fn check(signed_in: Timestamp, now: Timestamp) -> Result<(), Self> {
         let recent = now.seconds() <= signed_in.plus(RECENT_SIGN_IN).seconds();
         if recent { Ok(()) } else { Err(Self { signed_in }) }
@@ -54,7 +55,7 @@ impl Refusal for SignInTooOld {
     }
 }
 
-/// Why nobody was signed in, for the audit. The person hears one text for all but the last.
+/// Why a sign-in failed, for the audit. The user sees one text for all but the last two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignInRefusal {
     UnknownUser,
@@ -62,15 +63,15 @@ pub enum SignInRefusal {
     UserDisabled {
         since: Timestamp,
     },
-    /// Nobody signs in as a user of this kind.
+    /// Users of this type cannot sign in.
     NotForSignIn(UserType),
-    /// Through this application, by a password alone.
+    /// The application does not admit users of this type by a password alone.
     NotAdmitted(UserType),
-    /// A password alone is not enough for this user, and no more can be shown where it was.
+    /// The user needs a second factor, and the password was given where no second factor can be shown.
     SecondFactor,
-    /// Too many wrong passwords lately: wait this long.
+    /// Too many recent wrong passwords. The duration is the wait.
     Throttled(Duration),
-    /// Strangers have used up the account's guesses. For so long, only browsers that are known are looked at.
+    /// Unauthenticated clients have used up the guesses at the account. For this long, only known browsers may try.
     GuessesSpent(Duration),
 }
 
@@ -79,7 +80,7 @@ impl SignInRefusal {
         if held.is_spent { Self::GuessesSpent(held.wait) } else { Self::Throttled(held.wait) }
     }
 
-    /// How long to wait, if that is all that is wrong.
+    /// The wait, if throttling is the only reason.
     pub const fn wait(&self) -> Option<Duration> {
         match self {
             Self::Throttled(wait) | Self::GuessesSpent(wait) => Some(*wait),
@@ -105,7 +106,7 @@ impl Refusal for SignInRefusal {
     fn details(&self) -> RefusalDetails {
         const SIGNING_IN: &str = "docs/tokens.md, Signing in";
         match self {
-            // What was typed may be a password in the wrong field.
+            // The text is not recorded: it may be a password typed into the wrong field.
             Self::UnknownUser => RefusalDetails::new("the login exists", SIGNING_IN),
             Self::WrongPassword => RefusalDetails::new("the password is correct", SIGNING_IN),
             Self::UserDisabled { since } => RefusalDetails::new("the user is enabled", SIGNING_IN)
@@ -131,7 +132,7 @@ impl Refusal for SignInRefusal {
     }
 }
 
-/// How long a sign-in lasts.
+/// Lifetimes of a sign-in.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionLifetimes {
     pub absolute: Duration,
@@ -143,12 +144,12 @@ impl IdentitySession {
         now < self.created_at.plus(lifetimes.absolute) && now < self.last_seen.plus(lifetimes.idle)
     }
 
-    /// Whether the person proved who they are lately.
+    /// Whether the user authenticated recently.
     pub fn is_recent(&self, now: Timestamp) -> bool {
         SignInTooOld::check(self.auth_time, now).is_ok()
     }
 
-    /// Whether the person lately proved a second factor too: the `mfa` of [`crate::two_step::AuthenticationMethod::amr`].
+    /// Whether the user also proved a second factor recently: `mfa` of [`crate::two_step::AuthenticationMethod::amr`].
     pub fn is_recent_with_second_factor(&self, now: Timestamp) -> bool {
         self.is_recent(now) && self.amr.iter().any(|method| method == "mfa")
     }

@@ -1,7 +1,7 @@
-//! What a database keeps of a structure, read by the rules of this version.
+//! Stored structures, read by the rules of this version.
 //!
-//! A newer version may have written members that this one does not know: they are kept and written back. A member whose
-//! value this version cannot read is a problem of this record alone.
+//! Members that a newer version wrote are kept and written back. A member whose value this version cannot read affects
+//! this record alone.
 
 use std::fmt;
 
@@ -12,17 +12,17 @@ use serde_json::Value;
 /// The members of a JSON object.
 pub type JsonMembers = serde_json::Map<String, Value>;
 
-/// A structure as it is stored.
+/// A structure read from the database.
 #[derive(Clone, Debug)]
 pub struct Stored<T> {
     pub value: T,
-    /// Every member as it was written; empty where `value` says it all.
+    /// Every member as written; empty if `value` holds everything.
     pub members: JsonMembers,
     /// The members that cannot be read, each with the reason.
     pub problems: Vec<StoredProblem>,
 }
 
-/// A member, and what is wrong with its value.
+/// A member and what is wrong with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredProblem {
     pub member: String,
@@ -36,7 +36,7 @@ impl fmt::Display for StoredProblem {
 }
 
 impl<T: Serialize + DeserializeOwned> Stored<T> {
-    /// `T` refuses members that it does not know. Where one cannot be read, `instead` says what it is taken for.
+    /// `T` must refuse members that it does not know. For an unreadable member, the value in `instead` is used.
     pub fn read(text: &str, instead: &T) -> Self {
         match serde_json::from_str(text) {
             Ok(value) => Self { value, members: JsonMembers::new(), problems: Vec::new() },
@@ -48,13 +48,13 @@ impl<T: Serialize + DeserializeOwned> Stored<T> {
         }
     }
 
-    /// Member by member; nothing where the text is no object.
+    /// Reads member by member. `None` if the text is not a JSON object.
     fn read_leniently(text: &str, instead: &T) -> Option<Self> {
         let members: JsonMembers = serde_json::from_str(text).ok()?;
         let blank = members_of(instead);
         let mut known = blank.clone();
         let mut problems = Vec::new();
-        // What is absent is by default, where there is one; `instead` is for what cannot be read.
+        // An absent member gets its default, if it has one. `instead` is only for unreadable members.
         known.retain(|name, _| {
             let is_missing = !members.contains_key(name) && read::<T>(&without(&blank, name)).is_err();
             if is_missing {
@@ -77,7 +77,7 @@ impl<T: Serialize + DeserializeOwned> Stored<T> {
     }
 }
 
-/// What to store when `next` takes the place of a structure that was stored as `before`: its members, and those of
+/// The members to store when `next` replaces a structure that was stored as `before`: those of `next`, and those of
 /// `before` that this version does not know.
 pub fn written_over<T: Serialize + DeserializeOwned>(before: &JsonMembers, next: &T) -> JsonMembers {
     let mut members = unknown::<T>(before);
@@ -85,7 +85,7 @@ pub fn written_over<T: Serialize + DeserializeOwned>(before: &JsonMembers, next:
     members
 }
 
-/// Those that `T` does not have.
+/// The members that `T` does not have.
 fn unknown<T: DeserializeOwned>(members: &JsonMembers) -> JsonMembers {
     let unknown = members.iter().filter(|(name, _)| !names::<T>().contains(&name.as_str()));
     unknown.map(|(name, value)| (name.clone(), value.clone())).collect()
@@ -112,7 +112,7 @@ fn without(members: &JsonMembers, name: &str) -> JsonMembers {
     rest
 }
 
-/// The names of a structure's members, as its derived `Deserialize` tells them to whoever it reads from.
+/// The member names of a structure, as its derived `Deserialize` passes them to the deserializer.
 fn names<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut names: &'static [&'static str] = &[];
     let _asked_only = T::deserialize(Names(&mut names));

@@ -1,19 +1,20 @@
-//! Guessed passwords and codes cost growing time and have a ceiling, and nobody's guesses keep a person out (`identity.md` §4.1).
+//! Throttling of guessed passwords and codes: delays grow, a ceiling limits guesses, and no client's guesses lock out
+//! the user (`identity.md` §4.1).
 
 use std::time::Duration;
 
 use crate::Timestamp;
 
-/// Failures older than this are forgiven.
+/// Older failures no longer count.
 pub const WINDOW: Duration = Duration::from_mins(10);
 
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// Why a try is not looked at. Of two, the longer wait counts.
+/// Why an attempt is not checked now. Of two reasons, the longer wait counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Throttled {
     pub wait: Duration,
-    /// The account's [`GuessCeiling`] for strangers is used up, so that no address has a shorter wait.
+    /// The account's [`GuessCeiling`] for unauthenticated clients is used up, so no address has a shorter wait.
     pub is_spent: bool,
 }
 
@@ -23,72 +24,73 @@ impl Throttled {
     }
 }
 
-/// Whether a try may be looked at. Of several counters, the greatest counts.
+/// Whether an attempt may be checked. Of several counters, the greatest value counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GuessAdmission {
     Now,
-    /// Once a block of the account's ceiling is leased for this node.
+    /// After a block of the account's ceiling is leased for this node.
     Lease,
-    /// Tries under way hold all places: their outcomes decide.
+    /// Concurrent attempts hold all places. Their outcomes decide.
     AfterOthers,
     Refused(Throttled),
 }
 
-/// The most distinct wrong guesses of strangers at one account, from all networks: `at_once`, and one more `every` so
-/// long. It is a bucket in the database, of which nodes lease blocks; each node has [`FREE_ON_A_NODE`] before its first.
-/// So in any [`Self::span`] at most `at_once + (span + BLOCK_LIFETIME) / every + nodes * FREE_ON_A_NODE` are compared: for
-/// both ceilings 79 and five for each node, at most 100 with four nodes.
+/// The maximum of distinct wrong guesses at one account by unauthenticated clients of all networks: `at_once`, and one
+/// more per `every`. It is a bucket in the database. Nodes lease blocks of it, and each node has [`FREE_ON_A_NODE`]
+/// guesses before its first lease. So in any [`Self::span`] at most
+/// `at_once + (span + BLOCK_LIFETIME) / every + nodes * FREE_ON_A_NODE` guesses are compared: for both ceilings 79 and
+/// five for each node, at most 100 with four nodes.
 #[derive(Clone, Copy, Debug)]
 pub struct GuessCeiling {
     pub at_once: u32,
     pub every: Duration,
-    /// Of which the ceiling is meant; a quiet one forgives the failures that a node counted.
+    /// The time to which the ceiling applies. After a span without failures, the count of a node starts again.
     pub span: Duration,
 }
 
-/// Wrong passwords, in an hour.
+/// Wrong passwords per hour.
 pub const PASSWORDS: GuessCeiling =
     GuessCeiling { at_once: 40, every: Duration::from_secs(100), span: Duration::from_hours(1) };
-/// Wrong codes of the second step, in a day.
+/// Wrong second-factor codes per day.
 pub const CODES: GuessCeiling =
     GuessCeiling { at_once: 40, every: Duration::from_mins(40), span: Duration::from_hours(24) };
 
-/// Wrong guesses at an account that a node allows without a lease, so that mistyping writes nothing.
+/// Wrong guesses at an account that a node allows without a lease, so that typing errors cause no database write.
 pub const FREE_ON_A_NODE: u32 = 5;
 /// Guesses in a lease.
 pub const BLOCK: u32 = 10;
-/// Networks of one user that are remembered.
+/// Remembered networks per user.
 pub const MAX_KNOWN_NETWORKS: u32 = 16;
-/// How long after a right password a legacy client's network is known.
+/// A legacy client's network stays known for this long after a correct password.
 pub const NETWORK_KNOWN_FOR: Duration = Duration::from_hours(30 * 24);
 
-/// How long a node may use a lease.
+/// A node may use a lease for this long.
 pub const BLOCK_LIFETIME: Duration = Duration::from_mins(5);
 
 impl GuessCeiling {
-    /// How long the bucket takes to fill by a block.
+    /// Time in which the bucket gains a block.
     pub fn block(self) -> Duration {
         self.every * BLOCK
     }
 
-    /// How long the bucket takes to fill.
+    /// Time in which the bucket fills completely.
     pub fn capacity(self) -> Duration {
         self.every * self.at_once
     }
 
-    /// How long until a bucket that is full at a time has a block.
+    /// Time until a bucket that is full at `full_at` holds a block.
     pub fn until_block(self, now: Timestamp, full_at: Timestamp) -> Duration {
         full_at.plus(self.block()).minus(self.capacity()).since(now)
     }
 }
 
-/// What one node knows of strangers' guesses at one account.
+/// One node's state of unauthenticated guesses at one account.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AccountBudget {
-    /// Since the last quiet span.
+    /// Distinct failures since the last span without failures.
     failures: u32,
     last: Timestamp,
-    /// Of the leased block.
+    /// Guesses left in the leased block.
     left: u32,
     leased_at: Timestamp,
     spent_until: Timestamp,
@@ -96,13 +98,13 @@ pub struct AccountBudget {
 }
 
 impl AccountBudget {
-    /// Distinct failures since the last quiet span.
+    /// Distinct failures since the last span without failures.
     pub fn failures(&self, now: Timestamp, ceiling: GuessCeiling) -> u32 {
         let is_over = now.since(self.last) >= ceiling.span || self.last.since(now) > ceiling.span;
         if is_over { 0 } else { self.failures }
     }
 
-    /// Whether the account is not under attack, so that no network's storm delays it for long.
+    /// Whether the account is not under attack. Then no network's failures delay it for long.
     pub fn is_calm(&self, now: Timestamp, ceiling: GuessCeiling) -> bool {
         self.failures(now, ceiling) < FREE_ON_A_NODE
     }
@@ -119,7 +121,7 @@ impl AccountBudget {
             return GuessAdmission::Now;
         }
         let wait = self.spent_until.since(now);
-        // A clock that stepped back must not outlast the ceiling.
+        // After the clock stepped back, the wait must not last longer than the ceiling.
         let is_spent = !wait.is_zero() && wait <= ceiling.capacity();
         match () {
             () if left > 0 || (is_spent && under_way > 0) => GuessAdmission::AfterOthers,
@@ -134,7 +136,7 @@ impl AccountBudget {
             self.left = self.leased(now).saturating_sub(1);
         }
         self.failures = failures.saturating_add(1);
-        // Tries end in another order than they began: the latest counts.
+        // Attempts end in a different order from their start. The latest time counts.
         self.last = if failures == 0 { now } else { self.last.max(now) };
     }
 
@@ -146,7 +148,7 @@ impl AccountBudget {
         self.spent_until = until;
     }
 
-    /// Whether somebody should be told of the attack: once a day.
+    /// Whether to notify of the attack now: once a day.
     pub fn tell(&mut self, now: Timestamp) -> bool {
         const DAY: Duration = Duration::from_hours(24);
         let is_due = self.told_at.is_none_or(|told| now.since(told) >= DAY || told.since(now) >= DAY);
@@ -157,7 +159,7 @@ impl AccountBudget {
     }
 }
 
-/// Failures of a browser, or of a client's network, that was right before. Strangers cannot spend them.
+/// Failures of a known browser or network: one with an earlier correct password. Other clients cannot use them up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KnownFailures {
     pub failures: FailureCount,
@@ -165,7 +167,8 @@ pub struct KnownFailures {
 }
 
 impl KnownFailures {
-    /// So many within [`WINDOW`], and it is a stranger for an hour: a browser may be stolen.
+    /// After this many failures within [`WINDOW`], the browser or network is not known for an hour: a browser may be
+    /// stolen.
     const MAX: u32 = 10;
     const STRANGER_FOR: Duration = Duration::from_hours(1);
 
@@ -182,7 +185,7 @@ impl KnownFailures {
     }
 }
 
-/// The failures of one account, or of one address.
+/// Failures of one account or one address.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FailureCount {
     count: u32,
@@ -190,8 +193,8 @@ pub struct FailureCount {
 }
 
 impl FailureCount {
-    /// How long to wait before the next try is looked at; `None` when it may go on at once. The delay starts at a second
-    /// and doubles up to a minute.
+    /// The wait before the next attempt is checked; `None` if it may be checked at once. The delay starts at one second
+    /// and doubles up to one minute.
     pub fn wait(&self, now: Timestamp, free: u32) -> Option<Duration> {
         if self.is_over(now) {
             return None;
@@ -201,8 +204,8 @@ impl FailureCount {
         delay.checked_sub(now.since(self.last)).filter(|wait| !wait.is_zero())
     }
 
-    /// Whether one more try may be looked at beside those under way. Each of them may turn out wrong, so together with the
-    /// failures they are never more than are free; after that, one at a time.
+    /// Whether one more attempt may be checked beside the concurrent ones. Each may turn out wrong, so together with
+    /// the failures they never exceed `free`. After that, one at a time.
     pub fn admit(&self, now: Timestamp, free: u32, under_way: u32) -> GuessAdmission {
         match self.wait(now, free) {
             Some(wait) if under_way == 0 => GuessAdmission::Refused(Throttled::for_a_while(wait)),
@@ -211,19 +214,20 @@ impl FailureCount {
         }
     }
 
-    /// As [`Self::admit`], but failures of others only cost turns: after the free ones, `turns` at a time.
+    /// As [`Self::admit`], but failures, which may be of other clients, cause no wait: after the free attempts,
+    /// `turns` at a time.
     pub fn admit_in_turn(&self, now: Timestamp, (free, turns): (u32, u32), under_way: u32) -> GuessAdmission {
         let failures = if self.is_over(now) { 0 } else { self.count };
         let places = free.saturating_sub(failures).max(turns);
         if under_way < places { GuessAdmission::Now } else { GuessAdmission::AfterOthers }
     }
 
-    /// Whether the free ones are used up.
+    /// Whether the free attempts are used up.
     pub fn is_over_budget(&self, now: Timestamp, free: u32) -> bool {
         !self.is_over(now) && self.count >= free.max(1)
     }
 
-    /// Tries end in another order than they began: the latest counts.
+    /// Attempts end in a different order from their start. The latest time counts.
     pub fn add(&mut self, now: Timestamp) {
         if self.is_over(now) {
             *self = Self { count: 0, last: now };
@@ -232,7 +236,8 @@ impl FailureCount {
         self.last = self.last.max(now);
     }
 
-    /// Nothing left to remember. A clock that stepped back forgives too: a wait must not outlast the clock.
+    /// Whether all failures have lapsed. They also lapse if the clock stepped back, because a wait must not outlast
+    /// that.
     fn is_over(&self, now: Timestamp) -> bool {
         now.since(self.last) >= WINDOW || self.last.since(now) > LONGEST || self.count == 0
     }
@@ -318,7 +323,7 @@ mod tests {
         assert_eq!(after(100, 5, 600), None);
     }
 
-    /// Guesses without a pause, as fast as blocks are leased; the seconds at which they were compared.
+    /// Guesses without a pause, as fast as blocks are leased. Returns the seconds at which guesses were compared.
     fn storm(ceiling: GuessCeiling, nodes: usize, spans: i64) -> Vec<i64> {
         let (mut budgets, mut full_at, mut compared) =
             (vec![AccountBudget::default(); nodes], Timestamp(0), Vec::new());

@@ -1,4 +1,4 @@
-//! Signing in with more than a password: authenticator apps (RFC 6238), passkeys (WebAuthn Level 2), recovery codes.
+//! Second factors at sign-in: authenticator apps (RFC 6238), passkeys (WebAuthn Level 2), recovery codes.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use crate::session::{IdentitySession, RECENT_SIGN_IN, SignInRefusal};
 use crate::throttle::Throttled;
 use crate::{Timestamp, User};
 
-/// Codes that a person is given at once, each good once.
+/// Number of recovery codes issued together. Each is valid once.
 pub const RECOVERY_CODES: usize = 10;
 
-/// A person has a few devices; more passkeys than this are a mistake.
+/// Maximum number of passkeys per user. Users have few devices; more passkeys are a mistake.
 pub const MAX_PASSKEYS: u32 = 20;
 
-/// Characters of a passkey's name.
+/// Maximum length of a passkey's name, in characters.
 pub const MAX_PASSKEY_NAME: usize = 60;
 
 /// Marks a recovery code: `oauth::secret::Presented<RecoveryCode>`.
 pub enum RecoveryCode {}
 
-/// What an authenticator app and the house share; 160 bits, as RFC 4226 §4 recommends. Cannot be printed.
+/// The secret shared with an authenticator app: 160 bits, as RFC 4226 §4 recommends. Cannot be printed.
 pub struct TotpSecret(Secret);
 
 /// Why the code of an authenticator app was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeRefusal {
     Wrong,
-    /// It was the code of its time step, but that step, or a later one, was used (RFC 6238 §5.2).
+    /// The code was that of its time step, but this step or a later one was already used (RFC 6238 §5.2).
     Used,
 }
 
@@ -38,7 +38,7 @@ impl TotpSecret {
         Self(Secret::from(bytes))
     }
 
-    /// Reads what [`Self::as_bytes`] gives.
+    /// Reads the bytes that [`Self::as_bytes`] returns.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self::new)
     }
@@ -47,7 +47,7 @@ impl TotpSecret {
         self.0.as_bytes()
     }
 
-    /// As a person types it into an app: RFC 4648 §6, without padding.
+    /// The form that users type into an app: Base32 (RFC 4648 §6), without padding.
     pub fn to_base32(&self) -> String {
         self.0.to_base32()
     }
@@ -56,7 +56,8 @@ impl TotpSecret {
         Secret::try_from_base32(text).ok().and_then(|secret| Self::from_bytes(secret.as_bytes()))
     }
 
-    /// The `otpauth` URI that apps read from a QR code. A colon would end the name of the issuer or of the account.
+    /// The `otpauth` URI that apps read from a QR code. Colons are replaced by spaces: one would end the name of the
+    /// issuer or of the account.
     pub fn uri(&self, issuer: &str, login: &str) -> String {
         let totp = Builder::new()
             .with_secret(self.0.clone())
@@ -66,8 +67,8 @@ impl TotpSecret {
         totp.to_url().expect("an account's name has no colon and is not empty")
     }
 
-    /// HMAC-SHA-1, 6 digits, steps of 30 seconds, one step of clock skew to each side: what every app can do. The step
-    /// is the answer: it must be written down as the newest that was used.
+    /// Checks with HMAC-SHA-1, 6 digits, steps of 30 seconds and one step of clock skew to each side: the parameters
+    /// that every app supports. Returns the time step, which must be stored as the newest used.
     pub fn check(&self, code: &str, now: Timestamp, newest_used: Option<i64>) -> Result<i64, CodeRefusal> {
         let seconds = u64::try_from(now.seconds()).map_err(|_| CodeRefusal::Wrong)?;
         let step = self.totp().check(code, seconds).ok_or(CodeRefusal::Wrong)?;
@@ -80,15 +81,16 @@ impl TotpSecret {
     }
 }
 
-/// Digits as a person types them: "123 456".
+/// Removes separators from digits as users type them: "123 456".
 pub fn code_as_typed(text: &str) -> String {
     text.chars().filter(|character| !character.is_whitespace()).take(16).collect()
 }
 
-/// Crockford's base 32: nothing in it is mistaken for something else in it.
+/// Crockford's Base32 alphabet: no two of its characters look alike.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// 80 random bits as four groups of four characters. Too many to guess, so a fast digest keeps them.
+/// A recovery code from 80 random bits: four groups of four characters. Too many to guess, so a fast digest is enough
+/// to store it.
 pub fn recovery_code(bytes: [u8; 10]) -> Presented<RecoveryCode> {
     let mut bits = bytes.iter().fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
     let mut text = [b'-'; 19];
@@ -99,8 +101,8 @@ pub fn recovery_code(bytes: [u8; 10]) -> Presented<RecoveryCode> {
     Presented::new(std::str::from_utf8(&text).expect("the alphabet is ASCII"))
 }
 
-/// A recovery code as a person copied it: in any case, with or without hyphens, and with the letters that look like
-/// digits. The answer is written as [`recovery_code`] writes it.
+/// Reads a recovery code as copied by a user: in any case, with or without hyphens, and with letters that look like
+/// digits. Returns the form of [`recovery_code`].
 pub fn recovery_code_as_typed(text: &str) -> Option<Presented<RecoveryCode>> {
     let mut bytes = [0_u8; 10];
     let mut bits = 0_u128;
@@ -128,26 +130,26 @@ pub fn recovery_code_as_typed(text: &str) -> Option<Presented<RecoveryCode>> {
     Some(recovery_code(bytes))
 }
 
-/// What a person proved at a sign-in.
+/// How the user authenticated at a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthenticationMethod {
     Password,
-    /// The password, and the code of an authenticator app.
+    /// The password and the code of an authenticator app.
     Code,
-    /// The password, and a recovery code.
+    /// The password and a recovery code.
     RecoveryCode,
-    /// A passkey that made sure of its user is two factors by itself.
+    /// A passkey with user verification, which is two factors by itself.
     Passkey {
-        /// It can be copied between devices, so that no hardware vouches for it.
+        /// The passkey can be copied between devices, so it is not bound to hardware.
         synced: bool,
         after_password: bool,
     },
-    /// The password, and a passkey that was made at this moment: a registration does not say where the key is kept.
+    /// The password, and a passkey registered in this request. A registration does not tell where the key is stored.
     NewPasskey,
 }
 
 impl AuthenticationMethod {
-    /// RFC 8176 §2. It has no word for a recovery code, which is a password that is good once.
+    /// RFC 8176 §2. It has no value for a recovery code, which counts as a one-time password.
     pub fn amr(self) -> Vec<String> {
         let key = |synced| if synced { "swk" } else { "hwk" };
         let words: &[&str] = match self {
@@ -171,19 +173,19 @@ impl AuthenticationMethod {
     }
 }
 
-/// Why what a passkey said was refused.
+/// Why a passkey's response was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasskeyRefusal {
-    /// The challenge is not ours, not this browser's, not for this, or too old.
+    /// The challenge is unknown, of another browser, for another purpose, or too old.
     Stale,
-    /// Somebody was first to answer this challenge.
+    /// Another response to this challenge was accepted first.
     Answered,
     Unreadable,
-    /// Nobody's here, or not this person's.
+    /// The passkey is not registered, or not for this user.
     Unknown,
-    /// The signature counter did not rise: there may be a copy of the passkey (WebAuthn §6.1.1).
+    /// The signature counter did not rise: the passkey may have been cloned (WebAuthn §6.1.1).
     CounterRegressed,
-    /// Wrong signature, origin, host, or the person was not made sure of.
+    /// Wrong signature, origin or host, or the user was not verified.
     Wrong,
 }
 
@@ -221,17 +223,18 @@ impl Refusal for PasskeyRefusal {
 /// Why the second step of a sign-in was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecondStepRefusal {
-    /// Too long ago, at another browser, or the person changed meanwhile: begin with the password.
+    /// The first step was too long ago or at another browser, or the user changed meanwhile. Sign-in starts again with
+    /// the password.
     FirstStepStale,
     NoApp,
     WrongCode,
     CodeUsed,
     WrongRecoveryCode,
     Passkey(PasskeyRefusal),
-    /// Too many wrong codes lately: wait this long.
+    /// Too many recent wrong codes. The duration is the wait.
     Throttled(Duration),
-    /// Somebody who knows the password has used up the guesses. A new password opens the step again; until then only
-    /// browsers that are known are looked at.
+    /// A client that knows the password has used up the guesses. A new password reopens the step. Until then, only
+    /// known browsers may try.
     Closed(Duration),
 }
 
@@ -284,26 +287,26 @@ impl Refusal for SecondStepRefusal {
 /// Why two-step sign-in was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TwoStepRefusal {
-    /// The person has a second factor, and did not prove it lately.
+    /// The user has a second factor, but did not prove it recently.
     SecondFactorNotProved,
     Password(SignInRefusal),
-    /// The offer is too old, or not of this browser.
+    /// The offer is too old, or was made to another browser.
     OfferStale,
     WrongCode,
     Passkey(PasskeyRefusal),
-    /// Somebody here has this passkey already.
+    /// The passkey is already registered at this instance.
     PasskeyTaken,
     PasskeyName,
     TooManyPasskeys,
-    /// Recovery codes stand in for a second factor, and there is none.
+    /// Recovery codes need a second factor, and the user has none.
     NotOn,
-    /// What was to be changed has changed: look again.
+    /// The state changed meanwhile. The page must be reloaded.
     Overtaken,
 }
 
-/// Whoever has a second factor changes factors only at a sign-in that used it lately. The sign-in throttles codes and
-/// spends them once, so that no page beside it asks for them. Without a second factor the password, asked for every
-/// change, is all there is to prove.
+/// A user with a second factor may change factors only after a recent sign-in that used one. The sign-in throttles
+/// codes and accepts each only once, so other pages need not ask for them. Without a second factor, each change asks
+/// for the password, the only available proof.
 pub fn check_factor_change(user: &User, session: &IdentitySession, now: Timestamp) -> Result<(), TwoStepRefusal> {
     let proved = !user.has_second_factor || session.is_recent_with_second_factor(now);
     if proved { Ok(()) } else { Err(TwoStepRefusal::SecondFactorNotProved) }
@@ -359,7 +362,7 @@ mod tests {
         Timestamp::from_seconds(seconds)
     }
 
-    /// RFC 6238 Appendix B, SHA-1: the last six of its eight digits.
+    /// RFC 6238 Appendix B, SHA-1: the last six of the eight digits.
     #[test]
     fn codes_are_those_of_the_specification() {
         let secret = TotpSecret::new(*b"12345678901234567890");

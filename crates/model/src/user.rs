@@ -35,7 +35,7 @@ impl UserType {
         [Self::Internal, Self::ExternalCommunity, Self::SystemNoLogin].into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// Why a user of this type cannot be made an administrator.
+    /// Why a user of this type cannot become an administrator.
     pub fn admin_problem(self, is_admin: bool) -> Option<String> {
         (is_admin && self == Self::ExternalCommunity).then(|| format!("isAdmin: not allowed for {}", self.as_str()))
     }
@@ -52,12 +52,12 @@ impl Login {
         (fits && text.trim() == text).then(|| Self(text.to_owned()))
     }
 
-    /// As a person types it to be found: keyboards add blanks at the ends, which no login has.
+    /// Parses a login as typed: keyboards add spaces at the ends, which no login has.
     pub fn typed(text: &str) -> Option<Self> {
         Self::parse(text.trim())
     }
 
-    /// As it is kept by a register that took it by the rules of then, with what today's say against it.
+    /// Reads a stored login. It may be older than today's rules, so a violation is returned beside it.
     pub fn kept(text: String) -> (Self, Option<&'static str>) {
         let problem = Self::parse(&text).is_none().then_some("login: not 1 to 128 printable ASCII characters");
         (Self(text), problem)
@@ -67,7 +67,7 @@ impl Login {
         &self.0
     }
 
-    /// The form under which logins are compared and kept unique.
+    /// The case-folded form, which is compared and kept unique.
     pub fn folded(&self) -> String {
         self.0.to_ascii_lowercase()
     }
@@ -87,13 +87,13 @@ impl fmt::Display for Login {
     }
 }
 
-/// The resource owner, or the System User an application acts as.
+/// The resource owner, or the System User that an application acts as.
 #[derive(Clone, Debug)]
 pub struct User {
     pub id: UserId,
     pub login: Login,
     pub user_type: UserType,
-    /// As it is stored. [`User::is_admin`] says whether the user administers the instance.
+    /// As stored. [`User::is_admin`] tells whether the user is an administrator of the instance.
     pub admin_flag: bool,
     pub enabled: bool,
     pub name: String,
@@ -102,12 +102,12 @@ pub struct User {
     pub locale: Option<String>,
     /// What the user's roles allow on the APIs.
     pub permissions: Permissions,
-    /// Raised by everything that must kill the user's tokens: disabling, a new password.
+    /// Raised by every change that must invalidate the user's tokens: disabling, a new password.
     pub epoch: i64,
-    /// An authenticator app or a passkey: a password alone does not sign this person in.
+    /// Whether the user has an authenticator app or a passkey, so that a password alone is not enough to sign in.
     pub has_second_factor: bool,
     pub updated_at: Timestamp,
-    /// What this version refuses of the stored record; whose record is refused is as good as switched off.
+    /// Violations of this version's rules in the stored record. Such a user counts as disabled.
     pub problems: Vec<String>,
 }
 
@@ -160,7 +160,7 @@ impl PersonRecord {
         self.email.clone().map(|address| Email { address, verified: self.email_verified })
     }
 
-    /// The role is not part of a [`User`], only what it permits is.
+    /// Applies the record to a user. A [`User`] holds the role's permissions, not the role.
     pub fn put_into(&self, user: &mut User) {
         user.name.clone_from(&self.name);
         user.email = self.to_email();
@@ -169,8 +169,8 @@ impl PersonRecord {
         user.locale.clone_from(&self.preferred_language);
     }
 
-    /// What is wrong with making `before` this; `own` when it is the administrator's own record, which must leave
-    /// somebody to take it back.
+    /// What is wrong with changing `before` to this. `own` is set for the administrator's own record: administrators
+    /// cannot remove their own access, so that one always remains.
     pub fn problems(&self, before: &Self, own: bool) -> Vec<String> {
         let mut problems = Vec::new();
         if own && before.is_admin && !self.is_admin {
@@ -190,7 +190,7 @@ impl PersonRecord {
         problems
     }
 
-    /// A change for the audit, before and after: of what identifies the person, only that it changed.
+    /// The change for the audit, before and after. For attributes that identify the person, only that they changed.
     pub fn change_told(before: &Self, after: &Self) -> (serde_json::Value, serde_json::Value) {
         let value = |of: &Self| serde_json::to_value(of).expect("a record is strings and flags");
         let (mut before, mut after) = crate::audit::differing(value(before), value(after));
@@ -204,19 +204,19 @@ impl PersonRecord {
         (before, after)
     }
 
-    /// Do tokens that say the old go on telling the truth? Not when their holder was switched off, nor when they say
-    /// `is_admin` of somebody who is not.
+    /// Whether the change to `next` invalidates issued tokens: the user is disabled, or tokens claim an `is_admin` that
+    /// is withdrawn.
     pub fn outlived_by(&self, next: &Self) -> bool {
         (self.is_active && !next.is_active) || (self.is_admin && !next.is_admin)
     }
 }
 
-/// BCP 47 (RFC 5646 §2.1): 1 to 8 letters or digits.
+/// A subtag of BCP 47 (RFC 5646 §2.1): 1 to 8 letters or digits.
 fn is_subtag(text: &str) -> bool {
     (1..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-/// What is wrong with what people read and write to; the texts say what to do.
+/// Problems of the display name and the e-mail address. The texts state what to do.
 pub fn person_problems(name: &str, email: Option<&Email>) -> Vec<String> {
     let mut problems = Vec::new();
     if !is_line(name, 200) {
@@ -228,23 +228,24 @@ pub fn person_problems(name: &str, email: Option<&Email>) -> Vec<String> {
     problems
 }
 
-/// A role's name is shown in lists and written into paths.
+/// Problems of a role's name, which is shown in lists and used in paths.
 pub fn role_name_problem(name: &str) -> Option<String> {
     let good = is_line(name, 64) && name.trim() == name && !name.contains(['/', '\\']);
     (!good).then(|| format!("name: must be 1 to 64 characters {LINE_RULE}, without slashes or spaces at the ends"))
 }
 
-/// A user that is enabled and whom an application may act as or sign in: only [`User::active`] makes one.
+/// An enabled user that an application may act as or sign in. Only [`User::active`] creates one.
 #[derive(Clone, Copy, Debug)]
 pub struct ActiveUser<'a>(&'a User);
 
 impl User {
-    /// Administers the instance. A flag on a Community user, from before the rule, gives nothing.
+    /// Whether the user administers the instance. The flag has no effect on a Community user, who may have it from
+    /// before the rule.
     pub fn is_admin(&self) -> bool {
         self.admin_flag && self.user_type != UserType::ExternalCommunity
     }
 
-    /// Switched on, and with a record that this version accepts.
+    /// Whether the user is enabled and has a record that this version accepts.
     pub fn is_on(&self) -> bool {
         self.enabled && self.problems.is_empty()
     }
@@ -253,12 +254,12 @@ impl User {
         self.is_on().then_some(ActiveUser(self))
     }
 
-    /// Nobody signs in as a System User, nor as somebody disabled.
+    /// Whether the user may sign in: System Users and disabled users may not.
     pub fn may_sign_in(&self) -> bool {
         self.check_sign_in().is_ok()
     }
 
-    /// The same, with the reason.
+    /// As [`Self::may_sign_in`], with the reason.
     pub fn check_sign_in(&self) -> Result<(), SignInRefusal> {
         match self.user_type {
             _ if !self.is_on() => Err(SignInRefusal::UserDisabled { since: self.updated_at }),
@@ -274,7 +275,7 @@ impl<'a> ActiveUser<'a> {
     }
 }
 
-/// A password hash in PHC string format; never printed.
+/// A password hash in PHC string format. Never printed.
 #[derive(Clone)]
 pub struct PasswordHash {
     phc: String,
@@ -282,12 +283,12 @@ pub struct PasswordHash {
 }
 
 impl PasswordHash {
-    /// Of the password in Unicode's form NFC (RFC 8265 §4.2.2), as every hash is made today.
+    /// A hash of the password in Unicode NFC (RFC 8265 §4.2.2), the form of all new hashes.
     pub const fn of_nfc(phc: String) -> Self {
         Self { phc, is_nfc: true }
     }
 
-    /// Of the bytes as they were typed, as hashes were made before.
+    /// A hash of the bytes as typed, the form of older hashes.
     pub const fn of_bytes(phc: String) -> Self {
         Self { phc, is_nfc: false }
     }
@@ -307,7 +308,7 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// Marks a password as a person typed it: `oauth::secret::Presented<Password>`.
+/// Marks a password as a user typed it: `oauth::secret::Presented<Password>`.
 pub enum Password {}
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Do the application and the user whom a token, a code or a refresh family names still stand?
+//! Whether the application and the user named by a token, a code or a refresh family are still valid.
 
 use std::borrow::Borrow;
 
@@ -6,22 +6,22 @@ use crate::claims::Epochs;
 use crate::refusal::{RefusalDetails, when};
 use crate::{Timestamp, TrustedApplication, User, UserType};
 
-/// What became of them.
+/// Why the application or the user is not valid any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidityReason {
     ApplicationUnknown,
     ApplicationDisabled,
-    /// It was switched off since, and on again.
+    /// It was disabled since, and enabled again.
     ApplicationChanged,
     UserUnknown,
     UserDisabled {
         since: Timestamp,
     },
-    /// A new password since, or disabled and enabled again.
+    /// The password was changed since, or the user was disabled and enabled again.
     UserChanged {
         at: Timestamp,
     },
-    /// The application does not sign in, or have keys for, users of this kind any more.
+    /// The application no longer signs in users of this type, or no longer issues reference tokens for them.
     UserNotAdmitted(UserType),
 }
 
@@ -62,7 +62,7 @@ impl InvalidityReason {
     }
 }
 
-/// The application, while it is switched on and, where one is given, of this epoch.
+/// Returns the application if it is enabled and, if `epoch` is given, has this epoch.
 pub fn application<A: Borrow<TrustedApplication>>(known: Option<A>, epoch: Option<i64>) -> Result<A, InvalidityReason> {
     let known = known.ok_or(InvalidityReason::ApplicationUnknown)?;
     let application: &TrustedApplication = known.borrow();
@@ -73,7 +73,7 @@ pub fn application<A: Borrow<TrustedApplication>>(known: Option<A>, epoch: Optio
     }
 }
 
-/// The user, while enabled and, where one is given, of this epoch.
+/// Returns the user if enabled and, if `epoch` is given, of this epoch.
 pub fn user<U: Borrow<User>>(known: Option<U>, epoch: Option<i64>) -> Result<U, InvalidityReason> {
     let known = known.ok_or(InvalidityReason::UserUnknown)?;
     let user: &User = known.borrow();
@@ -86,7 +86,8 @@ pub fn user<U: Borrow<User>>(known: Option<U>, epoch: Option<i64>) -> Result<U, 
     }
 }
 
-/// The user of an authorization, while the application signs such users in and nothing happened to either since.
+/// Returns the user of an authorization if the application still admits users of this type and both epochs are
+/// unchanged.
 pub fn signed_in<U: Borrow<User>>(
     known: Option<U>,
     application: &TrustedApplication,

@@ -1,4 +1,4 @@
-//! The authorization endpoint's requests and errors (RFC 6749 §4.1.1, OIDC Core §3.1.2.1).
+//! Requests and errors of the authorization endpoint (RFC 6749 §4.1.1, OIDC Core §3.1.2.1).
 
 use std::borrow::Cow;
 
@@ -7,18 +7,19 @@ use crate::params::Params;
 use crate::pkce::{Challenge, PkceError};
 use crate::scope::Scope;
 
-/// Of `nonce` and `login_hint`, in bytes.
+/// Maximum bytes of `nonce` and of `login_hint`.
 pub const MAX_ECHO_BYTES: usize = 2048;
 
-/// To whom the answer would go. Until both are known to belong together, no error may be sent anywhere (RFC 6749 §4.1.2.1).
+/// The recipient of the response. Errors may be sent there only once the client is known to have registered the URI
+/// (RFC 6749 §4.1.2.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizationTarget {
     pub client_id: ClientId,
-    /// As presented; compare it with the registered ones.
+    /// As presented, to be compared with the registered ones.
     pub redirect_uri: String,
 }
 
-/// Why there is nobody to answer to.
+/// Why a response has no recipient.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     #[error("client_id is missing")]
@@ -87,7 +88,7 @@ impl Prompt {
     }
 }
 
-/// An authorization request whose every parameter is well-formed; whether it may be granted is not decided here.
+/// An authorization request with well-formed parameters. Whether it may be granted is not decided here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizationRequest {
     pub response_type: ResponseType,
@@ -108,8 +109,8 @@ pub struct AuthorizationRequest {
 }
 
 impl AuthorizationRequest {
-    /// The first failing check, in this order, is the answer. `display`, `ui_locales`, `claims_locales`, `acr_values`
-    /// and unknown parameters never fail a request.
+    /// Returns the first failing check in this order. `display`, `ui_locales`, `claims_locales`, `acr_values` and
+    /// unknown parameters never fail a request.
     pub fn parse(params: &Params) -> Result<Self, AuthorizationError> {
         for check in CHECKS {
             check(params)?;
@@ -136,7 +137,8 @@ impl AuthorizationRequest {
         Challenge::parse(self.code_challenge.as_deref(), self.code_challenge_method.as_deref())
     }
 
-    /// The `state` an error goes back with, even of a request that [`Self::parse`] refuses, if there is one and not two.
+    /// The `state` to return with an error, even of a request that [`Self::parse`] refuses. `None` if it is absent or
+    /// repeated.
     pub fn returnable_state(params: &Params) -> Option<&str> {
         if params.is_repeated("state") { None } else { params.get("state") }
     }
@@ -144,7 +146,7 @@ impl AuthorizationRequest {
 
 type Check = fn(&Params) -> Result<(), AuthorizationError>;
 
-/// One line, one rule.
+/// One check per line.
 const CHECKS: &[Check] = &[
     nothing_is_repeated,    // RFC 6749 §3.1
     no_request_object,      // OIDC Core §6.1
@@ -339,7 +341,7 @@ mod tests {
         assert_eq!(request.prompt, Prompt::default());
     }
 
-    /// OIDC Core §3.1.2.1: these are wishes.
+    /// OIDC Core §3.1.2.1: these parameters are preferences.
     #[test]
     fn display_locales_hints_and_unknown_parameters_never_fail() {
         for wish in [

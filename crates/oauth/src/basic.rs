@@ -1,4 +1,4 @@
-//! A name and a password in `Authorization` (RFC 7617), and the splitting of that header into scheme and credentials.
+//! Login and password in `Authorization` (RFC 7617).
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::auth_header::quotable;
 use crate::auth_header::split_scheme;
 use crate::secret::Presented;
 
-/// Of the credentials as they arrive, in bytes.
+/// Maximum bytes of the credentials as received.
 pub const MAX_CREDENTIALS: usize = 4 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +30,7 @@ pub enum BasicError {
     ControlCharacter,
 }
 
-/// What was sent. Nothing is proved yet.
+/// The credentials as received, not verified.
 pub struct Basic<K> {
     pub name: String,
     pub password: Presented<K>,
@@ -42,7 +42,7 @@ impl<K> fmt::Debug for Basic<K> {
     }
 }
 
-/// RFC 7617 §2, in UTF-8 (§2.1): a password may hold colons, a name cannot.
+/// RFC 7617 §2, in UTF-8 (§2.1): a password may contain colons, a login cannot.
 pub fn parse<K>(authorization: &[u8]) -> Result<Basic<K>, BasicError> {
     let (scheme, credentials) = split_scheme(authorization);
     if !scheme.eq_ignore_ascii_case(b"Basic") {
@@ -60,7 +60,7 @@ pub fn parse<K>(authorization: &[u8]) -> Result<Basic<K>, BasicError> {
     Ok(Basic { name: name.to_owned(), password: Presented::new(password) })
 }
 
-/// The value of `WWW-Authenticate` that asks for it, in UTF-8 (RFC 7617 §2.1).
+/// The `WWW-Authenticate` value that requests Basic credentials in UTF-8 (RFC 7617 §2.1).
 pub fn challenge(realm: &str) -> String {
     format!("Basic realm=\"{}\", charset=\"UTF-8\"", quotable(realm))
 }
@@ -79,7 +79,7 @@ mod tests {
         format!("{scheme} {}", STANDARD.encode(pair)).into_bytes()
     }
 
-    /// RFC 7617 §2 and §2.1 have the first two.
+    /// The first two examples are from RFC 7617 §2 and §2.1.
     #[test]
     fn a_name_and_a_password_are_read_in_utf_8() {
         for (authorization, name, password) in [

@@ -1,10 +1,10 @@
-//! Bearer tokens in `Authorization`, and the answer when they do not do (RFC 6750 §2.1, §3).
+//! Bearer tokens in `Authorization`, and the challenge for invalid ones (RFC 6750 §2.1, §3).
 
 use crate::auth_header::quotable;
 use crate::auth_header::split_scheme;
 use crate::secret::{AccessToken, Presented};
 
-/// Of a token, in bytes.
+/// Maximum bytes of a token.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum BearerError {
     TooLong,
 }
 
-/// The token in the value of an `Authorization` header, if there was one; the scheme's case does not matter (RFC 9110 §11.1).
+/// The token in an `Authorization` value, if present. The scheme's case does not matter (RFC 9110 §11.1).
 pub fn token(authorization: Option<&[u8]>) -> Result<Presented<AccessToken>, BearerError> {
     let value = authorization.ok_or(BearerError::Missing)?;
     let (scheme, token) = split_scheme(value);
@@ -39,12 +39,12 @@ pub fn token(authorization: Option<&[u8]>) -> Result<Presented<AccessToken>, Bea
 fn is_b64token(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-    // Without a way out in the middle, so that many bytes are looked at in one step: tokens are long, and asked for often.
+    // `fold` without an early exit, so that many bytes are compared in one step: tokens are long, and checked often.
     !body.is_empty() && body.bytes().fold(true, |all, byte| all & allowed(byte))
 }
 
-/// The value of `WWW-Authenticate`: `error` is a code of RFC 6750 §3.1 with its description. A request that showed no
-/// token at all gets neither (§3.1, last paragraph).
+/// The `WWW-Authenticate` value. `error` is a code of RFC 6750 §3.1 with its description, and is left out for a request
+/// without a token (§3.1, last paragraph).
 pub fn challenge(realm: &str, error: Option<(&str, &str)>, scope: Option<&str>) -> String {
     let (code, description) = error.unzip();
     let members = [("realm", Some(realm)), ("error", code), ("error_description", description), ("scope", scope)];
@@ -55,8 +55,8 @@ pub fn challenge(realm: &str, error: Option<(&str, &str)>, scope: Option<&str>) 
     format!("Bearer {}", written.join(", "))
 }
 
-/// The value of `WWW-Authenticate` where the sign-in behind a token is too old: a new authorization request with this
-/// `max_age`, in seconds, brings a token that will do (RFC 9470 §3, §4).
+/// The `WWW-Authenticate` value if the sign-in of a token is too old. A new authorization request with this `max_age`,
+/// in seconds, leads to an acceptable token (RFC 9470 §3, §4).
 pub fn step_up_challenge(realm: &str, description: &str, max_age: u64) -> String {
     let error = ("insufficient_user_authentication", description);
     format!("{}, max_age=\"{max_age}\"", challenge(realm, Some(error), None))

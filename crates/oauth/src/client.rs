@@ -1,4 +1,4 @@
-//! Who a client says it is, and with what proof (RFC 6749 §2.2, §2.3).
+//! Client identification and authentication (RFC 6749 §2.2, §2.3).
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ pub struct ClientId(String);
 pub struct NotAClientId;
 
 impl ClientId {
-    /// As it is kept in a register that took it by the rules of then. One that breaks today's is never presented again.
+    /// A stored id, accepted by the rules of its time. An id that violates today's rules is never presented again.
     pub const fn kept(text: String) -> Self {
         Self(text)
     }
@@ -53,7 +53,7 @@ impl fmt::Display for ClientId {
     }
 }
 
-/// What a client showed, by the way it showed it. Nothing is proved yet.
+/// Client credentials by authentication method, not verified.
 #[derive(Debug)]
 pub enum ClientCredentials {
     /// `none`, RFC 7591 §2.
@@ -65,8 +65,8 @@ pub enum ClientCredentials {
 }
 
 impl ClientCredentials {
-    /// From the value of `Authorization`, if there was one, and the body. "The client MUST NOT use more than one
-    /// authentication method in each request" (RFC 6749 §2.3).
+    /// Reads the `Authorization` value, if present, and the body. "The client MUST NOT use more than one authentication
+    /// method in each request" (RFC 6749 §2.3).
     pub fn parse(authorization: Option<&[u8]>, params: &Params) -> Result<Self, TokenError> {
         if let Some(description) = params.repetition() {
             return Err(TokenError::new(TokenErrorCode::InvalidRequest, description));
@@ -101,7 +101,7 @@ impl ClientCredentials {
         }
     }
 
-    /// As registered in the IANA list of token endpoint authentication methods.
+    /// The name in the IANA registry of token endpoint authentication methods.
     pub const fn method(&self) -> &'static str {
         match self {
             Self::None { .. } => "none",
@@ -110,7 +110,7 @@ impl ClientCredentials {
         }
     }
 
-    /// A secret that is empty is none: widespread clients send `Basic` with an empty one for public applications.
+    /// An empty secret counts as none: widespread clients send `Basic` with an empty secret for public applications.
     fn from_basic(authorization: &[u8], in_body: Option<&str>) -> Result<Self, TokenError> {
         let (client_id, secret) = basic_pair(authorization).ok_or_else(|| {
             refused("Authorization must be Basic with client_id and client_secret, each form-encoded, in base64")

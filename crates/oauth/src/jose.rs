@@ -60,7 +60,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// What can be wrong with a key.
+/// Why a key is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     #[error("the key is not a well-formed key of this algorithm")]

@@ -1,7 +1,7 @@
-//! Floor 0: what the OAuth 2.0 and OIDC specifications say to any server.
+//! Floor 0: the OAuth 2.0 and OIDC specifications, independent of a server.
 //!
-//! Every type here is made by parsing what arrived, so inside a program the type is the proof. Nothing reads a clock,
-//! a file or a socket; the only randomness is inside key generation and the randomised signatures.
+//! Types are created by parsing input, so a value of a type is proof that the input was valid. No code reads a clock, a
+//! file or a socket. Randomness is used only in key generation and the randomised signatures.
 
 pub mod auth_header;
 pub mod authorize;

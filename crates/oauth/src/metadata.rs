@@ -1,8 +1,8 @@
-//! What a server says of itself (OIDC Discovery 1.0 §3, RFC 8414 §2).
+//! Server metadata (OIDC Discovery 1.0 §3, RFC 8414 §2).
 
 use serde::Serialize;
 
-/// The discovery document. "Claims with zero elements MUST be omitted" (RFC 8414 §3.2), so an empty list is not written.
+/// The discovery document. "Claims with zero elements MUST be omitted" (RFC 8414 §3.2), so empty lists are not written.
 #[derive(Clone, Debug, Default, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a member of the document")]
 pub struct ServerMetadata {
@@ -52,7 +52,7 @@ pub struct ServerMetadata {
     pub ui_locales_supported: Vec<String>,
     pub claims_parameter_supported: bool,
     pub request_parameter_supported: bool,
-    /// Written even when false: its absence would mean true.
+    /// Written even if false, because its default is true.
     pub request_uri_parameter_supported: bool,
     /// RFC 9207 §3.
     pub authorization_response_iss_parameter_supported: bool,
@@ -65,7 +65,7 @@ pub struct ServerMetadata {
 mod tests {
     use super::*;
 
-    /// RFC 8414 §3.2; and what is false must be said where its absence would mean true.
+    /// RFC 8414 §3.2. A false value is written if the default is true.
     #[test]
     fn what_is_unknown_or_empty_is_left_out_and_what_is_not_supported_is_said() {
         let metadata = ServerMetadata {

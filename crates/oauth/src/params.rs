@@ -1,37 +1,38 @@
-//! Parameters as they arrive: `application/x-www-form-urlencoded` bodies and query strings (RFC 6749 Appendix B).
+//! Received parameters: `application/x-www-form-urlencoded` bodies and query strings (RFC 6749 Appendix B).
 
 use std::fmt;
 
 use form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
-/// Of the whole text, in bytes: room for a `state` at its longest with every byte percent-encoded, and for the rest.
+/// Maximum bytes of the whole text: enough for the longest `state` with every byte percent-encoded, and for the rest.
 pub const MAX_BYTES: usize = 32 * 1024;
-/// Pairs, unknown ones included.
+/// Maximum number of pairs, including unknown ones.
 pub const MAX_PARAMETERS: usize = 64;
-/// Of one name, in bytes after decoding.
+/// Maximum bytes of a name after decoding.
 pub const MAX_NAME: usize = 128;
-/// Of one value, in bytes after decoding. A `state` may be as long: libraries seal into it what they need after the sign-in.
+/// Maximum bytes of a value after decoding. A `state` can be as long: libraries seal into it the data they need after
+/// the sign-in.
 pub const MAX_VALUE: usize = 8 * 1024;
 
-/// Decoded pairs in the order they came. Values may be secrets: they are wiped when dropped and never printed.
+/// Decoded pairs in the order received. Values may be secrets, so they are wiped when dropped and never printed.
 pub struct Params(Vec<(String, Zeroizing<String>)>);
 
-/// Why the text could not be read. Its text is fit for `error_description`: no value is ever repeated.
+/// Why the text could not be parsed. The message is suitable for `error_description`: it never repeats a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParamError {
     TooLarge,
     TooMany,
-    /// The name, or the value of the parameter so named, is too long.
+    /// The name, or the value of the parameter with this name, is too long.
     TooLong(String),
-    /// Not UTF-8, or holding U+0000, which is no text that a database would keep. Names the parameter if its name was readable.
+    /// Not UTF-8, or contains U+0000, which databases do not store. Names the parameter if its name was readable.
     NotUtf8(Option<String>),
     /// A `%` without two hexadecimal digits. Names the parameter if its name was readable.
     BadEncoding(Option<String>),
 }
 
 impl Params {
-    /// Percent-decodes strictly. A repeated name is remembered, not refused: see [`Self::repeated`].
+    /// Percent-decodes strictly. A repeated name is recorded, not refused: see [`Self::repeated`].
     pub fn parse(raw: &[u8]) -> Result<Self, ParamError> {
         if raw.len() > MAX_BYTES {
             return Err(ParamError::TooLarge);
@@ -46,25 +47,25 @@ impl Params {
         Ok(Self(pairs))
     }
 
-    /// The value; `None` when absent or empty, for "parameters sent without a value MUST be treated as if they were
-    /// omitted" (RFC 6749 §3.1). Of a repeated parameter, the first.
+    /// The value; `None` if absent or empty, since "parameters sent without a value MUST be treated as if they were
+    /// omitted" (RFC 6749 §3.1). For a repeated parameter, the first value.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(known, _)| *known == name).map(|(_, value)| value).filter(|value| !value.is_empty())
     }
 
-    /// The first name that came twice, which no OAuth request may have (RFC 6749 §3.1, §3.2).
+    /// The first repeated name, which no OAuth request may have (RFC 6749 §3.1, §3.2).
     pub fn repeated(&self) -> Option<&str> {
         let repeats =
             |(at, (name, _)): &(usize, (&str, &str))| self.iter().take(*at).any(|(earlier, _)| earlier == *name);
         self.iter().enumerate().find(repeats).map(|(_, (name, _))| name)
     }
 
-    /// Whether this very name came more than once.
+    /// Whether this name is repeated.
     pub fn is_repeated(&self, name: &str) -> bool {
         self.iter().filter(|(known, _)| *known == name).count() > 1
     }
 
-    /// All but the parameters of this name.
+    /// The parameters without those of this name.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.0.retain(|(known, _)| known != name);
@@ -75,12 +76,12 @@ impl Params {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// All pairs encoded again, in order; no leading `?`.
+    /// Encodes all pairs in order, without a leading `?`.
     pub fn to_query(&self) -> String {
         Serializer::new(String::new()).extend_pairs(self.iter()).finish()
     }
 
-    /// The `error_description` when a name is repeated.
+    /// The `error_description` if a name is repeated.
     pub(crate) fn repetition(&self) -> Option<String> {
         self.repeated().map(|name| format!("{} must not be repeated", called(Some(name))))
     }
@@ -107,7 +108,7 @@ impl fmt::Display for ParamError {
 impl std::error::Error for ParamError {}
 
 impl ParamError {
-    /// The parameter that it is about, if its name is fit to be repeated.
+    /// The affected parameter, if its name may be repeated in a message.
     pub fn parameter(&self) -> Option<&str> {
         match self {
             Self::TooLarge | Self::TooMany => None,
@@ -118,7 +119,7 @@ impl ParamError {
     }
 }
 
-/// How a description speaks of a parameter: by name only if the name is harmless in every place a description may go.
+/// The parameter as a description names it: by name only if the name is safe wherever a description may be sent.
 fn called(name: Option<&str>) -> String {
     name.filter(|name| is_harmless(name)).map_or_else(|| "a parameter".to_owned(), |name| format!("parameter {name}"))
 }
@@ -141,7 +142,7 @@ fn parse_pair(pair: &[u8]) -> Result<(String, Zeroizing<String>), ParamError> {
     Ok((name.to_string(), value))
 }
 
-/// Why one encoded text could not be decoded.
+/// Why a text could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DecodeError {
     Percent,
@@ -158,7 +159,7 @@ impl DecodeError {
     }
 }
 
-/// One name or value of `application/x-www-form-urlencoded`, strictly.
+/// Strictly decodes one name or value of `application/x-www-form-urlencoded`.
 pub(crate) fn decode(encoded: &[u8]) -> Result<Zeroizing<String>, DecodeError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(encoded.len()));
     let mut rest = encoded.iter();
@@ -310,7 +311,7 @@ mod tests {
         assert_eq!(format!("{params:?}"), r#"["client_secret"]"#);
     }
 
-    /// Whatever bytes come: no panic, and what was read can be written and read again.
+    /// Random bytes never cause a panic, and parsed parameters survive encoding and parsing.
     #[test]
     fn any_bytes_are_refused_or_survive_a_round_trip() {
         const ALPHABET: &[u8] = b"ab=&+%0149fFcC3\xc3\xa9\\\"\x00 ";

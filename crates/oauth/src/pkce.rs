@@ -32,7 +32,7 @@ pub enum PkceError {
 }
 
 impl Challenge {
-    /// From `code_challenge` and `code_challenge_method` (RFC 7636 §4.3). Neither sent: no PKCE.
+    /// Parses `code_challenge` and `code_challenge_method` (RFC 7636 §4.3). `None` if both are absent: no PKCE.
     pub fn parse(challenge: Option<&str>, method: Option<&str>) -> Result<Option<Self>, PkceError> {
         match (challenge, method) {
             (None, None) => Ok(None),
@@ -70,7 +70,7 @@ impl Verifier {
         self.challenge().0.as_bytes().ct_eq(challenge.0.as_bytes()).into()
     }
 
-    /// The challenge that this verifier would match (RFC 7636 §4.2). It tells nothing of the verifier.
+    /// The challenge of this verifier (RFC 7636 §4.2). It does not reveal the verifier.
     pub fn challenge(&self) -> Challenge {
         Challenge(URL_SAFE_NO_PAD.encode(self.0.digest().as_bytes()))
     }
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(challenge.as_str(), CHALLENGE);
         assert!(Verifier::parse(VERIFIER).expect("valid").matches(&challenge));
         assert_eq!(Verifier::parse(VERIFIER).expect("valid").challenge(), challenge);
-        // The challenge itself is a well-formed verifier, and would match if the method were plain.
+        // The challenge itself is a well-formed verifier, and would match if the method were `plain`.
         for other in [CHALLENGE, &VERIFIER.to_lowercase(), &format!("{VERIFIER}a")] {
             assert!(!Verifier::parse(other).expect("valid").matches(&challenge), "{other}");
         }

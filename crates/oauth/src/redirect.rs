@@ -1,15 +1,16 @@
-//! Redirect URIs: what may be registered, and what a registered one accepts (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §4.1.3).
+//! Redirect URIs: rules for registration, and matching of presented URIs (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700
+//! §4.1.3).
 
 use form_urlencoded::Serializer;
 use url::Url;
 
-/// Of a redirect URI, in bytes.
+/// Maximum bytes of a redirect URI.
 pub const LONGEST: usize = 2048;
 
-/// Hosts that never leave the machine; the only ones for `http` (RFC 8252 §7.3, §8.3).
+/// Loopback hosts, the only ones allowed for `http` (RFC 8252 §7.3, §8.3).
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// A redirect URI as registered; also fit for `post_logout_redirect_uris`.
+/// A registered redirect URI. Also used for `post_logout_redirect_uris`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RedirectUri(String);
 
@@ -25,8 +26,8 @@ pub enum RedirectMatch {
 }
 
 impl RedirectMatch {
-    /// Can another program of the same device receive the answer? Any may listen on a loopback port or register a scheme
-    /// (RFC 8252 §8.6).
+    /// Whether another program on the same device can receive the response: any program may listen on a loopback port
+    /// or register a scheme (RFC 8252 §8.6).
     pub const fn is_claimable(self) -> bool {
         match self {
             Self::Exact => false,
@@ -35,7 +36,7 @@ impl RedirectMatch {
     }
 }
 
-/// Why a URI may not be registered, and what to do.
+/// Why a URI may not be registered. The text states what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectUriError {
     #[error("too long (at most {LONGEST} characters); pass variable data in state")]
@@ -86,13 +87,13 @@ impl RedirectUri {
             private if is_private_use(private) => check_private_use(rest)?,
             _ => return Err(RedirectUriError::Scheme),
         }
-        // The rules above are about the text; this one is what a browser will make of it.
+        // The rules above check the text. This one checks that a browser can parse it.
         Url::parse(text).map_err(|_| RedirectUriError::Host)?;
         Ok(Self(text.to_owned()))
     }
 
-    /// Fit to be registered anew: nobody who writes a `*` means the letter, and nothing else would match it
-    /// (RFC 9700 §4.1.3). Before, paths and queries could have one.
+    /// Parses a URI for a new registration. A `*` is refused: it is meant as a wildcard, but would match only itself
+    /// (RFC 9700 §4.1.3). Older registrations may have one in the path or query.
     pub fn register(text: &str) -> Result<Self, RedirectUriError> {
         let uri = Self::parse(text)?;
         if text.contains('*') { Err(RedirectUriError::Wildcard) } else { Ok(uri) }
@@ -102,8 +103,8 @@ impl RedirectUri {
         &self.0
     }
 
-    /// Byte for byte (RFC 9700 §4.1.3), but a loopback `http` URI registered without a port matches any (RFC 8252 §7.3).
-    /// Texts are compared, never parsed URIs: two parsers may disagree, one text cannot.
+    /// Compares byte for byte (RFC 9700 §4.1.3), but a loopback `http` URI registered without a port matches any port
+    /// (RFC 8252 §7.3). Texts are compared, not parsed URIs, because two parsers may disagree.
     pub fn matches(&self, presented: &str) -> Option<RedirectMatch> {
         let is_same = self.0 == presented;
         if let Some((host, rest)) = self.without_port() {
@@ -113,7 +114,7 @@ impl RedirectUri {
         is_same.then_some(if is_web { RedirectMatch::Exact } else { RedirectMatch::PrivateScheme })
     }
 
-    /// Host, and path with query, of a loopback `http` URI without a port.
+    /// The host, and the path with query, of a loopback `http` URI without a port.
     fn without_port(&self) -> Option<(&'static str, &str)> {
         let after_scheme = self.0.strip_prefix("http://")?;
         let host = LOOPBACK.into_iter().find(|host| after_scheme.starts_with(host))?;
@@ -121,14 +122,14 @@ impl RedirectUri {
         Some((host, rest))
     }
 
-    /// For CORS: the origin of an `http` or `https` URI as a browser writes it (RFC 6454 §6.2).
+    /// The origin of an `http` or `https` URI for CORS, as browsers write it (RFC 6454 §6.2).
     pub fn origin(&self) -> Option<String> {
         let url = Url::parse(&self.0).ok()?;
         matches!(url.scheme(), "http" | "https").then(|| url.origin().ascii_serialization())
     }
 }
 
-/// The presented URI with parameters appended; an existing query is kept (RFC 6749 §3.1.2).
+/// Appends parameters to the presented URI. An existing query is kept (RFC 6749 §3.1.2).
 pub fn with_params(presented: &str, params: &[(&str, &str)]) -> String {
     let mut uri = presented.to_owned();
     if params.is_empty() {
@@ -143,7 +144,7 @@ pub fn with_params(presented: &str, params: &[(&str, &str)]) -> String {
     Serializer::for_suffix(uri, start).extend_pairs(params).finish()
 }
 
-/// Is this the loopback `http` URI of that host, path and query, with a port?
+/// Whether the URI is the loopback `http` URI of this host, path and query, with a port.
 fn adds_port(presented: &str, host: &str, rest: &str) -> bool {
     let after_host = presented.strip_prefix("http://").and_then(|text| text.strip_prefix(host));
     let Some(from_port) = after_host.and_then(|text| text.strip_prefix(':')) else { return false };
@@ -152,12 +153,12 @@ fn adds_port(presented: &str, host: &str, rest: &str) -> bool {
     is_port(port) && after_port == rest
 }
 
-/// RFC 3986 §2: unreserved, reserved and `%`.
+/// Characters of RFC 3986 §2: unreserved, reserved and `%`.
 fn is_uri_character(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
 }
 
-/// RFC 8252 §7.1: a scheme made from a domain name that the app's maker controls, so it has a dot.
+/// RFC 8252 §7.1: a scheme derived from a domain name under the developer's control, so it contains a dot.
 fn is_private_use(scheme: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
     scheme.starts_with(|first: char| first.is_ascii_lowercase()) && scheme.contains('.') && scheme.bytes().all(allowed)
@@ -173,7 +174,7 @@ fn check_private_use(rest: &str) -> Result<(), RedirectUriError> {
     }
 }
 
-/// What stands between `//` and the path, of the text behind the scheme's colon.
+/// The text between `//` and the path. `rest` is the text after the scheme's colon.
 fn authority(rest: &str) -> Result<&str, RedirectUriError> {
     let rest = rest.strip_prefix("//").ok_or(RedirectUriError::NotAbsolute)?;
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -197,7 +198,7 @@ fn check_authority(authority: &str) -> Result<(), RedirectUriError> {
     if fits && !host.is_empty() { Ok(()) } else { Err(RedirectUriError::Host) }
 }
 
-/// Host and port; the colons inside an IPv6 address part nothing.
+/// Splits host and port. Colons inside an IPv6 address do not count.
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
@@ -205,7 +206,7 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// 1 to 65535, written the only way.
+/// 1 to 65535, in canonical form.
 fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0') && text.parse::<u16>().is_ok()
 }

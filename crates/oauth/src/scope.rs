@@ -1,13 +1,13 @@
-//! `scope`, RFC 6749 §3.3.
+//! `scope` (RFC 6749 §3.3).
 
 use std::fmt;
 
-/// Scope-tokens in one scope.
+/// Maximum number of scope-tokens in one scope.
 pub const MAX_TOKENS: usize = 64;
-/// Of one scope-token, in bytes.
+/// Maximum bytes of a scope-token.
 pub const MAX_SCOPE_TOKEN_BYTES: usize = 128;
 
-/// A set of scope-tokens that remembers the order in which they were named. Two scopes are equal as sets.
+/// A set of scope-tokens in the order in which they were named. Scopes are compared as sets.
 #[derive(Clone, Debug, Default)]
 pub struct Scope(Vec<String>);
 
@@ -22,7 +22,7 @@ pub enum ScopeError {
 }
 
 impl Scope {
-    /// Splits at spaces; several in a row count as one, and no token at all is the empty scope.
+    /// Splits at spaces. Several spaces count as one. Without tokens, the scope is empty.
     pub fn parse(text: &str) -> Result<Self, ScopeError> {
         let mut scope = Self::default();
         for token in text.split(' ').filter(|token| !token.is_empty()) {
@@ -56,19 +56,19 @@ impl Scope {
         self.iter().all(|token| of.contains(token))
     }
 
-    /// The tokens that `keep` says yes to.
+    /// The tokens for which `keep` returns true.
     #[must_use]
     pub fn filter(&self, keep: impl Fn(&str) -> bool) -> Self {
         Self(self.0.iter().filter(|token| keep(token)).cloned().collect())
     }
 
-    /// The tokens in both, in this one's order.
+    /// The tokens in both scopes, in the order of this one.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         self.filter(|token| other.contains(token))
     }
 
-    /// The tokens in either, this one's first.
+    /// The tokens in either scope, those of this one first.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let mut all = self.clone();

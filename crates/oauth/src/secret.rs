@@ -1,4 +1,4 @@
-//! A secret is two types: as shown and as kept.
+//! Secrets as two types: as presented and as stored.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,7 +18,7 @@ pub enum RefreshToken {}
 /// Marks an access token, RFC 6749 §1.4.
 pub enum AccessToken {}
 
-/// A secret as somebody showed it. It cannot be cloned, printed or compared, and is wiped when dropped.
+/// A presented secret. It cannot be cloned, printed or compared, and is wiped when dropped.
 pub struct Presented<K>(Zeroizing<String>, PhantomData<fn() -> K>);
 
 impl<K> Presented<K> {
@@ -26,12 +26,12 @@ impl<K> Presented<K> {
         Self(Zeroizing::new(secret.into()), PhantomData)
     }
 
-    /// The secret itself: to hand it to whom it belongs, or to look inside a structured one.
+    /// The secret itself, to return it to its owner, or to parse a structured one.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// SHA-256 of the bytes. Only for secrets that were drawn at random and are long: a person's password needs a slow hash.
+    /// SHA-256 of the bytes. Only for long random secrets: a user's password needs a slow hash.
     pub fn digest(&self) -> Digest<K> {
         Digest(sha256(self.0.as_bytes()), PhantomData)
     }
@@ -43,7 +43,7 @@ impl<K> fmt::Debug for Presented<K> {
     }
 }
 
-/// A secret as it is kept: SHA-256, compared in constant time.
+/// A stored secret: its SHA-256, compared in constant time.
 pub struct Digest<K>([u8; 32], PhantomData<fn() -> K>);
 
 /// The bytes or the text are not a SHA-256 digest.
@@ -84,7 +84,7 @@ impl<K> TryFrom<&[u8]> for Digest<K> {
     }
 }
 
-// Derived implementations would ask the same of the marker.
+// Derived implementations would require the same traits of the marker.
 impl<K> Clone for Digest<K> {
     fn clone(&self) -> Self {
         *self
@@ -107,7 +107,7 @@ impl<K> fmt::Debug for Digest<K> {
     }
 }
 
-/// FIPS 180-4.
+/// SHA-256 (FIPS 180-4).
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 gives 32 bytes")
 }

@@ -1,4 +1,4 @@
-//! The token endpoint's requests and answers (RFC 6749 §4.1.3, §4.4.2, §5, §6).
+//! Requests and responses of the token endpoint (RFC 6749 §4.1.3, §4.4.2, §5, §6).
 
 use std::borrow::Cow;
 
@@ -9,7 +9,8 @@ use crate::pkce::Verifier;
 use crate::scope::Scope;
 use crate::secret::{AccessToken, AuthorizationCode, Presented, RefreshToken};
 
-/// What is being exchanged for tokens. Client authentication is read apart, by [`crate::client::ClientCredentials`].
+/// The grant to be exchanged for tokens. Client authentication is parsed separately, by
+/// [`crate::client::ClientCredentials`].
 #[derive(Debug)]
 pub enum TokenRequest {
     /// RFC 6749 §4.1.3, RFC 7636 §4.5.
@@ -62,7 +63,7 @@ fn scope(params: &Params) -> Result<Option<Scope>, TokenError> {
     parsed.map_err(|error| TokenError::new(TokenErrorCode::InvalidScope, error.to_string()))
 }
 
-/// A verifier outside the grammar cannot be the right one, so it gets the answer of a wrong one (RFC 7636 §4.6).
+/// A verifier outside the grammar cannot match, so it is refused like a wrong one (RFC 7636 §4.6).
 fn verifier(params: &Params) -> Result<Option<Verifier>, TokenError> {
     let parsed = params.get("code_verifier").map(Verifier::parse).transpose();
     parsed.map_err(|_| TokenError::new(TokenErrorCode::InvalidGrant, "PKCE verification failed"))
@@ -91,7 +92,7 @@ impl TokenErrorCode {
         }
     }
 
-    /// HTTP status: 401 (with `WWW-Authenticate`) for a client that did not prove itself, else 400.
+    /// HTTP status: 401 (with `WWW-Authenticate`) if client authentication failed, else 400.
     pub const fn status(self) -> u16 {
         match self {
             Self::InvalidClient => 401,
@@ -118,14 +119,14 @@ impl TokenError {
     }
 }
 
-/// RFC 6749 §5.2 as JSON.
+/// The error response of RFC 6749 §5.2 in JSON.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ErrorBody<'a> {
     pub error: &'a str,
     pub error_description: &'a str,
 }
 
-/// RFC 6749 §5.1 as JSON; `id_token` is OIDC Core §3.1.3.3.
+/// The success response of RFC 6749 §5.1 in JSON. `id_token` is from OIDC Core §3.1.3.3.
 #[derive(Serialize)]
 pub struct TokenResponse {
     #[serde(serialize_with = "exposed")]

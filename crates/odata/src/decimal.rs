@@ -1,4 +1,4 @@
-/// Why a number cannot be kept with so many decimals.
+/// Why a number cannot be stored with a given number of decimals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecimalError {
     /// It has more decimals.
@@ -14,7 +14,8 @@ pub struct Decimal {
 }
 
 impl Decimal {
-    /// The number grammar of RFC 8259 §6, leading zeros tolerated; at most 64 characters and 28 digits that count.
+    /// The number grammar of RFC 8259 §6, with leading zeros tolerated. At most 64 characters and 28 significant
+    /// digits.
     pub fn parse(text: &str) -> Option<Self> {
         const MAX_DIGITS: i128 = 10_i128.pow(28);
         if text.len() > 64 {
@@ -47,7 +48,7 @@ impl Decimal {
         Some(Self { digits: if negative { -digits } else { digits }, scale })
     }
 
-    /// The number times `10^places`, when that is a whole number an `i64` holds; nothing is ever rounded.
+    /// The number times `10^places`, if the result is an integer within `i64`. Never rounds.
     pub fn scaled(self, places: u32) -> Result<i64, DecimalError> {
         let shift = i64::from(places) - i64::from(self.scale);
         let power = u32::try_from(shift.unsigned_abs()).ok().and_then(|shift| 10_i128.checked_pow(shift));

@@ -2,7 +2,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
-/// `Set(guid)`: a canonical URL relative to the service root (`OData` URL Conventions 4.01 §4.3.1), set name not checked.
+/// `Set(guid)`: a canonical URL relative to the service root (`OData` URL Conventions 4.01 §4.3.1). The set name is not
+/// checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityId {
     pub set: String,
@@ -16,7 +17,7 @@ impl EntityId {
         is_identifier(set).then(|| Self { set: set.to_owned(), key })
     }
 
-    /// The same, relative or below `service_root` (which ends with `/`); another server's entities are not ours.
+    /// Parses an id relative to or below `service_root` (which ends with `/`). Ids of other servers are refused.
     pub fn parse_reference(text: &str, service_root: &str) -> Option<Self> {
         Self::parse(text.strip_prefix(service_root).unwrap_or(text))
     }
@@ -28,12 +29,12 @@ impl fmt::Display for EntityId {
     }
 }
 
-/// The one form `Edm.Guid` has: 8-4-4-4-12 hexadecimal digits, any case.
+/// The only form of `Edm.Guid`: 8-4-4-4-12 hexadecimal digits, in any case.
 pub(crate) fn parse_guid(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| Uuid::try_parse(text).ok())?
 }
 
-/// `odataIdentifier`, in ASCII.
+/// `odataIdentifier`, limited to ASCII.
 pub(crate) fn is_identifier(text: &str) -> bool {
     let mut bytes = text.bytes();
     text.len() <= 128

@@ -5,12 +5,12 @@ pub enum EntityTags {
     Listed(Vec<String>),
 }
 
-/// Tags of one header; a client shows one, seldom more.
+/// Maximum number of tags in one header. Clients send one, seldom more.
 const MAX_TAGS: usize = 32;
 
 impl EntityTags {
-    /// `*`, or a list of tags. `W/` is passed over: proxies that compress make a strong tag weak, and `OData` clients
-    /// send back what they were shown, so tags are compared by what stands in the quotes (RFC 9110 §8.8.3.2, weak).
+    /// `*`, or a list of tags. `W/` is ignored: compressing proxies make strong tags weak, and `OData` clients send
+    /// back the tag that they received, so only the quoted text is compared (RFC 9110 §8.8.3.2, weak).
     pub fn parse(header: &str) -> Option<Self> {
         if header.trim() == "*" {
             return Some(Self::Any);
@@ -37,7 +37,7 @@ impl EntityTags {
     }
 }
 
-/// What a request makes its answer depend on (RFC 9110 §13.1).
+/// The preconditions of a request (RFC 9110 §13.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Preconditions {
     pub if_match: Option<EntityTags>,
@@ -45,7 +45,7 @@ pub struct Preconditions {
 }
 
 impl Preconditions {
-    /// Of an entity that exists, and has this tag.
+    /// Whether the preconditions hold for an existing entity with this tag.
     pub fn hold(&self, tag: &str) -> bool {
         let matches = self.if_match.as_ref().is_none_or(|tags| tags.contains(tag));
         matches && !self.if_none_match.as_ref().is_some_and(|tags| tags.contains(tag))

@@ -3,7 +3,7 @@ use uuid::Uuid;
 use crate::token::{Token, TokenReader};
 use crate::{Decimal, ParseError};
 
-/// `$filter` as far as it is served: terms that must all hold.
+/// The supported part of `$filter`: terms combined with `and`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter(pub Vec<Term>);
 
@@ -18,7 +18,7 @@ pub enum Term {
         path: Path,
         literals: Vec<Literal>,
     },
-    /// A boolean function of a path and a literal; the name is as written, and not checked here.
+    /// A boolean function of a path and a literal. The name is as written and is not checked here.
     Call {
         function: String,
         path: Path,
@@ -58,7 +58,7 @@ const MAX_DEPTH: usize = 32;
 const MAX_SEGMENTS: usize = 8;
 const PLACE: &str = "$filter";
 
-/// Operators the standard has and this server has not (`OData` URL Conventions 4.01 §5.1.1).
+/// Operators of the standard that this server does not support (`OData` URL Conventions 4.01 §5.1.1).
 const UNSUPPORTED: &[&str] = &["or", "ne", "gt", "lt", "has", "add", "sub", "mul", "div", "divby", "mod"];
 
 impl Filter {

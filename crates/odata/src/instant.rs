@@ -1,7 +1,7 @@
 use jiff::{Timestamp, civil, tz::TimeZone};
 
-/// `yyyy-mm-dd` with an optional `Z`, or `yyyy-mm-ddThh:mm[:ss[.f…]]` with `Z`, an offset or, meaning UTC, nothing.
-/// Microseconds since 1970-01-01T00:00:00Z; finer digits are cut off.
+/// Parses `yyyy-mm-dd` with an optional `Z`, or `yyyy-mm-ddThh:mm[:ss[.f…]]` with `Z`, an offset, or nothing, which
+/// means UTC. Returns microseconds since 1970-01-01T00:00:00Z; finer digits are cut off.
 pub fn parse_instant(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let shaped = bytes.len() <= 40
@@ -30,7 +30,7 @@ fn utc(moment: civil::DateTime) -> Option<Timestamp> {
     moment.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
 
-/// `2020-05-08T00:00:00Z`, with as many fraction digits as needed.
+/// Writes `2020-05-08T00:00:00Z`, with as many fraction digits as needed.
 pub fn format_instant(micros: i64) -> String {
     Timestamp::from_microsecond(micros).unwrap_or_default().to_string()
 }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::{Decimal, ParseError};
 
-/// A JSON value as a write means it: members in their order, none twice, numbers exact, no U+0000.
+/// A JSON value of a write body: members in order, none repeated, numbers exact, no U+0000.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Json {
     Null,
@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 16;
 const PLACE: &str = "body";
 
 impl Json {
-    /// The caller bounds the length of `body`.
+    /// The caller limits the length of `body`.
     pub fn parse(body: &[u8]) -> Result<Self, ParseError> {
         let raw: &RawValue = serde_json::from_slice(body).map_err(|_| syntax("JSON"))?;
         Self::read(raw.get(), 0)
@@ -71,7 +71,7 @@ const fn syntax(expected: &'static str) -> ParseError {
     ParseError::Syntax { place: PLACE, at: 0, expected }
 }
 
-/// An object's members with their values still unread.
+/// An object's members with unparsed values.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {

@@ -1,5 +1,5 @@
-//! Floor 0: what `OData` 4 says about URLs, filters, ids and bodies, for the part of it that is served. Text in, values out:
-//! no entity is known here, so no name is checked here.
+//! Floor 0: the supported part of `OData` 4: URLs, filters, ids and bodies. Parses text into values. Entities are not
+//! known here, so names are not checked.
 
 mod decimal;
 mod entity_id;
@@ -22,25 +22,25 @@ pub use query::{OrderBy, Query, Selected};
 pub use url::{Resource, Url};
 pub use write::{NextPage, ODataErrorBody, context, next_link, push_json_string};
 
-/// Longest path and query together, bytes as they arrive.
+/// Maximum length of path and query together, in bytes as received.
 pub const MAX_URL: usize = 16 * 1024;
 
-/// Why a URL or a body could not be read.
+/// Why a URL or a body could not be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     #[error("The URL is longer than {MAX_URL} bytes.")]
     TooLong,
-    /// `at` counts bytes of the decoded text of `place`.
+    /// `at` is a byte offset in the decoded text of `place`.
     #[error("{place}, position {at}: expected {expected}.")]
     Syntax { place: &'static str, at: usize, expected: &'static str },
-    /// A bound of ours, not of the grammar.
+    /// A limit of this server, not of the grammar.
     #[error("{place}: more than {limit} {unit}.")]
     TooMany { place: &'static str, limit: usize, unit: &'static str },
     #[error("The query option '{0}' is given more than once.")]
     Duplicate(String),
     #[error("The query option '{0}' is unknown.")]
     UnknownOption(String),
-    /// `OData` has it, this server does not (`OData` Protocol 4.01 §9.3.1: 501).
+    /// Part of `OData` that this server does not support (`OData` Protocol 4.01 §9.3.1: 501).
     #[error("'{0}' is not supported.")]
     Unsupported(String),
 }

@@ -5,7 +5,7 @@ use percent_encoding::percent_decode;
 use crate::token::{Token, TokenReader};
 use crate::{Filter, ParseError, Path};
 
-/// The query options of one request, each at most once.
+/// The query options of a request, each at most once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
     pub top: Option<u32>,
@@ -16,9 +16,9 @@ pub struct Query {
     pub filter: Option<Filter>,
     pub skiptoken: Option<String>,
     pub format: Option<String>,
-    /// The names of the system options given, in their canonical form.
+    /// The names of the given system options, in canonical form.
     pub given: Vec<&'static str>,
-    /// Every option as it came, decoded: what the next link repeats.
+    /// Every option as received, decoded. The next link repeats them.
     pub pairs: Vec<(String, String)>,
 }
 
@@ -34,16 +34,17 @@ pub struct OrderBy {
     pub descending: bool,
 }
 
-/// Options that also go without `$` (`OData` 4.01 §5.1); the first seven are served.
+/// Options whose `$` is optional (`OData` 4.01 §5.1). The first seven are supported.
 const SYSTEM: &[&str] =
     &["$top", "$skip", "$count", "$select", "$orderby", "$filter", "$skiptoken", "$expand", "$search", "$apply"];
-/// Further options of the standard, of which the first is served; without `$` these names are too common to claim.
+/// Further standard options. The first is supported. Their names need `$`, because without it they are too common to
+/// reserve.
 const STANDARD: &[&str] = &["$format", "$compute", "$deltatoken", "$id", "$index", "$levels"];
 
 const MAX_LIST: usize = 200;
 
 impl Query {
-    /// `raw` is what follows `?`, as it arrived.
+    /// `raw` is the text after `?`, as received.
     pub(crate) fn parse(raw: &str) -> Result<Self, ParseError> {
         let mut query = Self::default();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
@@ -61,7 +62,7 @@ impl Query {
         Ok(query)
     }
 
-    /// The value of an option that is not the standard's; a second one of the same name is refused.
+    /// The value of a custom option. A repeated option is refused.
     pub fn custom(&self, wanted: &str) -> Result<Option<&str>, ParseError> {
         let mut values = self.pairs.iter().filter(|(name, _)| name == wanted);
         let value = values.next().map(|(_, value)| value.as_str());
@@ -93,14 +94,14 @@ impl Query {
     }
 }
 
-/// `None` for a name that is the client's own business.
+/// The canonical name of a system option; `None` for a custom option.
 pub(crate) fn system_name(name: &str) -> Result<Option<&'static str>, ParseError> {
     let bare = name.strip_prefix('$').unwrap_or(name);
     let is = |known: &&&str| known[1..].eq_ignore_ascii_case(bare);
     match (SYSTEM.iter().find(is), name.starts_with('$')) {
         (Some(known), _) => Ok(Some(known)),
         (None, false) => Ok(None),
-        // A model without a SchemaVersion annotation has one version only (Protocol 4.01 §11.2.12).
+        // A model without a SchemaVersion annotation has only one version (Protocol 4.01 §11.2.12).
         (None, true) if bare.eq_ignore_ascii_case("schemaversion") => Ok(None),
         (None, true) => match STANDARD.iter().find(is) {
             Some(known) => Ok(Some(known)),
@@ -109,13 +110,13 @@ pub(crate) fn system_name(name: &str) -> Result<Option<&'static str>, ParseError
     }
 }
 
-/// A name or a value of a query string: `+` is a blank, as in a form.
+/// Decodes a name or a value of a query string. `+` is a blank, as in a form.
 fn decode_form(text: &str) -> Result<String, ParseError> {
     let spaced = if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
     decode(&spaced, "query")
 }
 
-/// Percent-decoded UTF-8 without U+0000, which no text here may hold.
+/// Percent-decodes UTF-8. U+0000 is refused: no text may contain it.
 pub(crate) fn decode(text: &str, place: &'static str) -> Result<String, ParseError> {
     let decoded = percent_decode(text.as_bytes()).decode_utf8();
     match decoded {
@@ -187,7 +188,7 @@ fn parse_path(tokens: &mut TokenReader<'_>) -> Result<Path, ParseError> {
     }
 }
 
-/// Whether a comma announces one more item of the list.
+/// Whether a comma and another item follow.
 fn another(tokens: &mut TokenReader<'_>, place: &'static str, length: usize) -> Result<bool, ParseError> {
     let more = tokens.accept(&Token::Comma)?;
     if more && length >= MAX_LIST {

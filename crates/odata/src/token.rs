@@ -5,7 +5,7 @@ use crate::{Decimal, ParseError, parse_instant};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Token<'a> {
-    /// A name, an operator, a keyword; may hold dots (`Erp.State`) or begin with `$` or `@`.
+    /// A name, operator or keyword. It may contain dots (`Erp.State`) or begin with `$` or `@`.
     Word(&'a str),
     Text(String),
     Number(Decimal),
@@ -19,7 +19,7 @@ pub(crate) enum Token<'a> {
     End,
 }
 
-/// The tokens of one option's value, one ahead of the reader.
+/// The tokens of an option's value, with one token of lookahead.
 pub(crate) struct TokenReader<'a> {
     place: &'static str,
     text: &'a str,
@@ -43,7 +43,7 @@ impl<'a> TokenReader<'a> {
         self.advance()
     }
 
-    /// Takes the current token if it is `wanted`.
+    /// Consumes the current token if it is `wanted`.
     pub(crate) fn accept(&mut self, wanted: &Token<'_>) -> Result<bool, ParseError> {
         let found = self.current == *wanted;
         if found {
@@ -56,7 +56,7 @@ impl<'a> TokenReader<'a> {
         if self.accept(wanted)? { Ok(()) } else { Err(self.syntax(name)) }
     }
 
-    /// Takes the current token if it is one of the `words`, in any case, and says which.
+    /// Consumes the current token if it is one of `words`, in any case, and returns the word.
     pub(crate) fn accept_word(&mut self, words: &[&'static str]) -> Result<Option<&'static str>, ParseError> {
         let Token::Word(found) = self.current else {
             return Ok(None);
@@ -68,12 +68,12 @@ impl<'a> TokenReader<'a> {
         Ok(word)
     }
 
-    /// The refusal for what stands here instead of `expected`.
+    /// A syntax error: the current token is not `expected`.
     pub(crate) fn syntax(&self, expected: &'static str) -> ParseError {
         ParseError::Syntax { place: self.place, at: self.start, expected }
     }
 
-    /// Reads the token after the current one, and gives back the current one.
+    /// Reads the next token and returns the current one.
     fn advance(&mut self) -> Result<Token<'a>, ParseError> {
         let rest = &self.text[self.next..];
         let rest = rest.trim_start_matches([' ', '\t']);
@@ -117,7 +117,7 @@ impl<'a> TokenReader<'a> {
         Err(self.syntax("a name or a literal"))
     }
 
-    /// A quoted string, a quote inside it doubled (`OData` ABNF `string`).
+    /// A quoted string, in which quotes are doubled (`OData` ABNF `string`).
     fn read_text(&self, rest: &'a str) -> Result<(Token<'a>, usize), ParseError> {
         let mut text = String::new();
         let mut at = 1;
@@ -141,8 +141,8 @@ fn literal(text: &str) -> Option<Token<'static>> {
     number.or_else(|| parse_instant(text).map(Token::Instant))
 }
 
-/// A `+` in a URL arrives as a blank, also the one of an offset (`T10:00:00+03:00`) or an exponent (`1e+3`). Two literals
-/// never follow each other, so a blank that would make one literal of two was such a `+`.
+/// A `+` in a URL arrives as a blank, even that of an offset (`T10:00:00+03:00`) or an exponent (`1e+3`). Two literals
+/// never follow each other, so a blank between two texts that form one literal was such a `+`.
 fn split_at_plus(text: &str, run: usize) -> Option<(Token<'static>, usize)> {
     let after = text[run..].strip_prefix(' ')?;
     let more = length_of(after, |b| b.is_ascii_digit() || b == b':');

@@ -2,14 +2,14 @@ use crate::entity_id::{is_identifier, parse_guid};
 use crate::query::decode;
 use crate::{EntityId, MAX_URL, ParseError, Query};
 
-/// A request's URL below the service root.
+/// The URL of a request, below the service root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
     pub resource: Resource,
     pub query: Query,
 }
 
-/// What a path names; whether such a set exists is not known here.
+/// The resource named by a path. Whether the set exists is not checked here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resource {
     Service,
@@ -19,7 +19,7 @@ pub enum Resource {
 }
 
 impl Url {
-    /// `path` is what follows the service root and its `/`, `query` what follows `?`, both as they arrived.
+    /// `path` is the text after the service root and its `/`, `query` the text after `?`, both as received.
     pub fn parse(path: &str, query: &str) -> Result<Self, ParseError> {
         if path.len() + query.len() > MAX_URL {
             return Err(ParseError::TooLong);

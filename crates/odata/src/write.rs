@@ -6,19 +6,19 @@ use uuid::Uuid;
 use crate::Query;
 use crate::query::system_name;
 
-/// What stands under `error` in an answer that refuses; `code` is a number here, where the standard has a string.
+/// The content of `error` in an error response. `code` is a number here, although the standard has a string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ODataErrorBody {
     pub message: String,
     pub code: i32,
     pub kind: &'static str,
-    /// The message with `{0}`, `{1}`, … where the parameters stand.
+    /// The message, with `{0}`, `{1}`, … in place of the parameters.
     pub format: &'static str,
     pub parameters: Vec<String>,
 }
 
 impl ODataErrorBody {
-    /// Fills the format's places; a place without a parameter stays as it is.
+    /// Fills in the parameters. A placeholder without a parameter is left unchanged.
     pub fn new(kind: &'static str, code: i32, format: &'static str, parameters: Vec<String>) -> Self {
         let mut message = String::new();
         let mut rest = format;
@@ -51,10 +51,10 @@ impl ODataErrorBody {
     }
 }
 
-/// Where the next page begins.
+/// The start of the next page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextPage {
-    /// At this key, in the order of keys.
+    /// Starting at this key, in key order.
     Token(Uuid),
     /// After this many rows.
     Skip(u64),
@@ -66,7 +66,7 @@ pub fn context(root: &str, set: &str, entity: bool) -> String {
     format!("{root}$metadata#{set}{suffix}")
 }
 
-/// All the options of `query` again, with the place where to go on instead of the place where it began.
+/// Repeats all options of `query`, with the start of the next page instead of the current one.
 pub fn next_link(root: &str, set: &str, query: &Query, next: NextPage) -> String {
     let mut link = format!("{root}{set}?");
     let is_place = |name: &str| matches!(system_name(name), Ok(Some("$skip" | "$skiptoken")));
@@ -87,9 +87,9 @@ fn encode(text: &str) -> impl std::fmt::Display {
     utf8_percent_encode(text, UNRESERVED)
 }
 
-/// `text` as a JSON string, quotes included.
+/// Appends `text` as a JSON string, with quotes.
 pub fn push_json_string(out: &mut String, text: &str) {
-    // RFC 8259 §7; most texts have nothing to escape.
+    // RFC 8259 §7. Most texts need no escapes.
     if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
         out.reserve(text.len() + 2);
         out.push('"');

@@ -1,4 +1,4 @@
-//! Writes are data: a batch of statements with the row counts they expect, all or nothing.
+//! Batches: writes as data. Statements with the row counts they expect, all or nothing.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,15 +7,15 @@ use model::Timestamp;
 
 use crate::{Change, SqlValue};
 
-/// The text of a statement. One that lives as long as the program is recognised by its address.
+/// The text of a statement. A `'static` text is recognised by its address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sql(pub(crate) Cow<'static, str>);
 
 /// One change: SQL with `$1…` that both databases understand, and its parameters.
 ///
-/// A statement has no `RETURNING` clause (nothing would read it) and breaks constraints at once:
-/// a `DEFERRED` constraint would fail the commit that other callers share. What it works on exists before
-/// its batch begins: a table is made in one batch and filled in the next.
+/// A statement has no `RETURNING` clause (nothing would read it) and violates constraints at once: a `DEFERRED`
+/// constraint would fail the commit that other callers share. Its tables exist before its batch begins: a table is
+/// created in one batch and filled in the next.
 #[derive(Clone)]
 pub struct Statement {
     pub(crate) sql: Sql,
@@ -38,7 +38,7 @@ impl Statement {
     }
 }
 
-/// Shows the text, never the parameters.
+/// Prints the SQL, never the parameters.
 impl fmt::Debug for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Statement")
@@ -49,11 +49,11 @@ impl fmt::Debug for Statement {
     }
 }
 
-/// Statements that take effect together, in order, or not at all, and the changes that memory must follow.
+/// Statements that take effect in order and together, or not at all, and the changes that memory must apply.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub(crate) statements: Vec<Statement>,
-    /// Each with its time. [`crate::Store::commit`] appends their rows of the change feed.
+    /// Changes with their times. [`crate::Store::commit`] appends their rows to the change feed.
     pub(crate) changes: Vec<(Change, Timestamp)>,
 }
 
@@ -71,12 +71,12 @@ impl Batch {
         self.changes.push((change, now));
     }
 
-    /// Does memory have to follow once this is committed?
+    /// Whether memory has changes to apply after the commit.
     pub const fn announces(&self) -> bool {
         !self.changes.is_empty()
     }
 
-    /// Moves everything of `other` to the end of this batch.
+    /// Moves everything in `other` to the end of this batch.
     pub fn append(&mut self, other: Self) {
         self.statements.extend(other.statements);
         self.changes.extend(other.changes);
@@ -88,7 +88,7 @@ impl Batch {
         self
     }
 
-    /// Statements, without those of the change feed.
+    /// Number of statements, without those of the change feed.
     pub const fn len(&self) -> usize {
         self.statements.len()
     }
@@ -110,12 +110,12 @@ impl From<Vec<Statement>> for Batch {
     }
 }
 
-/// What became of a batch that met no fault.
+/// The result of a batch that met no fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a guard that failed means somebody was first: load and decide again"]
 pub enum CommitOutcome {
     /// Every statement took effect and survives a power cut.
     Committed,
-    /// Nothing took effect; `statement` is the index of the guard that found another number of rows.
+    /// Nothing took effect; `statement` is the index of the guard that matched another number of rows.
     GuardFailed { statement: usize },
 }

@@ -1,4 +1,5 @@
-//! How the database is, as far as its own work shows: readiness asks nothing, it looks at what commits and questions met.
+//! Health of a database, observed from its own work: a readiness check sends no query, but reads the results of earlier
+//! commits and queries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,20 +9,20 @@ use tokio::time::Instant;
 
 use crate::{Fault, Trouble};
 
-/// Work under way of which nothing ends for so long is stuck.
+/// Pending operations are stuck if none of them ends for this long.
 const STUCK: Duration = Duration::from_secs(2);
 
-/// One of the two things that a database does: commits, or answers to questions.
+/// Health of one kind of operation: commits or queries.
 pub struct OperationHealth {
     born: Instant,
-    /// When the newest piece of work succeeded, and when there was last none under way, in milliseconds.
+    /// Time of the newest success, and the last time that no operation was pending; in milliseconds.
     well: AtomicU64,
     busy_since: AtomicU64,
     under_way: AtomicU64,
     ill: Mutex<Option<(Trouble, Instant)>>,
 }
 
-/// What keeps a database from working, and for how long.
+/// A problem that keeps a database from working, and its duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
     pub trouble: Trouble,
@@ -40,7 +41,7 @@ impl Default for OperationHealth {
     }
 }
 
-/// A piece of work under way.
+/// A pending operation.
 pub(crate) struct TrackedOperation<'a>(&'a OperationHealth);
 
 impl Drop for TrackedOperation<'_> {
@@ -80,7 +81,7 @@ impl OperationHealth {
         }
     }
 
-    /// What ails it: the newest fault since the last success, or work that does not end.
+    /// The current problem: the newest fault since the last success, or operations that do not end.
     pub fn ailment(&self) -> Option<Outage> {
         self.ailment_at(Instant::now())
     }
@@ -95,7 +96,7 @@ impl OperationHealth {
         is_stuck.then_some(Outage { trouble: Trouble::Silent, span })
     }
 
-    /// Since the newest success; since the database was opened if there is none.
+    /// Time since the last success, or since the database was opened.
     pub fn age(&self) -> Duration {
         Duration::from_millis(self.millis(Instant::now()).saturating_sub(self.well.load(Ordering::Acquire)))
     }

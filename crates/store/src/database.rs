@@ -1,4 +1,4 @@
-//! The door to a database: where it is, and the two things one can do with it, commit and query.
+//! A database: its URL, and its two operations, commit and query.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,11 +22,11 @@ use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
 use crate::{Batch, CommitOutcome, Fault, FaultKind, SqlRow, SqlValue, Trouble};
 
-/// Where a database lives: `sqlite:<path>` or `postgres://user:password@host:port/name?sslmode=…`.
+/// The URL of a database: `sqlite:<path>` or `postgres://user:password@host:port/name?sslmode=…`.
 ///
-/// `sslmode` for PostgreSQL: `require` and `verify-full` both mean TLS to a server whose certificate a
-/// public authority vouches for; `disable` means none. Without it, TLS is required except on the loopback
-/// and on a Unix socket. There is no mode that falls back.
+/// `sslmode` for PostgreSQL: `require` and `verify-full` both mean TLS to a server with a certificate of a public
+/// authority; `disable` means no TLS. Without it, TLS is required except on the loopback and on a Unix socket. There is
+/// no mode that falls back.
 #[derive(Clone)]
 pub struct DatabaseUrl(Place);
 
@@ -36,7 +36,7 @@ enum Place {
     Postgres(Box<postgres::Address>),
 }
 
-/// Why a text is not a [`DatabaseUrl`]. Never quotes the text, which holds a password.
+/// Why a text is not a [`DatabaseUrl`]. Never quotes the text, which contains a password.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseUrlError {
     #[error("a database URL starts with `sqlite:` or `postgres://`")]
@@ -72,7 +72,7 @@ impl DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// Where an embedded database lives.
+    /// The path of an embedded database.
     pub fn file(&self) -> Option<&Path> {
         match &self.0 {
             Place::Sqlite(path) => Some(path),
@@ -99,11 +99,11 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// An open database. Cheap to clone; all clones are the same one.
+/// An open database. Cheap to clone; all clones share one database.
 #[derive(Clone)]
 pub struct Database {
     open: Arc<Open>,
-    /// Whose share of the queues the work of this handle takes.
+    /// The tenant whose share of the queues this handle uses.
     tenant: Tenant,
     faults: Option<Arc<FaultInjector>>,
 }
@@ -121,7 +121,8 @@ pub(crate) enum Driver {
 }
 
 impl Database {
-    /// What is free on the disk of an embedded database's file, for who is not its administrator. Of a server nobody knows.
+    /// Free bytes on the disk of an embedded database, as available to unprivileged users. `None` for a database
+    /// server.
     pub async fn free_bytes(&self) -> Option<u64> {
         let Driver::Sqlite(sqlite) = &self.open.driver else { return None };
         let path = sqlite.path().to_owned();
@@ -132,7 +133,7 @@ impl Database {
         free.await.ok().flatten()
     }
 
-    /// Opens the database, creating the file if it is SQLite and missing; does not migrate.
+    /// Opens the database, without migrating it. A missing SQLite file is created.
     pub async fn open(url: &DatabaseUrl) -> Result<Self, Fault> {
         let driver = match &url.0 {
             Place::Sqlite(path) => Driver::Sqlite(Sqlite::open(path.clone()).await?),
@@ -147,20 +148,20 @@ impl Database {
         Ok(Self { open: Arc::new(open), tenant: None, faults: None })
     }
 
-    /// The same database, whose commits and reads through this handle and its clones are counted and may be made to fail.
-    /// For tests and the benchmark alone.
+    /// The same database, with operations counted and faults injected for this handle and its clones. Only for tests
+    /// and the benchmark.
     #[must_use]
     pub fn with_faults(self, injector: Arc<FaultInjector>) -> Self {
         Self { faults: Some(injector), ..self }
     }
 
-    /// Brings the tables up to this version, and answers the names of the migrations that it applied. Several nodes may do
-    /// so at once: one works, the others wait.
+    /// Migrates the tables to this version. Returns the names of the applied migrations. Several nodes may call it at
+    /// once: one migrates, the others wait.
     pub async fn migrate(&self) -> Result<Vec<String>, Fault> {
         self.migrate_to(None).await
     }
 
-    /// Up to the tables of an earlier version, for tests of databases that it wrote.
+    /// Migrates to an earlier version, for tests of the databases that it wrote.
     pub async fn migrate_to(&self, version: impl Into<Option<i32>>) -> Result<Vec<String>, Fault> {
         let target = version.into().map_or(Target::Latest, Target::Version);
         match self.driver() {
@@ -169,10 +170,10 @@ impl Database {
         }
     }
 
-    /// Applies a batch, all or nothing. What is answered [`CommitOutcome::Committed`] survives a power cut.
+    /// Applies a batch, all or nothing. A batch answered with [`CommitOutcome::Committed`] survives a power cut.
     ///
-    /// A caller that goes away after the batch was accepted does not undo it. After [`DEADLINE`] the answer is a fault, and
-    /// whether the batch took effect is unknown.
+    /// A caller that goes away after the batch was accepted does not undo it. After [`DEADLINE`] the answer is a fault,
+    /// and it is unknown whether the batch took effect.
     pub async fn commit(&self, batch: Batch) -> Result<CommitOutcome, Fault> {
         assert!(!batch.announces(), "changes belong to an instance: Store::commit writes them down");
         if batch.is_empty() {
@@ -182,7 +183,7 @@ impl Database {
         let _work = self.writes().begin();
         let commit = async {
             match self.driver() {
-                // Boxed, here and below: callers need not carry a driver's state.
+                // Boxed, here and below, so that callers' futures do not include a driver's state.
                 Driver::Sqlite(sqlite) => Box::pin(sqlite.commit(self.tenant, batch, until)).await,
                 Driver::Postgres(postgres) => Box::pin(postgres.commit(self.tenant, batch, until)).await,
             }
@@ -192,7 +193,7 @@ impl Database {
         answer
     }
 
-    /// The one place where faults are injected.
+    /// The only place where faults are injected.
     async fn asked<T>(
         &self,
         operation: DatabaseOperation,
@@ -217,7 +218,7 @@ impl Database {
         };
         let answer = self.asked(DatabaseOperation::Read, query).await;
         let answer = answer.map_err(|fault| match fault.trouble() {
-            // Of the connection, not of the database: a question that writes is a bug.
+            // The connection is read-only, not the database: a query that writes is a bug.
             Trouble::ReadOnly => Fault::failed(fault),
             _ => fault,
         });
@@ -225,9 +226,9 @@ impl Database {
         answer
     }
 
-    /// Whether another process may have changed the database since this was last asked.
+    /// Whether another process may have changed the database since the last call.
     ///
-    /// SQLite knows; on PostgreSQL, where other nodes are the rule, the answer is always yes.
+    /// SQLite knows. On PostgreSQL, which usually has several nodes, the answer is always yes.
     pub async fn changed_elsewhere(&self) -> Result<bool, Fault> {
         match self.driver() {
             Driver::Sqlite(sqlite) => sqlite.changed_elsewhere(Instant::now() + DEADLINE).await,
@@ -235,8 +236,8 @@ impl Database {
         }
     }
 
-    /// Which life of the database server answers, where it tells: PostgreSQL's timeline, which begins anew with each promoted
-    /// standby and each restored archive.
+    /// PostgreSQL's timeline, if the server reports one. A new one begins with each promoted standby and each restored
+    /// archive.
     pub async fn timeline(&self) -> Result<Option<String>, Fault> {
         let Driver::Postgres(_) = self.driver() else { return Ok(None) };
         let sql = "SELECT CASE WHEN pg_is_in_recovery() THEN NULL \
@@ -249,12 +250,13 @@ impl Database {
         }
     }
 
-    /// One process's own file: nobody else keeps sessions in it while that process is away.
+    /// Whether the database is a file of this process only: then no other process keeps sessions in it while this one
+    /// is down.
     pub fn is_embedded(&self) -> bool {
         matches!(self.driver(), Driver::Sqlite(_))
     }
 
-    /// Durable commits made, and batches committed in them, since opening.
+    /// Durable commits since opening, and the batches in them.
     pub fn commits(&self) -> (u64, u64) {
         let figures = self.figures();
         (figures.commits, figures.batches)
@@ -276,17 +278,17 @@ impl Database {
         &self.open.driver
     }
 
-    /// How commits fare.
+    /// Health of commits.
     pub fn writes(&self) -> &OperationHealth {
         &self.open.writes
     }
 
-    /// How questions fare.
+    /// Health of queries.
     pub fn reads(&self) -> &OperationHealth {
         &self.open.reads
     }
 
-    /// Finishes what was accepted, then lets go of the database; later calls find it unavailable.
+    /// Finishes accepted work and closes the database. Later calls fail as unavailable.
     pub async fn close(&self) {
         match self.driver() {
             Driver::Sqlite(sqlite) => sqlite.close().await,
@@ -295,7 +297,7 @@ impl Database {
     }
 }
 
-/// A database as one instance sees it: tables take the instance from here and put it into every statement.
+/// A database bound to one instance: tables put this instance into every statement.
 #[derive(Clone)]
 pub struct Store {
     database: Database,
@@ -304,7 +306,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Its work takes the instance's share of the queues.
+    /// Uses the instance's share of the queues.
     pub const fn new(mut database: Database, instance: InstanceId) -> Self {
         database.tenant = Some(instance);
         Self { database, instance, chain: Chain::Main }
@@ -314,7 +316,7 @@ impl Store {
         &self.instance
     }
 
-    /// The same, with another chain of the audit in the place of the main one.
+    /// The same store, with another chain of the audit selected instead of the main one.
     #[must_use]
     pub fn with_chain(&self, chain: Chain) -> Self {
         Self { chain, ..self.clone() }
@@ -324,7 +326,7 @@ impl Store {
         self.chain
     }
 
-    /// What is hashed of the chain's seals begins with it.
+    /// The chain's id, which begins the hashed content of its seals.
     pub const fn chain_id(&self) -> ChainId {
         ChainId { instance: self.instance, chain: self.chain }
     }
@@ -333,7 +335,7 @@ impl Store {
         &self.database
     }
 
-    /// See [`Database::commit`]. The batch's changes become rows of the change feed, behind its statements.
+    /// See [`Database::commit`]. The batch's changes are appended to the change feed, after its statements.
     pub async fn commit(&self, mut batch: Batch) -> Result<CommitOutcome, Fault> {
         for (change, at) in std::mem::take(&mut batch.changes) {
             batch.extend(self.announcement(change, at));

@@ -1,4 +1,4 @@
-//! What both drivers go by: whose work it is, and how long it may take.
+//! Shared by both drivers: the tenant of a piece of work, and its deadline.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{Fault, Trouble};
 
-/// No commit and no question takes longer. Below the time that a request has, so that who waits is answered.
+/// Maximum time for a commit or query. Shorter than the deadline of a request, so that the caller still gets an answer.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Who shares the queues with others: an instance; or, all together, work that is no instance's.
+/// The tenant of work in the fair queues: an instance, or `None` for all work that belongs to no instance.
 pub(crate) type Tenant = Option<InstanceId>;
 
-/// A database that has not answered by then does not.
+/// Fails with [`Trouble::Silent`] if there is no answer until the deadline.
 pub(crate) async fn in_time<T>(until: Instant, asking: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     let answer = timeout_at(until, asking).await;
     answer.unwrap_or_else(|_| Err(Fault::because(Trouble::Silent, "the database does not answer in time")))

@@ -1,8 +1,8 @@
-//! The Domain API's rows: statements compiled from the model.
+//! Rows of the Domain API: statements compiled from the model.
 //!
-//! Every identifier in a text is the model's and quoted, every value of a caller is a parameter. An amount or a quantity
-//! is two columns, `…_value` (millionths in a `BIGINT`, so that it compares exactly) and `…_code`; a text in several
-//! languages is a JSON object and, beside it in `…_text`, the same texts without their languages, to be searched.
+//! Every identifier in a text comes from the model and is quoted; every value of a caller is a parameter. An amount or
+//! a quantity is two columns, `…_value` (millionths in a `BIGINT`, so that it compares exactly) and `…_code`. A text in
+//! several languages is a JSON object; beside it, `…_text` holds the same texts without their languages, for searching.
 
 use std::fmt::Write;
 
@@ -17,22 +17,22 @@ use uuid::Uuid;
 
 use crate::{Fault, SqlRow, SqlValue as Cell, Statement, Store, statement};
 
-/// A row that was read: its key and a value for each field of the selection.
+/// A row of a result: its key, and a value for each selected field.
 #[derive(Clone, Debug)]
 pub struct EntityRow {
     pub key: Uuid,
     pub values: Vec<EntityValue>,
 }
 
-/// What a write to the root of an aggregate counts on, and leaves.
+/// The version of an aggregate that a write to its root expects, and the stamp that it sets.
 #[derive(Clone, Copy, Debug)]
 pub struct AggregateVersion {
-    /// The `ObjectVersion` that was read; the write makes it one more.
+    /// The `ObjectVersion` that was read. The write increments it.
     pub version: i64,
     pub stamp: Timestamp,
 }
 
-/// The most parameters one statement may have: SQLite's limit is 32 766, PostgreSQL's 65 535.
+/// Maximum parameters of one statement: SQLite's limit is 32 766, PostgreSQL's 65 535.
 const MAX_PARAMETERS: usize = 30_000;
 
 pub async fn rows(store: &Store, selection: &Selection) -> Result<Vec<EntityRow>, Fault> {
@@ -50,7 +50,7 @@ pub async fn count(store: &Store, entity: &'static EntityType, conditions: &[Fil
     u64::try_from(row.int(0)?).map_err(Fault::failed)
 }
 
-/// One new row. `stamp` is the aggregate's, for a root.
+/// Inserts a row. `stamp` is the aggregate's, for a root.
 pub fn insert(
     store: &Store,
     entity: &'static EntityType,
@@ -62,7 +62,7 @@ pub fn insert(
     insert_rows(entity, vec![row]).expect(1)
 }
 
-/// Many new rows in as few statements as parameters allow. All have values for the same members.
+/// Inserts many rows with as few statements as the parameter limit allows. All rows have values for the same members.
 pub fn insert_all<'a>(
     store: &Store,
     entity: &'static EntityType,
@@ -80,7 +80,7 @@ pub fn insert_all<'a>(
     statements
 }
 
-/// A changed row, guarded by `turn` if it is the root of its aggregate; a part's owner is guarded by [`touch`].
+/// Updates a row, guarded by `turn` if it is the root of its aggregate. The owner of a part is guarded by [`touch`].
 pub fn update(
     store: &Store,
     entity: &'static EntityType,
@@ -108,12 +108,12 @@ pub fn update(
     statement(sql, params).expect(1)
 }
 
-/// The next version of an aggregate whose parts change.
+/// Increments the version of an aggregate whose parts change.
 pub fn touch(store: &Store, root: &'static EntityType, key: Uuid, turn: AggregateVersion) -> Statement {
     update(store, root, key, &[], Some(turn))
 }
 
-/// A row and what it owns. `version` guards the root of an aggregate.
+/// Deletes a row and its owned children. `version` guards the root of an aggregate.
 pub fn delete(store: &Store, entity: &'static EntityType, key: Uuid, version: Option<i64>) -> Statement {
     let mut params = vec![Cell::from(store.instance().0), Cell::from(key)];
     let guard = version.map_or(String::new(), |version| {
@@ -155,7 +155,7 @@ fn new_cells(
     row
 }
 
-/// The columns a member's value goes to.
+/// The columns of a member's value.
 fn cells(assignment: &Assignment) -> Vec<(String, Cell)> {
     let name = assignment.member.name();
     let cell = |part, cell| (column_name(name, part), cell);
@@ -175,7 +175,7 @@ fn cells(assignment: &Assignment) -> Vec<(String, Cell)> {
     }
 }
 
-/// Between two languages' texts in the searched column: no keyboard has it.
+/// Separates the texts in the searched column: no keyboard produces it.
 const BETWEEN: &str = "\u{1f}";
 
 fn names(value: &EntityValue) -> (Cell, Cell) {
@@ -230,7 +230,7 @@ fn select(instance: InstanceId, selection: &Selection) -> (String, Vec<Cell>) {
     for (column, descending) in &selection.order {
         let direction = if *descending { "DESC NULLS LAST" } else { "ASC NULLS FIRST" };
         let key = compiler.column(column);
-        // What people read is ordered as they look for it, in any case; what names one thing, as it is.
+        // Texts for people sort case-insensitively; identifiers sort as they are.
         let key = if matches!(column.part, ColumnPart::Shown(_)) { format!("lower({key})") } else { key };
         write!(order, "{key} {direction}, ").expect("a String takes every write");
     }
@@ -248,11 +248,11 @@ fn number(rows: u64) -> Cell {
     Cell::Int(i64::try_from(rows).unwrap_or(i64::MAX))
 }
 
-/// Turns columns and conditions into text; the joins they need gather in `from`.
+/// Compiles columns and conditions to SQL. The joins they need are collected in `from`.
 struct Compiler {
     from: String,
     params: Vec<Cell>,
-    /// Paths already joined; the alias is the place in the list, and one more.
+    /// Paths already joined. The alias is the index in the list plus one.
     joined: Vec<Vec<&'static str>>,
 }
 
@@ -296,7 +296,7 @@ impl Compiler {
         alias
     }
 
-    /// The whole `WHERE`, the instance first.
+    /// The whole `WHERE` clause, the instance first.
     fn all(&mut self, conditions: &[FilterCondition]) -> String {
         let mut text = " WHERE t0.\"instance\" = $1".to_owned();
         for condition in conditions {
@@ -380,7 +380,7 @@ fn guid(text: &str) -> Result<Uuid, Fault> {
     Uuid::try_parse(text).map_err(Fault::failed)
 }
 
-/// As `gatehouse_shown` on `PostgreSQL` does (`migrate`): of a text in several languages, what a reader of one is shown.
+/// As `gatehouse_shown` on `PostgreSQL` (`migrate`): one language of a text in several languages.
 pub(crate) fn shown(names: &str, code: &str) -> Result<String, Fault> {
     let culture = Culture::of_tag(code).ok_or_else(|| Fault::failed("a language has two letters"))?;
     Ok(read_names(names)?.shown(culture).to_owned())
@@ -410,7 +410,7 @@ mod tests {
         select(InstanceId(Uuid::nil()), &selection)
     }
 
-    /// A filter written for each way a literal can stand in it; `{}` is where it stands.
+    /// Filters for every place where a literal can stand; `{}` is that place.
     const TEXTS: &[&str] = &[
         "Number eq '{}'",
         "Number in ('{}','x','{}')",
@@ -422,7 +422,7 @@ mod tests {
         "contains(Party/PartyName,'{}') and contains(Party,'{}')",
     ];
 
-    /// A small generator (xorshift), so that a failure is found again.
+    /// A small generator (xorshift), so that a failure is reproducible.
     fn odd_texts() -> impl Iterator<Item = String> {
         const PIECES: &[&str] = &[
             "''", "\"", ";", "--", "/*", "*/", "\\", "%25", "_", "!", "$1", "?1", ")", "(", " OR 1=1", "%01", "é",

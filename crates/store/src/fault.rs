@@ -1,4 +1,4 @@
-//! The one error of this floor: something of ours failed. Never an answer to a caller.
+//! The only error of this floor: a failure of the system. Never an answer to a caller.
 
 pub(crate) mod postgres;
 
@@ -6,21 +6,21 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// Whether trying again, unchanged, can help.
+/// Whether an unchanged retry can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// What cannot be done now: full, locked, read-only, gone, too slow, queue full. May be tried again.
+    /// Temporary: full, locked, read-only, gone, too slow, queue full. May be retried.
     Unavailable,
-    /// Everything else: a corrupt file, a bug of ours.
+    /// Everything else: a corrupt file, a bug.
     Failed,
 }
 
-/// What is the matter, as far as an operator can tell and mend it.
+/// The kind of problem, as far as an operator can recognise and fix it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trouble {
     /// No room on the database's disk.
     Full,
-    /// The database may be read and not written.
+    /// The database can be read but not written.
     ReadOnly,
     /// Reading or writing the disk failed.
     Disk,
@@ -34,16 +34,16 @@ pub enum Trouble {
     Gone,
     /// The database's file was deleted, or another was put in its place.
     Replaced,
-    /// A queue of ours is full.
+    /// One of our own queues is full.
     Crowded,
-    /// Anything else that passes by itself.
+    /// Any other temporary problem.
     Passing,
-    /// A bug of ours, or damaged data.
+    /// A bug, or damaged data.
     Defect,
 }
 
 impl Trouble {
-    /// Short enough for a label.
+    /// A short name, for a metric label.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Full => "disk full",
@@ -60,7 +60,7 @@ impl Trouble {
         }
     }
 
-    /// What an operator can do about it.
+    /// The fix that an operator can apply.
     pub const fn mend(self) -> &'static str {
         match self {
             Self::Full => "make room on the database's disk",
@@ -79,21 +79,21 @@ impl Trouble {
         }
     }
 
-    /// Does the database stay away from everybody? The others concern one request.
+    /// Whether the database fails for all requests. The other troubles concern one request.
     pub(crate) const fn is_of_the_database(self) -> bool {
         !matches!(self, Self::Crowded | Self::Passing | Self::Defect)
     }
 }
 
-/// A failure of ours, with its chain of causes for the log.
+/// A failure of the system, with its chain of causes for the log.
 ///
-/// Neither it nor its causes carry parameter values, so it may be logged whole.
-/// After [`FaultKind::Unavailable`] from a commit it is unknown whether the batch took effect
-/// (the connection may have died while the server was committing); guards make a second attempt safe.
+/// Neither it nor its causes contain parameter values, so it may be logged whole. After [`FaultKind::Unavailable`] from
+/// a commit it is unknown whether the batch took effect (the connection may have died while the server was committing);
+/// guards make a second attempt safe.
 #[derive(Clone, Debug)]
 pub struct Fault {
     trouble: Trouble,
-    // Shared, because one failed commit is answered to every batch that was in it.
+    // Shared, because one failed commit is the answer to every batch in it.
     cause: Arc<dyn Error + Send + Sync>,
 }
 
@@ -117,7 +117,7 @@ impl Fault {
         }
     }
 
-    /// Of a fault that only says that it passes, what its cause says.
+    /// The trouble; if this fault only says that it is temporary, the trouble of its cause.
     pub fn trouble(&self) -> Trouble {
         match self.cause.downcast_ref::<Self>() {
             Some(cause) if self.trouble == Trouble::Passing => cause.trouble(),

@@ -1,4 +1,5 @@
-//! Faults on purpose. Only tests and the benchmark make a [`FaultInjector`]; the product opens its databases without one.
+//! Fault injection. Only tests and the benchmark create a [`FaultInjector`]; the product opens its databases without
+//! one.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,25 +8,26 @@ use tokio::sync::watch;
 
 use crate::Fault;
 
-/// What a database is asked to do.
+/// An operation of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DatabaseOperation {
     Commit,
     Read,
 }
 
-/// How an operation fails.
+/// When an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultMoment {
-    /// The database never sees it.
+    /// The operation never reaches the database.
     Before,
-    /// The database does it, and the caller gets a fault.
+    /// The operation takes effect, and the caller gets a fault.
     After,
-    /// The database does it, and the answer is withheld until the injector is disarmed: time for the caller to go away.
+    /// The operation takes effect, and the answer is withheld until the injector is disarmed, so that the caller can go
+    /// away.
     Unanswered,
 }
 
-/// The `nth` commit or read after arming fails; the first is 1.
+/// Fails the `nth` commit or read after arming; the first is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InjectedFault {
     pub operation: DatabaseOperation,
@@ -33,16 +35,16 @@ pub struct InjectedFault {
     pub moment: FaultMoment,
 }
 
-/// What went through the database since the injector was armed.
+/// Operations since the injector was armed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OperationCounts {
     pub commits: u64,
     pub reads: u64,
-    /// Faults that were due and happened.
+    /// Injected faults.
     pub faults: u64,
 }
 
-/// Counts the operations of the [`Database`](crate::Database) handles that carry it, and fails the chosen ones.
+/// Counts the operations of the [`Database`](crate::Database) handles that carry it, and fails the selected ones.
 pub struct FaultInjector {
     commits: AtomicU64,
     reads: AtomicU64,
@@ -54,7 +56,7 @@ pub struct FaultInjector {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Answers {
     Given,
-    /// While armed: the next unanswered operation withholds its answer.
+    /// Armed: the next unanswered operation withholds its answer.
     MayBeWithheld,
     Withheld,
 }
@@ -72,7 +74,7 @@ impl Default for FaultInjector {
 }
 
 impl FaultInjector {
-    /// Counts from zero, and fails these operations; without any, it only counts.
+    /// Resets the counts, and fails these operations. Without any, it only counts.
     pub fn arm(&self, faults: impl Into<Vec<InjectedFault>>) {
         *self.armed.lock().expect("no holder of this lock panics") = faults.into();
         for counter in [&self.commits, &self.reads, &self.faults] {
@@ -81,7 +83,7 @@ impl FaultInjector {
         self.answers.send_replace(Answers::MayBeWithheld);
     }
 
-    /// Nothing fails any more, and withheld answers are given.
+    /// Stops injecting faults, and releases withheld answers.
     pub fn disarm(&self) -> OperationCounts {
         self.armed.lock().expect("no holder of this lock panics").clear();
         self.answers.send_replace(Answers::Given);
@@ -89,13 +91,13 @@ impl FaultInjector {
         OperationCounts { commits: read(&self.commits), reads: read(&self.reads), faults: read(&self.faults) }
     }
 
-    /// Returns as soon as an answer is withheld.
+    /// Returns once an answer is withheld.
     pub async fn withholds(&self) {
         let mut answers = self.answers.subscribe();
         let _sender_lives_as_long_as_self = answers.wait_for(|answers| *answers == Answers::Withheld).await;
     }
 
-    /// What is due for the operation that begins now.
+    /// The fault due for the operation that begins now.
     fn next(&self, operation: DatabaseOperation) -> Option<FaultMoment> {
         let counter = match operation {
             DatabaseOperation::Commit => &self.commits,
@@ -108,7 +110,7 @@ impl FaultInjector {
         Some(due.moment)
     }
 
-    /// Until the injector is disarmed; not at all, if that was while the database worked.
+    /// Waits until the injector is disarmed. Returns at once if it was disarmed while the database worked.
     async fn withhold(&self) {
         let mut answers = self.answers.subscribe();
         self.answers.send_if_modified(|answers| {

@@ -1,14 +1,14 @@
-//! What the drivers count of themselves.
+//! Metrics of the drivers.
 
 use model::meter::{Counter, Histogram, LATENCIES, SIZES};
 
-/// Commits of one database, since it was opened.
+/// Commits of one database since it was opened.
 pub(crate) struct CommitFigures {
     made: Counter,
     batches: Counter,
-    /// Of one commit, in microseconds.
+    /// Per commit, in microseconds.
     latency: Histogram,
-    /// Batches that shared one.
+    /// Batches per commit.
     sizes: Histogram,
 }
 
@@ -42,14 +42,14 @@ impl CommitFigures {
     }
 }
 
-/// The figures of a database, as they are now.
+/// The current metrics of a database.
 pub struct DatabaseFigures<'a> {
-    /// Batches that wait to be committed, on PostgreSQL with those under way.
+    /// Batches that wait for their commit; on PostgreSQL including those being committed.
     pub waiting: usize,
     pub commits: u64,
     pub batches: u64,
-    /// Of one commit, in microseconds.
+    /// Per commit, in microseconds.
     pub latency: &'a Histogram,
-    /// Batches that shared one.
+    /// Batches per commit.
     pub sizes: &'a Histogram,
 }

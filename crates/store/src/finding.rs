@@ -1,4 +1,4 @@
-//! Records that do not read back, or that today's rules refuse: a matter of that record alone.
+//! Stored records that cannot be read, or that today's rules refuse. Only that record is affected.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -9,9 +9,9 @@ use model::InstanceId;
 
 use crate::{Fault, SqlRow};
 
-/// What in a row does not read back: another version wrote it, or somebody else.
+/// A part of a row that cannot be read: another version or a foreign program wrote it.
 ///
-/// Who asked for this one record meets a [`Fault`]; a list goes on without it (`Store::readable`).
+/// A query for this one record fails with a [`Fault`]; a list omits it (`Store::readable`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DamagedRow(Cow<'static, str>);
 
@@ -35,22 +35,22 @@ impl From<DamagedRow> for Fault {
     }
 }
 
-/// A stored record that this version cannot use as it is, for who examines an installation.
+/// A stored record that this version cannot use as it is, for the examination of an installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredFinding {
-    /// What it is: `application`, `user`, …
+    /// The kind of record: `application`, `user`, …
     pub kind: &'static str,
-    /// Which one: its id, or its name.
+    /// The id or the name of the record.
     pub record: String,
-    /// What of it is refused.
+    /// The refused attributes.
     pub problems: Vec<String>,
 }
 
-/// Rows that lists went on without. Each is told of once, and only so many are remembered.
+/// Rows omitted from lists. Each is logged once; at most [`MAX_TOLD`] are remembered.
 #[derive(Default)]
 pub(crate) struct UnreadableRows(Mutex<BTreeSet<(InstanceId, &'static str, String)>>);
 
-/// Beyond this something else is wrong than a row.
+/// More unreadable rows than this have another cause than the rows.
 const MAX_TOLD: usize = 1000;
 
 impl UnreadableRows {

@@ -1,8 +1,8 @@
 //! Floor 2: SQL, migrations and drivers. The only crate with a database driver.
 //!
-//! One SQL text runs on SQLite and PostgreSQL: `$1…`, `TEXT`, `BIGINT`, `BYTEA`, `ON CONFLICT`; times are
-//! integer microseconds, flags are 0 or 1. Writes are [`Batch`]es of data, not closures, so that the driver
-//! may put many callers' work into one durable commit.
+//! One SQL text runs on SQLite and PostgreSQL: `$1…`, `TEXT`, `BIGINT`, `BYTEA`, `ON CONFLICT`; times are integer
+//! microseconds, flags are 0 or 1. Writes are [`Batch`]es of data, not closures, so that the driver can put the batches
+//! of many callers into one durable commit.
 
 mod batch;
 mod condition;

@@ -1,35 +1,35 @@
-//! A look at a database by somebody who examines an installation: it changes nothing.
+//! A read-only report on a database, for the examination of an installation.
 
 use model::Timestamp;
 
 use crate::database::Driver;
 use crate::{CommitOutcome, Database, Fault, FaultKind, migrate, statement};
 
-/// What was found.
+/// The report.
 #[derive(Clone, Debug)]
 pub struct DatabaseReport {
     /// `SQLite 3.54.1`, `PostgreSQL 15.18`.
     pub software: String,
-    /// The newest migration that was applied; nothing in a database without tables of ours.
+    /// The newest applied migration. `None` in a database without our tables.
     pub applied: Option<i64>,
-    /// The newest that this program knows.
+    /// The newest migration in this program.
     pub known: i64,
-    /// The database's own clock, where that is another one.
+    /// The database server's clock. `None` if it is the same clock as ours.
     pub clock: Option<Timestamp>,
 }
 
 impl DatabaseReport {
-    /// Are tables missing that this program needs?
+    /// Whether tables that this program needs are missing.
     pub fn is_older(&self) -> bool {
         self.applied.is_some_and(|applied| applied < self.known)
     }
 
-    /// Did a newer program bring the tables up?
+    /// Whether a newer program has migrated the tables.
     pub fn is_newer(&self) -> bool {
         self.applied.is_some_and(|applied| applied > self.known)
     }
 
-    /// The names of the migrations that are still to be applied, in their order.
+    /// The names of the migrations still to be applied, in order.
     pub fn pending(&self) -> Vec<String> {
         migrate::after(self.applied.unwrap_or(0))
     }
@@ -53,19 +53,19 @@ impl Database {
         };
         let applied = match self.query("SELECT MAX(version) FROM refinery_schema_history", vec![]).await {
             Ok(rows) => first(rows)?.opt_int(0)?,
-            // There is no such table.
+            // The table does not exist.
             Err(fault) if fault.kind() == FaultKind::Failed => None,
             Err(fault) => return Err(fault),
         };
         Ok(DatabaseReport { software: format!("{name} {version}"), applied, known: migrate::newest(), clock })
     }
 
-    /// A question whose answer does not matter. Needs tables.
+    /// A query whose result does not matter. Needs tables.
     pub async fn try_read(&self) -> Result<(), Fault> {
         self.query("SELECT MAX(version) FROM refinery_schema_history", vec![]).await.map(drop)
     }
 
-    /// A durable commit that leaves everything as it was. Needs tables.
+    /// A durable commit that changes nothing. Needs tables.
     pub async fn try_write(&self) -> Result<CommitOutcome, Fault> {
         let sql = "UPDATE refinery_schema_history SET name = name \
                    WHERE version = (SELECT MAX(version) FROM refinery_schema_history)";

@@ -11,10 +11,10 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
-/// The advisory lock that nodes of this house take on PostgreSQL while they migrate.
+/// The advisory lock that Gatehouse nodes take on PostgreSQL while they migrate.
 const LOCK: i64 = 0x6761_7465_686f_7573; // "gatehous"
 
-/// Raises inside the statement that met the wrong number of rows, which stops the rest of its transaction.
+/// Raises inside the statement that matched a wrong number of rows, which stops the rest of its transaction.
 const EXPECT: &str = "
     CREATE OR REPLACE FUNCTION gatehouse_expect(counted BIGINT, expected BIGINT) RETURNS BOOLEAN
     LANGUAGE plpgsql AS $$
@@ -26,7 +26,7 @@ const EXPECT: &str = "
     END
     $$";
 
-/// Of a text in several languages, what a reader of one is shown; SQLite has it from the driver (`domain::shown`).
+/// The text in one language of a text in several languages. SQLite gets it from the driver (`entities::shown`).
 const SHOWN: &str = "
     CREATE OR REPLACE FUNCTION gatehouse_shown(names TEXT, language TEXT) RETURNS TEXT
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
@@ -37,7 +37,8 @@ const SHOWN: &str = "
         )
     $$";
 
-/// Of a text, under a key that is used for one statement; SQLite has it from the driver (`tables::code`).
+/// The code (keyed SHA-256) of a text, under a key that is used for one statement. SQLite gets it from the driver
+/// (`tables::code`).
 const CODE: &str = "
     CREATE OR REPLACE FUNCTION gatehouse_code(key TEXT, told TEXT) RETURNS TEXT
     LANGUAGE sql STABLE STRICT PARALLEL SAFE AS $$
@@ -46,18 +47,18 @@ const CODE: &str = "
 
 /// All or nothing: both databases undo `CREATE` and `ALTER` with the rest.
 ///
-/// A version this binary does not know is no reason to stop: tables are expanded before they are contracted,
-/// so that the previous version of the house runs on the tables of the next.
+/// A version unknown to this binary is no reason to stop: tables are expanded before they are contracted, so that the
+/// previous version of Gatehouse runs on the tables of the next.
 fn runner(target: Target) -> Runner {
     embedded::migrations::runner().set_grouped(true).set_abort_missing(false).set_target(target)
 }
 
-/// The newest version that this program knows.
+/// The newest version in this program.
 pub(crate) fn newest() -> i64 {
     known().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0)
 }
 
-/// The names of those after a version, in order.
+/// The names of the migrations after a version, in order.
 pub(crate) fn after(version: i64) -> Vec<String> {
     let mut known = known();
     known.retain(|migration| i64::from(migration.version()) > version);
@@ -79,7 +80,7 @@ pub(crate) fn sqlite(connection: &mut rusqlite::Connection, target: Target) -> R
     Ok(names(report.applied_migrations()))
 }
 
-/// Waits for the advisory lock. The server takes it back with the connection, however that ends.
+/// Waits for the advisory lock. The server releases it with the connection, however that ends.
 pub(crate) async fn postgres(mut client: Client, target: Target) -> Result<Vec<String>, Fault> {
     let lock = format!("SELECT pg_advisory_lock({LOCK})");
     client.batch_execute(&lock).await.map_err(fault)?;

@@ -1,4 +1,4 @@
-//! PostgreSQL: a batch is one pipelined flight on a connection of its own; reads share a few connections.
+//! PostgreSQL: a batch is one pipelined flight on its own connection; queries share a few connections.
 
 mod address;
 mod connection;
@@ -24,27 +24,27 @@ use crate::figures::{CommitFigures, DatabaseFigures};
 use crate::value::{SqlRow, SqlValue};
 use crate::{Fault, Trouble, migrate};
 
-/// Connections that write.
+/// Connections for batches.
 const WRITERS: usize = 16;
-/// Connections that read, and questions that are under way on all of them together: a question is answered after those
-/// before it on its connection.
+/// Connections for queries, and the maximum concurrent queries over all of them: on one connection, a query is answered
+/// after those sent before it.
 const READERS: usize = 4;
 const ASKED_AT_ONCE: usize = 8 * READERS;
-/// Batches, and questions, that may wait, in fair shares; more is refused at once.
+/// Maximum waiting batches, and maximum waiting queries, each shared fairly between tenants. More is refused at once.
 const QUEUE: usize = 1024;
-/// How long to wait for others.
+/// Maximum wait for other transactions and nodes.
 const WAIT: Duration = Duration::from_secs(5);
-/// How often a batch is sent in all, when the server could not put it in order with others.
+/// Maximum sends of a batch that the server cannot serialise with others.
 const ATTEMPTS: usize = 5;
 
 pub(crate) struct Postgres(Arc<Shared>);
 
 struct Shared {
     dialler: Dialler,
-    /// Places of those who hold a writing connection, and of questions that are under way.
+    /// Permits for the writing connections, and for concurrent queries.
     writers: Arc<FairPermits<Tenant>>,
     questions: Arc<FairPermits<Tenant>>,
-    /// The writing connections that nobody holds.
+    /// Writing connections not in use.
     idle: Mutex<Vec<PostgresConnection>>,
     readers: [tokio::sync::Mutex<Option<Arc<PostgresConnection>>>; READERS],
     turn: AtomicUsize,
@@ -52,7 +52,7 @@ struct Shared {
 }
 
 impl Postgres {
-    /// Makes one connection, so that a wrong address or password shows at once.
+    /// Opens one connection, so that a wrong address or password is reported at once.
     pub(crate) async fn open(address: Address) -> Result<Self, Fault> {
         let shared = Shared {
             dialler: Dialler::new(address)?,
@@ -68,17 +68,17 @@ impl Postgres {
     }
 
     pub(crate) async fn migrate(&self, target: Target) -> Result<Vec<String>, Fault> {
-        // Without the time limits of the other connections: another node may be at work for long.
+        // Without the time limits of the other connections: another node's migration may take long.
         let client = self.0.dialler.dial().await?;
         migrate::postgres(client, target).await
     }
 
-    /// Runs in a task of its own: a caller that goes away leaves neither half a batch nor a lost connection.
+    /// Runs in its own task, so that a caller that goes away leaves neither half a batch nor a lost connection.
     pub(crate) async fn commit(&self, tenant: Tenant, batch: Batch, until: Instant) -> Result<CommitOutcome, Fault> {
         let shared = Arc::clone(&self.0);
         let waiting = shared.writers.enter(tenant)?;
         let committed = tokio::spawn(async move {
-            // A connection that does not answer is closed with the work on it.
+            // A connection that does not answer is closed, and its work with it.
             in_time(until, async {
                 let place = in_turn(waiting).await?;
                 shared.commit(place, &batch.statements).await
@@ -99,7 +99,7 @@ impl Postgres {
         let reader = in_time(until, self.0.reader()).await?;
         let answer = in_time(until, reader.query(&sql, &params)).await;
         if Instant::now() >= until {
-            // Others that wait on it have a deadline too.
+            // Closes the connection for all queries on it: they have a deadline too.
             reader.give_up();
         }
         answer
@@ -144,7 +144,7 @@ impl Shared {
         self.dialler.dial_for("READ WRITE").await
     }
 
-    /// Its statements are prepared; the others are spare.
+    /// The most recently used one has its statements prepared; the others are spare.
     fn last_used(&self) -> Option<PostgresConnection> {
         self.idle().pop()
     }
@@ -173,7 +173,7 @@ impl Shared {
     }
 }
 
-/// The server could not put the transaction in order with others; nothing took effect.
+/// The server could not serialise the transaction with others; nothing took effect.
 fn out_of_order(error: &Error) -> bool {
     let code = error.code();
     code == Some(&SqlState::T_R_SERIALIZATION_FAILURE) || code == Some(&SqlState::T_R_DEADLOCK_DETECTED)

@@ -1,4 +1,4 @@
-//! SQLite: one thread owns the writing connection and commits many callers' batches at once; a few threads read.
+//! SQLite: one thread owns the writing connection and commits the batches of many callers at once; a few threads read.
 
 mod connection;
 mod file;
@@ -26,13 +26,13 @@ use crate::figures::{CommitFigures, DatabaseFigures};
 use crate::value::{SqlRow, SqlValue};
 use crate::{Fault, Trouble, migrate};
 
-/// Work that may wait for a thread, in fair shares; more is refused at once.
+/// Maximum work waiting for a thread, shared fairly between tenants. More is refused at once.
 const QUEUE: usize = 1024;
 
 type Reply<T> = oneshot::Sender<Result<T, Fault>>;
 
 enum Write {
-    /// Not begun after the given time: nobody waits for it any more.
+    /// Not started after the given time: its caller has already got a fault.
     Commit(Batch, Reply<CommitOutcome>, Instant),
     Version(Reply<bool>),
 }
@@ -60,7 +60,7 @@ impl Sqlite {
 
     fn open_blocking(path: PathBuf) -> Result<Self, Fault> {
         create(&path).map_err(Fault::failed)?;
-        // Two processes that switch a new file to WAL at the same time meet a lock no timeout waits for.
+        // Two processes that switch a new file to WAL at the same time meet a lock that no timeout waits for.
         let _lock = lock_beside(&path).map_err(Fault::failed)?;
         let commits = Arc::<CommitFigures>::default();
 
@@ -106,8 +106,8 @@ impl Sqlite {
         in_time(until, ask((&self.reads, tenant), |reply| Read(sql, params, reply))).await
     }
 
-    /// Asks the writing connection: `data_version` moves only for commits of other connections, and the only
-    /// other one in this process that writes is the one that migrates.
+    /// Asks the writing connection: `data_version` changes only with commits of other connections, and the only other
+    /// connection of this process that writes is the migrating one.
     pub(crate) async fn changed_elsewhere(&self, until: Instant) -> Result<bool, Fault> {
         in_time(until, ask((&self.writes, None), Write::Version)).await
     }
@@ -116,7 +116,7 @@ impl Sqlite {
         self.commits.figures(self.writes.waiting())
     }
 
-    /// Readers first, so that the writer's connection is the last one and takes the log away with it.
+    /// Closes readers first, so that the writer's connection is the last one and removes the write-ahead log.
     pub(crate) async fn close(&self) {
         self.reads.close();
         let readers = std::mem::take(&mut *self.readers.lock().expect("no holder of this lock panics"));
@@ -147,7 +147,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
     thread::Builder::new().name(name.into()).spawn(work).map_err(Fault::failed)
 }
 
-/// Puts work into a queue and waits for its answer; refuses at once where the tenant's share of the queue is full.
+/// Queues work and waits for its answer. Refuses at once if the tenant's share of the queue is full.
 async fn ask<W, T>(
     (queue, tenant): (&FairSender<Tenant, W>, Tenant),
     work: impl FnOnce(Reply<T>) -> W,
@@ -171,7 +171,7 @@ fn create(path: &Path) -> io::Result<()> {
     private_file(path).map(drop)
 }
 
-/// A file of this user alone; SQLite gives the companions of a database the same mode.
+/// A file with access for this user only. SQLite gives the database's companion files the same mode.
 fn private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -199,7 +199,7 @@ fn serve_reads(mut reader: SqliteConnection, queue: &FairReceiver<Tenant, Read>)
     }
 }
 
-/// A bug in one piece of work is a fault of that work, not the end of the thread all others wait for.
+/// Turns a panic into a fault of the work that caused it, so that the thread, which all callers need, survives.
 fn survive<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Fault::failed("a thread of the store panicked")))
 }

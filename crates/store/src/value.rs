@@ -1,4 +1,4 @@
-//! What goes into a statement and what comes out of a row: the same four things on both databases.
+//! Values in statements and rows: the same four kinds on both databases.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use crate::finding::DamagedRow;
 
-/// A parameter or a column: `BIGINT`, `TEXT`, `BYTEA` or nothing.
+/// A parameter or a column: `BIGINT`, `TEXT`, `BYTEA` or `NULL`.
 ///
-/// `Debug` shows how long text and bytes are, never what they say: rows hold digests, keys and people's data.
+/// `Debug` prints the length of text and bytes, never the content: rows hold digests, keys and personal data.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SqlValue {
     Null,
@@ -77,7 +77,7 @@ macro_rules! values {
     };
 }
 
-/// One row of an answer; columns are asked for by index, as the `SELECT` lists them.
+/// One row of a result. Columns are read by index, in the order of the `SELECT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlRow(Vec<SqlValue>);
 
@@ -110,7 +110,7 @@ impl SqlRow {
         }
     }
 
-    /// A flag kept as 0 or 1; any other number is a fault, not `true`.
+    /// A flag, stored as 0 or 1. Any other number is a fault, not `true`.
     pub fn flag(&self, column: usize) -> Result<bool, DamagedRow> {
         match self.int(column)? {
             0 => Ok(false),
@@ -142,7 +142,7 @@ impl SqlRow {
         }
     }
 
-    /// What the row is called where it is told of: its first column.
+    /// The row's name in messages: its first column.
     pub(crate) fn name(&self) -> String {
         match self.0.first() {
             Some(SqlValue::Text(text)) => text.chars().take(128).collect(),

@@ -1,5 +1,5 @@
-//! `{root}/manage/api/v1`: administrators' work for programs (`docs/admin-api.md`), by the flows that the command line has
-//! too. Answers are JSON; nothing here redirects, and no page of another origin may read it.
+//! `{root}/manage/api/v1`: administration for programs (`docs/admin-api.md`), by the same flows as the command line.
+//! Answers are JSON; nothing redirects, and pages of other origins cannot read them.
 
 mod applications;
 mod audit;
@@ -44,10 +44,10 @@ use crate::request::{body, scope};
 
 pub(crate) const PREFIX: &str = "/manage/api/v1";
 
-/// Room for the largest record.
+/// Enough for the largest record.
 const LARGEST_BODY: usize = 256 * 1024;
 
-/// Everything that can be asked, in the order of the document.
+/// All operations, in the order of the document.
 static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     let parts = [
         applications::operations(),
@@ -83,7 +83,7 @@ async fn nothing_here(PublicContext(context): PublicContext) -> Response {
     Problem::NotFound("There is no operation at this path.".to_owned()).response(&context)
 }
 
-/// Reading may be given up with its connection; a change is made and told of to the end.
+/// Answers a call. A read may be cancelled with its connection; a change runs to its end, audit included.
 async fn call(
     path: &'static str,
     (state, context): (Arc<AppState>, RequestContext),
@@ -146,7 +146,7 @@ async fn admit(context: &mut RequestContext, headers: &HeaderMap) -> OperationRe
     answer.map_err(|refusal| Problem::Manage(refusal).into())
 }
 
-/// An access token or a reference token, in one header.
+/// The access token or reference token of the call, in exactly one header.
 fn credential(headers: &HeaderMap) -> Result<Presented<AccessToken>, Problem> {
     const KEY_HEADERS: [&str; 2] = ["x-api-key", "api-key"];
     let names = [header::AUTHORIZATION.as_str(), KEY_HEADERS[0], KEY_HEADERS[1]];

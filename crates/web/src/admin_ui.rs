@@ -1,5 +1,5 @@
-//! `{root}/manage`: the instance manager, for administrators at a browser (`identity.md` §3.8). What its pages do, the
-//! admin API and the command line do by the same flows.
+//! `{root}/manage`: the instance manager, pages for administrators (`identity.md` §3.8). Its pages, the admin API and
+//! the command line call the same flows.
 
 mod applications;
 mod audit;
@@ -42,9 +42,9 @@ use crate::request::render;
 use crate::request::render::FormTarget;
 use crate::request::signed_in_user::{SignedInUser, way_back};
 
-/// Rows of a list on one page.
+/// Rows of a list per page.
 const ROWS: usize = 50;
-/// How many are read: one more than is shown says whether there are more.
+/// Rows read per page: one extra row tells whether a next page exists.
 const READ: u32 = 51;
 
 pub(crate) fn router() -> Router<Arc<AppState>> {
@@ -71,22 +71,22 @@ pub(crate) fn router() -> Router<Arc<AppState>> {
         .route(AdminSection::Settings.path(), get(settings::show).post(settings::change))
 }
 
-/// What this version refuses of a stored record, above the form in which it is corrected.
+/// The problems for which this version refuses a stored record, above the form that corrects them.
 fn repairs(problems: &[String], what: &str) -> Vec<PagePart> {
     let lines = problems.iter().map(|problem| PagePart::Text(problem.clone()));
     let told = (!problems.is_empty()).then(|| PagePart::Text(what.to_owned()));
     told.into_iter().chain(lines).collect()
 }
 
-/// An administrator at a page.
+/// A request by an administrator.
 struct AdminPage {
     person: SignedInUser,
     manager: Arc<InstanceAdmin>,
-    /// The page that the administrator is at, or came from with a form.
+    /// The current page, or the page that a form was sent from.
     here: String,
 }
 
-/// Why what was asked for is not answered.
+/// A request that ends without its page.
 enum PageInterruption {
     Fault(Fault),
     SignInTooOld(SignInTooOld),
@@ -103,7 +103,7 @@ type PageResult = Result<Response, PageInterruption>;
 impl FromRequestParts<Arc<AppState>> for AdminPage {
     type Rejection = Response;
 
-    /// Strangers sign in first; who is no administrator is told so.
+    /// Redirects to sign-in if nobody is signed in. Answers users who are not administrators with an error page.
     async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, Response> {
         let mut person = SignedInUser::from_request_parts(parts, state).await?;
         let (instance, mut ctx, browser) = person.split();
@@ -120,7 +120,7 @@ impl AdminPage {
         (self.manager.service(), self.person.context.moment())
     }
 
-    /// For changes of weight. An old sign-in leads to the sign-in page, and nothing is done.
+    /// The service for critical changes. An old sign-in leads to the sign-in page, and nothing is changed.
     fn elevate(&mut self) -> Result<(ElevatedAdminService<'_>, Moment<'_>), PageInterruption> {
         let service = self.manager.elevated_service(self.person.context.now).map_err(PageInterruption::SignInTooOld)?;
         Ok((service, self.person.context.moment()))
@@ -130,7 +130,7 @@ impl AdminPage {
         self.person.context.now
     }
 
-    /// Reads the form that is to change something.
+    /// Reads the form of a change.
     async fn form(&mut self, headers: &HeaderMap, body: Body) -> Result<Params, Response> {
         self.person.form(headers, body).await
     }
@@ -176,13 +176,13 @@ impl AdminPage {
         }
     }
 
-    /// What the address or a form names is not there.
+    /// The object that the address or a form names does not exist.
     fn gone(&self) -> Response {
         crate::no_such_page(&self.person.context)
     }
 }
 
-/// A form's page is the one that the browser says it was sent from; our pages tell our pages their whole address.
+/// The path of the current page. For a form it is the `Referer`: our pages send their full address to each other.
 fn here(parts: &Parts) -> String {
     let page = |uri: &Uri| {
         let page = uri.path_and_query().and_then(|page| way_back(page.as_str()));
@@ -193,19 +193,19 @@ fn here(parts: &Parts) -> String {
     from.or_else(|| page(&parts.uri)).unwrap_or_else(|| AdminSection::Dashboard.path().to_owned())
 }
 
-/// Back to a page by GET, so that loading it again repeats nothing.
+/// Redirects to a page by GET, so that a reload repeats nothing.
 fn done(path: impl Display) -> Response {
     render::redirect(&Method::POST, &format!("{path}?{DONE}"))
 }
 
 const DONE: &str = "done";
 
-/// What a page says when it was reached through [`done`].
+/// The notice of a page reached through [`done`].
 fn said(query: Option<&str>) -> FormNotice {
     if query == Some(DONE) { FormNotice::Done("Saved.") } else { FormNotice::Nothing }
 }
 
-/// What was asked for; an address that does not read asks for nothing.
+/// The query's parameters. A malformed query counts as empty.
 fn asked(query: Option<&str>) -> Params {
     let read = Params::parse(query.unwrap_or_default().as_bytes());
     read.unwrap_or_else(|_| Params::parse(b"").expect("nothing is readable"))
@@ -218,7 +218,7 @@ fn refused(refusal: AdminRefusal) -> FormNotice {
     })
 }
 
-/// Somebody changed it since the page was made.
+/// The record was changed after the form was rendered.
 fn overtaken() -> FormNotice {
     refused(AdminRefusal::Overtaken)
 }
@@ -227,7 +227,7 @@ fn id(text: Option<&str>) -> Option<Uuid> {
     text.and_then(|text| Uuid::try_parse(text).ok())
 }
 
-/// The number that a form was made with, of what it changes.
+/// The version of the record that the form was rendered from.
 fn version(form: &Params) -> Option<i64> {
     form.get("version").and_then(|text| text.parse().ok())
 }
@@ -236,7 +236,7 @@ fn is_checked(form: &Params, name: &str) -> bool {
     form.get(name).is_some()
 }
 
-/// One thing a line.
+/// The non-empty lines of a text field.
 fn lines(form: &Params, name: &str) -> Vec<String> {
     let text = form.get(name).unwrap_or_default();
     text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
@@ -246,14 +246,14 @@ fn several(form: &Params, name: &str) -> Vec<String> {
     form.iter().filter(|(known, _)| *known == name).map(|(_, value)| value.to_owned()).collect()
 }
 
-/// An address with a query.
+/// A path with a query.
 fn at(path: &str, query: &[(&str, &str)]) -> String {
     let mut text = Serializer::new(String::new());
     text.extend_pairs(query);
     format!("{path}?{}", text.finish())
 }
 
-/// The rows of this page, and the key of the next page's first predecessor if there is one.
+/// The rows of this page, and the key to continue after if a next page exists.
 fn paged<T>(mut rows: Vec<T>, key: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
     let more = rows.len() > ROWS;
     rows.truncate(ROWS);
@@ -261,7 +261,7 @@ fn paged<T>(mut rows: Vec<T>, key: impl Fn(&T) -> String) -> (Vec<T>, Option<Str
     (rows, last)
 }
 
-/// The end of a day that a form names, in UTC.
+/// The end of the day in a form field, in UTC.
 fn day(form: &Params, name: &str) -> Result<Option<Timestamp>, String> {
     let Some(text) = form.get(name) else { return Ok(None) };
     let read = text.trim().parse::<jiff::civil::Date>().and_then(jiff::civil::Date::tomorrow).and_then(|day| {

@@ -1,4 +1,5 @@
-//! `{root}/api`: the guard before the Domain API. Answers are JSON, also when they refuse; nothing here redirects.
+//! `{root}/api`: access control in front of the Domain API. All answers, refusals included, are JSON; nothing
+//! redirects.
 
 mod credential;
 mod legacy;
@@ -36,7 +37,7 @@ const PREFIX: &str = "/api/domain/odata";
 const LOGIN: &str = "/api/domain/login";
 const LOGOUT: &str = "/api/domain/logout";
 
-/// The largest entity that may be written.
+/// The largest request body of a write.
 const LARGEST_BODY: usize = 1024 * 1024;
 
 pub(crate) fn is_api_path(path: &str) -> bool {
@@ -44,14 +45,14 @@ pub(crate) fn is_api_path(path: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Fixed segments are matched in any case: clients write them so.
+/// Fixed segments match in any case, because clients differ in it.
 fn below_service_root(path: &str) -> Option<&str> {
     let (start, rest) = path.split_at_checked(PREFIX.len())?;
     let rest = if rest.is_empty() { Some("") } else { rest.strip_prefix('/') };
     rest.filter(|_| start.eq_ignore_ascii_case(PREFIX))
 }
 
-/// What an address below `/api` is.
+/// The kinds of addresses below `/api`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ApiRoute {
     Data,
@@ -69,25 +70,25 @@ impl ApiRoute {
     }
 }
 
-/// Who was let in, if anybody was, and what became of the call.
+/// The authenticated caller, if any, and the outcome of the call.
 struct CallOutcome {
     caller: Option<Caller>,
     answer: Result<Result<Response, CallRefusal>, Fault>,
 }
 
-/// Why the guard did not let a call through.
+/// The reason for which a call was refused before it reached the API.
 enum CallRefusal {
     /// RFC 6750 §3.1: no credentials, no error code.
     NoCredential,
-    /// Malformed, too long, or more than one.
+    /// Malformed, too long, or more than one credential.
     BadCredential(&'static str),
     Guard(GuardRefusal),
     Body(BodyError),
-    /// Of ErpLogin: not what a login is made of.
+    /// ErpLogin with a body that is not a login.
     BadLogin(&'static str),
 }
 
-/// Reading may be given up with its connection; a change is made and told of to the end.
+/// Answers a call. A read may be cancelled with its connection; a change runs to its end, audit included.
 pub(crate) async fn call(context: UncheckedContext, parts: Parts, body: Body, work: Option<DetachedWork>) -> Response {
     let context = match context.believed().await {
         Ok(context) => context,
@@ -112,7 +113,7 @@ pub(crate) async fn call(context: UncheckedContext, parts: Parts, body: Body, wo
     }
 }
 
-/// No page may read it: which origins are registered is a matter of memory, too.
+/// No page may read this answer: the registered origins come from memory too, which may be out of date.
 fn unbelieved(context: &UncheckedContext, parts: &Parts, fault: &Fault) -> Response {
     let response = fault_response(context, fault);
     let call = ApiCallReport {
@@ -136,7 +137,7 @@ async fn guarded(mut context: RequestContext, door: ApiRoute, parts: Parts, body
     let shown = credential(&parts.headers);
     let is_legacy = door != ApiRoute::Data || shown.as_ref().is_ok_and(ApiCredential::is_legacy);
     let CallOutcome { caller, answer } = match door {
-        // Old clients' ways are boxed: their futures are large, and a token's call should not carry them along.
+        // Legacy schemes are boxed: their futures are large, and would enlarge the future of every token call.
         ApiRoute::Login => Box::pin(legacy::login(&mut context, &parts.headers, body)).await,
         ApiRoute::Data | ApiRoute::Logout => call_with(&mut context, door, shown, &parts, body).await,
     };
@@ -231,8 +232,8 @@ async fn enter(
     Ok(answer.map_err(CallRefusal::Guard))
 }
 
-/// Clients that wait to be asked are asked. A browser would ask the person in front of it, in a window that no page of
-/// ours explains: it is recognised by its fetch metadata.
+/// True if the answer should have a Basic challenge, which some clients wait for. Browsers, known by their fetch
+/// metadata, get none: they would show a password prompt that no page of ours explains.
 fn asks_for_basic(context: &RequestContext, headers: &HeaderMap, refused: &CallRefusal) -> bool {
     match refused {
         _ if headers.contains_key("sec-fetch-site") => false,
@@ -250,7 +251,7 @@ async fn answer(
     body: Body,
 ) -> Result<Result<Response, CallRefusal>, Fault> {
     let body = match parts.method {
-        // A reading has no body that would mean anything (RFC 9110 §9.3.1).
+        // The body of a read has no meaning (RFC 9110 §9.3.1).
         Method::GET | Method::HEAD => Bytes::new(),
         _ => match body::read(&parts.headers, body, LARGEST_BODY).await {
             Ok(body) => body,
@@ -308,7 +309,7 @@ impl Refusal for CallRefusal {
     }
 }
 
-/// Which limit is reached, how much it is, and when a seat may come free.
+/// Names the limit reached, its size, and the time until a seat may become free.
 fn no_seat_message(no_seat: &NoSeat, seconds: u64) -> String {
     let (reached, until) = match no_seat {
         NoSeat::Licences { seats, .. } => (format!("All {seats} licence seats are in use."), "when someone signs out"),
@@ -384,7 +385,7 @@ fn refusal(context: &RequestContext, refused: &CallRefusal) -> Response {
     response
 }
 
-/// One more way to come in (RFC 9110 §11.6.1).
+/// Adds another challenge (RFC 9110 §11.6.1).
 fn challenge_beside(response: &mut Response, challenge: &str) {
     if let Ok(challenge) = HeaderValue::try_from(challenge) {
         response.headers_mut().append(header::WWW_AUTHENTICATE, challenge);

@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`: answered from memory, so that neither waits for the database.
+//! `/healthz` and `/readyz`, answered from memory: neither waits for the database.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use http::{StatusCode, Uri};
 use crate::request::context::AppState;
 use crate::request::render;
 
-/// Whether the names of instances are shown. Strangers are told how many there are of a kind.
+/// Whether the answer names instances. The public endpoints only count them per kind of check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InstanceNames {
     Shown,
@@ -43,7 +43,7 @@ fn ready(State(state): State<Arc<AppState>>, asked: &Uri, names: InstanceNames) 
     render::retry_later(render::text(status, text))
 }
 
-/// A line for each check, as Kubernetes writes them: `[+]memory:erp ok`.
+/// One line per check, in the format of Kubernetes: `[+]memory:erp ok`.
 fn listed(checks: &[HealthCheck], names: InstanceNames) -> String {
     let mut text = String::new();
     let mut counted: Vec<&'static str> = Vec::new();
@@ -65,7 +65,7 @@ fn listed(checks: &[HealthCheck], names: InstanceNames) -> String {
     text + if failed { "not ready\n" } else { "ready\n" }
 }
 
-/// The instances of one kind of check as one line.
+/// One line for all instances of a kind of check.
 fn count(text: &mut String, name: &'static str, checks: &[HealthCheck]) {
     let all = || checks.iter().filter(|check| check.name == name);
     let worst = all().map(|check| check.state).max().unwrap_or(CheckState::Well);

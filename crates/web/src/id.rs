@@ -34,7 +34,7 @@ pub(crate) use self::token::tokens;
 
 const KNOWN_BROWSER_PATH: &str = "/id/account/known-browser";
 
-/// What does something, by whichever method.
+/// Routes that act, by any method.
 pub(crate) fn acting() -> Router<Arc<AppState>> {
     Router::new()
         .route("/id/connect/authorize", get(authorize::get).post(authorize::post))
@@ -55,7 +55,7 @@ pub(crate) fn acting() -> Router<Arc<AppState>> {
         .route(KNOWN_BROWSER_PATH, get(known_browser::show).post(known_browser::submit))
 }
 
-/// What only tells.
+/// Routes that only read.
 pub(crate) fn router() -> Router<Arc<AppState>> {
     Router::new()
         .route(DISCOVERY[0], get(discovery).options(preflight_anybody))
@@ -86,12 +86,12 @@ const DISCOVERY: [&str; 3] = [
 ];
 const JWKS: &str = "/id/.well-known/openid-configuration/jwks";
 
-/// RFC 6749 §3.2; asked so often that it goes before the router, which answers the other methods.
+/// RFC 6749 §3.2. Token requests are frequent, so they bypass the router; the router handles the other methods.
 pub(crate) fn asks_for_tokens(request: &Request) -> bool {
     request.method() == Method::POST && request.uri().path() == TOKEN
 }
 
-/// The two documents that everybody reads, for those who ask in the usual way; the router has them for the others.
+/// The two discovery documents, for plain GET requests. The router serves the other requests for them.
 pub(crate) fn prepared(state: &AppState, request: &Request) -> Option<Response> {
     let path = request.uri().path();
     let is_jwks = path == JWKS;
@@ -119,7 +119,7 @@ async fn jwks(
     document(&headers, &state.documents.of(&context.instance).jwks)
 }
 
-/// Clients may keep it for minutes: a key is published a day before it signs.
+/// Clients may cache it for minutes: a key is published a day before it signs.
 fn document(headers: &HeaderMap, document: &Document) -> Response {
     let unchanged = headers::has_already(headers, &document.tag);
     let mut response = if unchanged {
@@ -143,7 +143,7 @@ async fn preflight(context: RequestContext, headers: HeaderMap) -> Response {
     cors::preflight(CorsReaders::RegisteredAt(&context), &headers)
 }
 
-/// Its name holds the hash of its content, so it never changes.
+/// An asset. Its name contains the hash of its content, so it never changes.
 fn asset(bytes: &'static [u8], content_type: &'static str) -> Response {
     let mut response = Response::new(axum::body::Body::from(bytes));
     let headers = response.headers_mut();
@@ -152,8 +152,7 @@ fn asset(bytes: &'static [u8], content_type: &'static str) -> Response {
     response
 }
 
-/// A form is believed when it brings back what this browser was given, and the browser does not say that it comes from
-/// another site.
+/// True if the form returns this browser's token and `Sec-Fetch-Site` does not name another site.
 fn form_is_ours(context: &RequestContext, headers: &HeaderMap, shown: Option<&str>) -> bool {
     let same_site =
         headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none" || site == "same-site");
@@ -162,7 +161,7 @@ fn form_is_ours(context: &RequestContext, headers: &HeaderMap, shown: Option<&st
     same_site && shown.is_some_and(goes_with)
 }
 
-/// A page with a form, and the cookie that the form belongs to.
+/// A page with a form, and the cookie that its token is bound to.
 fn form_page(
     context: &mut RequestContext,
     headers: &HeaderMap,

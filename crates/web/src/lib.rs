@@ -1,4 +1,4 @@
-//! Floor 4: everything that knows a header, cookie, status, path or page. No SQL.
+//! Floor 4: HTTP. The only crate with headers, cookies, statuses, paths and pages. No SQL.
 
 mod admin_api;
 mod admin_ui;
@@ -39,7 +39,7 @@ use crate::request::scope;
 use crate::request::scope::{RequestIds, RequestScope};
 use crate::server::{RequestDeadline, Responder};
 
-/// Every door of the house.
+/// The HTTP service: all endpoints of Gatehouse.
 #[derive(Clone)]
 pub struct HttpService {
     ids: Arc<RequestIds>,
@@ -55,16 +55,16 @@ impl HttpService {
             .merge(id::router())
             .merge(profile::documents())
             .merge(admin_api::router())
-            // As a service of its own, so that the layer comes before the choice of a method.
+            // A separate service, so that the layer runs before method routing.
             .fallback_service(Router::new().fallback_service(acting).layer(from_fn(scope::acting)));
         Self { router: router.with_state(Arc::clone(&state)), ids: Arc::new(RequestIds::new(state)) }
     }
 }
 
 impl Responder for HttpService {
-    /// The router is for what is not asked for all the time. Calls of the API, whose fixed segments are matched in any case,
-    /// tokens, and the documents that clients look up, go before it. Each way is boxed for itself: none carries the state of
-    /// another, and what is boxed once is not copied by every layer that hands it on.
+    /// Frequent requests bypass the router: API calls, whose fixed segments are matched anyway, token requests, and the
+    /// discovery documents. Each path has its own boxed future: none carries another's state, and a boxed future is not
+    /// copied by every layer that passes it on.
     fn answer_within(
         &self,
         mut request: Request,

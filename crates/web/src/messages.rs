@@ -1,6 +1,6 @@
-//! What the pages say, in each language. A message that one language lacks does not compile.
+//! The texts of the pages in each language. A text missing in one language is a compile error.
 //!
-//! Grouped as the pages are. A message with something in it is a function, because languages put it in different places.
+//! Grouped like the pages. A text with parameters is a function, because languages differ in word order.
 
 mod bulgarian;
 mod email;
@@ -46,10 +46,10 @@ pub struct Messages {
     pub two_step: TwoStepMessages,
 }
 
-/// A name, and a sentence about it.
+/// A name and a sentence about it.
 pub type LabelledText = (&'static str, &'static str);
 
-/// A title, what happened, and what the person in front of it can do next.
+/// A title, the problem, and the user's next step.
 pub type ProblemText = (&'static str, &'static str, &'static str);
 
 pub fn of(language: Language) -> &'static Messages {
@@ -60,32 +60,32 @@ pub fn of(language: Language) -> &'static Messages {
     }
 }
 
-/// What stands on every page.
+/// Texts on every page.
 pub struct FrameMessages {
     pub protected: &'static str,
     pub sign_out: &'static str,
-    /// Before the title of a page that refuses something.
+    /// Prefix of the title on error pages.
     pub error_title: &'static str,
     pub new_tab: &'static str,
 }
 
 pub struct SignInMessages {
     pub title: &'static str,
-    /// Before the name of the application.
+    /// Followed by the application's name.
     pub to_continue_to: &'static str,
     pub continue_as: fn(&str) -> String,
     pub or_someone_else: &'static str,
     pub login: &'static str,
     pub password: &'static str,
-    /// Whatever was wrong: which of login, password and account it was is nobody's business.
+    /// The same for every cause: it does not tell whether login, password or account was wrong.
     pub wrong: &'static str,
     pub wait: fn(u64) -> String,
-    /// Strangers have spent the guesses at the login: minutes until there is another.
+    /// Others have used up the login's guesses. The argument is the minutes until the next guess.
     pub spent: fn(u64) -> String,
     pub send_link: &'static str,
-    /// Where no mail is sent.
+    /// Shown if no mail is sent.
     pub spent_without_mail: &'static str,
-    /// To somebody signed in, who wants to change what needs a recent sign-in.
+    /// For a signed-in user whose change needs a recent sign-in.
     pub once_more: &'static str,
 }
 
@@ -96,7 +96,7 @@ pub struct ConsentMessages {
     pub other_account: &'static str,
     pub nothing: &'static str,
     pub will_be_able: &'static str,
-    /// Before the application's URI.
+    /// Followed by the application's URI.
     pub only_if: &'static str,
     pub policy: &'static str,
     pub terms: &'static str,
@@ -104,7 +104,7 @@ pub struct ConsentMessages {
     pub deny: &'static str,
 }
 
-/// What an application may do: a title and a description each.
+/// The permissions of an application: title and description of each.
 pub struct ScopeMessages {
     pub openid: LabelledText,
     pub profile: LabelledText,
@@ -120,7 +120,7 @@ pub struct ScopeMessages {
 }
 
 impl ScopeMessages {
-    /// What a scope permits.
+    /// The texts of a scope.
     pub(crate) fn of(&self, name: &str) -> LabelledText {
         match name {
             "openid" => self.openid,
@@ -143,12 +143,12 @@ pub struct ErrorMessages {
     pub reference: &'static str,
     pub error: &'static str,
     pub status: &'static str,
-    /// A link, where there is no such page.
+    /// The link on the page for unknown addresses.
     pub home: &'static str,
     pub give_reference: &'static str,
 }
 
-/// What error pages say.
+/// Texts of error pages.
 pub struct ProblemMessages {
     pub no_page: ProblemText,
     pub not_an_administrator: ProblemText,
@@ -158,10 +158,10 @@ pub struct ProblemMessages {
     pub fault: ProblemText,
 }
 
-/// When an application cannot be told that its request is refused.
+/// Texts for a refused request that cannot be reported to an application.
 pub struct TargetMessages {
     pub title: &'static str,
-    /// Before the exact cause.
+    /// Followed by the exact cause.
     pub malformed: &'static str,
     pub unknown: &'static str,
     pub disabled: &'static str,
@@ -171,7 +171,7 @@ pub struct TargetMessages {
 
 pub struct SignOutMessages {
     pub title: &'static str,
-    /// Before the login.
+    /// Followed by the login.
     pub signed_in_as: &'static str,
     pub asked_by: fn(&str, &str) -> String,
     pub meaning: &'static str,
@@ -196,9 +196,9 @@ pub struct AccountMessages {
 
 pub struct SetUpMessages {
     pub title: &'static str,
-    /// Before the instance's name.
+    /// Followed by the instance's name.
     pub then_sign_in_to: &'static str,
-    /// The same, for who had a password before.
+    /// The same for users who had a password before.
     pub reset_at: &'static str,
     pub login: &'static str,
     pub password: &'static str,
@@ -221,23 +221,23 @@ pub struct PasswordResetMessages {
     pub back: &'static str,
     pub wait: fn(u64) -> String,
     pub sent_title: &'static str,
-    /// The same whether or not anything was sent.
+    /// The same whether or not a mail was sent.
     pub sent: &'static str,
     pub nothing_there: &'static str,
 }
 
-/// A link that makes a new browser known.
+/// Texts of the link that makes a new browser known.
 pub struct KnownBrowserMessages {
     pub title: &'static str,
     pub about: fn(&str) -> String,
     pub confirm: &'static str,
     pub done: &'static str,
     pub sign_in_now: &'static str,
-    /// The same whether or not anything was sent.
+    /// The same whether or not a mail was sent.
     pub sent: &'static str,
 }
 
-/// The sites of an instance.
+/// Texts about the sites of an instance.
 pub struct LandingMessages {
     pub where_to: &'static str,
     pub id: LabelledText,
@@ -246,7 +246,7 @@ pub struct LandingMessages {
     pub manager: LabelledText,
 }
 
-/// The profile site's menu.
+/// Texts of the profile site's menu.
 pub struct ProfileMessages {
     pub title: &'static str,
     pub overview: &'static str,
@@ -256,7 +256,7 @@ pub struct ProfileMessages {
     pub sessions: &'static str,
     pub picture: &'static str,
     pub language: &'static str,
-    /// After something was changed.
+    /// Shown after a change.
     pub saved: &'static str,
     pub overtaken: &'static str,
 }
@@ -291,13 +291,13 @@ pub struct PasswordMessages {
     pub common: &'static str,
     pub about_you: &'static str,
     pub guessable: fn(&str) -> String,
-    /// After a change: how many access tokens go on working.
+    /// Shown after a change. The argument is the number of access tokens that stay valid.
     pub tokens_live: fn(usize) -> String,
     pub revoke_tokens: fn(usize) -> String,
 }
 
 impl PasswordMessages {
-    /// Why a password that somebody chose is not good enough.
+    /// The reason for refusing a weak password.
     pub(crate) fn weakness(&self, weakness: Weakness) -> String {
         match weakness {
             Weakness::Empty | Weakness::TooShort => self.too_short.to_owned(),
@@ -309,7 +309,7 @@ impl PasswordMessages {
     }
 }
 
-/// A power of ten as people write it: `10 000`.
+/// A power of ten with spaces between groups: `10 000`.
 fn grouped(tens: u32) -> String {
     let digits = format!("1{}", "0".repeat(usize::try_from(tens).unwrap_or(0).min(19)));
     let mut text = String::new();

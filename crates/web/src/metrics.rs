@@ -1,4 +1,4 @@
-//! `GET /metrics` on an address of its own: the house's figures as text that Prometheus reads.
+//! `GET /metrics` on a separate address: figures in the Prometheus text format.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,15 +28,15 @@ use crate::request::headers;
 use crate::request::render;
 use crate::site::VERSION;
 
-/// `/metrics`, `/healthz` and `/readyz`: for a listener that only the operator's network reaches; `hosts` are its names.
+/// `/metrics`, `/healthz` and `/readyz`, for a listener inside the operator's network. `hosts` are its names.
 pub fn router(state: Arc<AppState>, hosts: Vec<HostName>) -> Router {
     let known = Arc::new((Arc::clone(&state), hosts));
     let doors = Router::new().route("/metrics", get(metrics)).merge(health::router(InstanceNames::Shown));
     doors.with_state(state).layer(from_fn_with_state(known, at_known_host))
 }
 
-/// A browser within that network, on a page of a stranger who had its name rebound to this address, still says that name
-/// (RFC 9110 §7.4). An address cannot be rebound.
+/// Rejects unknown hosts, against DNS rebinding: a browser inside the network, on another site's page whose name was
+/// rebound to this address, still sends that name (RFC 9110 §7.4). An address cannot be rebound.
 async fn at_known_host(
     State(known): State<Arc<(Arc<AppState>, Vec<HostName>)>>,
     request: Request,
@@ -55,7 +55,7 @@ async fn at_known_host(
 }
 
 async fn metrics(State(state): State<Arc<AppState>>) -> Response {
-    // Without the database everything else is still told.
+    // If the database does not answer, all other figures are still reported.
     let seats = timeout(PATIENCE, Arc::clone(&state.server).seats_aside()).await.ok().flatten().unwrap_or_default();
     let mut registry = Registry::default();
     registry.register_collector(Box::new(GatheredFigures { state, seats }));
@@ -69,7 +69,7 @@ async fn metrics(State(state): State<Arc<AppState>>) -> Response {
     response
 }
 
-/// For the seats, which the database knows.
+/// Time limit for the seats, which are read from the database.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 struct GatheredFigures {
@@ -107,7 +107,7 @@ impl Collector for GatheredFigures {
 }
 
 impl GatheredFigures {
-    /// Without the details, and the worst of all instances: what is per instance has figures of its own.
+    /// Reports each check's worst state over all instances, without details. Figures per instance are separate.
     fn health(&self, page: &mut MetricsText<'_>) -> fmt::Result {
         let checks = self.state.server.health();
         let is_ready = checks.iter().all(|check| check.state != CheckState::Failed);
@@ -288,7 +288,7 @@ impl GatheredFigures {
 
 const NO_LABELS: [(&str, &str); 0] = [];
 
-/// The text in the making.
+/// The metrics text being written.
 struct MetricsText<'a>(DescriptorEncoder<'a>);
 
 impl MetricsText<'_> {
@@ -335,7 +335,7 @@ impl Metric<'_> {
         counts.into_iter().try_for_each(|(name, count)| self.number(&[("instance", instance), (by, name)], count))
     }
 
-    /// Of microseconds.
+    /// Converts from microseconds.
     fn seconds(&mut self, labels: &impl EncodeLabelSet, spread: &HistogramSnapshot) -> fmt::Result {
         self.spread(labels, spread, 1e-6)
     }

@@ -1,5 +1,5 @@
-//! The Domain API's door: a request in, an answer in the documented shapes out (`domain-api.md` §2.2, §3.1–3.3, §3.9).
-//! Whose request it is and whether its token reaches this far was settled before.
+//! The Domain API over HTTP: reads a request, writes an answer in the documented format
+//! (`domain-api.md` §2.2, §3.1–3.3, §3.9). The caller and the scope of the token are checked before.
 
 mod negotiation;
 mod text;
@@ -21,12 +21,12 @@ use self::text::{entity_id, entity_text, page_text, service_document};
 use crate::request::headers;
 use crate::request::render;
 
-/// What of a request this door reads.
+/// The parts of a request that the Domain API reads.
 pub struct EntityRequest<'a> {
     pub method: &'a Method,
-    /// After the service root and its `/`, as it arrived.
+    /// After the service root and its `/`, not decoded.
     pub path: &'a str,
-    /// After `?`, as it arrived.
+    /// After `?`, not decoded.
     pub query: &'a str,
     pub headers: &'a HeaderMap,
     /// Bounded by the caller.
@@ -35,12 +35,12 @@ pub struct EntityRequest<'a> {
     pub service_root: &'a str,
 }
 
-/// The scope a request needs (§4.2): whatever is no reading, is an update.
+/// The scope that a request needs (§4.2): `read` for reads, `update` for every other method.
 pub fn required_scope(method: &Method) -> &'static str {
     if matches!(*method, Method::GET | Method::HEAD) { "read" } else { "update" }
 }
 
-/// Answers everything below the service root; only a fault is left to the caller.
+/// Answers every path below the service root. Only faults are returned to the caller.
 pub async fn handle(
     entities: &Entities,
     actor: Actor<'_>,
@@ -65,10 +65,10 @@ pub async fn handle(
     Ok(answered.unwrap_or_else(|refused| refused.response()))
 }
 
-/// An answer, or what is answered instead.
+/// An answer, or the refusal to send instead.
 type EntityResult = Result<Response, ODataRefusal>;
 
-/// A refusal of the model's, or of this door's own.
+/// A refusal by the model or by this module.
 enum ODataRefusal {
     Asked(EntityRefusal),
     Method { allowed: &'static str },
@@ -113,7 +113,7 @@ impl ODataRefusal {
         response
     }
 
-    /// For the audit: never the values, which are the business's.
+    /// Details for the audit. They never contain values, which are business data.
     fn details(&self, format: &'static str) -> RefusalDetails {
         match self {
             Self::Asked(EntityRefusal::Forbidden { set, access }) => {
@@ -139,7 +139,7 @@ impl ODataRefusal {
     }
 }
 
-/// What the audit is told of a refusal of the API's; it travels with the answer.
+/// The audit details of a refusal. They are passed on with the answer.
 #[derive(Clone)]
 pub(crate) struct RefusalNote {
     cause: &'static str,
@@ -156,7 +156,7 @@ impl model::refusal::Refusal for RefusalNote {
     }
 }
 
-/// §3.9: data errors are semantic.
+/// §3.9: errors in the data are semantic errors.
 const fn status_of(refusal: &EntityRefusal) -> StatusCode {
     match refusal {
         EntityRefusal::Unreadable(odata::ParseError::TooLong) => StatusCode::URI_TOO_LONG,
@@ -186,7 +186,7 @@ const fn status_of(refusal: &EntityRefusal) -> StatusCode {
     }
 }
 
-/// How the answer to this request is written.
+/// The format of an answer.
 #[derive(Clone, Copy)]
 struct AnswerFormat {
     metadata: MetadataLevel,
@@ -335,7 +335,7 @@ async fn delete(
     Ok(done.map_err(Into::into).map(|()| empty()))
 }
 
-/// The body of a write, and how its answer is written.
+/// Reads the body of a write and the format of its answer.
 fn read_write(asked: &EntityRequest<'_>, query: &Query) -> Result<(Json, AnswerFormat), ODataRefusal> {
     check_options(query, &[])?;
     let is_json = asked.headers.get(CONTENT_TYPE).is_none_or(|kind| {

@@ -1,11 +1,12 @@
-//! The pages people see: sign-in, consent, errors, sign-out, set-up (`identity.md` §3.1, §3.6, §4).
+//! The public pages: sign-in, consent, errors, sign-out, set-up (`identity.md` §3.1, §3.6, §4).
 //!
-//! A page is a value: a handler fills the fields and renders it, and every text is escaped on the way out. No page
-//! needs a script (a passkey does, and those pages have other ways), and none carries a script or a style of its own,
-//! so `default-src 'none'; style-src 'self'; img-src 'self'` with `form-action` (`render::FormTarget`) is the whole policy they need. Pages hold CSRF values and codes, so none can be printed (`Debug`).
+//! A page is a struct: a handler fills its fields and renders it, and every text is escaped. No page needs a script,
+//! except for passkeys, and pages with passkeys offer other ways to sign in. No page has an inline script or style, so
+//! the policy `default-src 'none'; style-src 'self'; img-src 'self'` with `form-action` (`render::FormTarget`)
+//! suffices. Pages hold CSRF tokens and codes, so no page implements `Debug`.
 //!
-//! What tests and clients may hold on to: `<body data-page="…">`, the names of fields and buttons, and that the id of
-//! every visible field is its name.
+//! Tests and clients may rely on `<body data-page="…">`, on the names of fields and buttons, and on the id of every
+//! visible field being its name.
 
 pub mod admin;
 pub mod email;
@@ -27,26 +28,27 @@ static PASSKEYS: &[u8] = include_bytes!("../assets/passkeys.js");
 static MANAGER: &[u8] = include_bytes!("../assets/manager.js");
 static FAVICON: &[u8] = include_bytes!("../assets/favicon.svg");
 
-/// The style sheet (`text/css`): its path, which changes with every byte of it and so may be cached for ever, and its
-/// bytes.
+/// The style sheet (`text/css`): its path and its bytes. The path contains a hash of the bytes, so the file may be
+/// cached for ever.
 pub fn stylesheet() -> (&'static str, &'static [u8]) {
     static PATH: LazyLock<String> = LazyLock::new(|| hashed_path(STYLESHEET, "css"));
     (&PATH, STYLESHEET)
 }
 
-/// The icon (`image/svg+xml`), as [`stylesheet`].
+/// The icon (`image/svg+xml`), like [`stylesheet`].
 pub fn favicon() -> (&'static str, &'static [u8]) {
     static PATH: LazyLock<String> = LazyLock::new(|| hashed_path(FAVICON, "svg"));
     (&PATH, FAVICON)
 }
 
-/// What asks the browser for a passkey (`text/javascript`), as [`stylesheet`].
+/// The script that asks the browser for a passkey (`text/javascript`), like [`stylesheet`].
 pub fn passkeys_script() -> (&'static str, &'static [u8]) {
     static PATH: LazyLock<String> = LazyLock::new(|| hashed_path(PASSKEYS, "js"));
     (&PATH, PASSKEYS)
 }
 
-/// What looks again at pages of the instance manager, and checks its forms (`text/javascript`), as [`stylesheet`].
+/// The script that refreshes pages of the instance manager and checks its forms (`text/javascript`), like
+/// [`stylesheet`].
 pub fn manager_script() -> (&'static str, &'static [u8]) {
     static PATH: LazyLock<String> = LazyLock::new(|| hashed_path(MANAGER, "js"));
     (&PATH, MANAGER)
@@ -65,35 +67,35 @@ fn hashed_path(bytes: &[u8], extension: &str) -> String {
 pub struct SignInPage<'a> {
     pub messages: &'static Messages,
     pub instance_name: &'a str,
-    /// The app that waits for the sign-in, if one does.
+    /// The application that waits for the sign-in, if any.
     pub application_name: Option<&'a str>,
-    /// Where the form is posted to.
+    /// The address that the form is posted to.
     pub action: &'a str,
     pub csrf: &'a str,
-    /// What stands in the login field: the `login_hint`, or what was typed before.
+    /// The value of the login field: the `login_hint`, or the previous input.
     pub login: &'a str,
-    /// Why the last try was refused, the same text for every cause.
+    /// The error of the last attempt. The text is the same for every cause.
     pub error: Option<&'a str>,
-    /// What the person should know besides, such as how long to wait.
+    /// A further message, such as the time to wait.
     pub notice: Option<&'a str>,
     /// The login of the session that may be continued (`prompt=select_account`).
     pub signed_in_as: Option<&'a str>,
-    /// Where people go who forgot their password.
+    /// The address for a forgotten password.
     pub forgotten_url: &'a str,
-    /// Where the instance's address allows passkeys.
+    /// Set if the instance's address allows passkeys.
     pub passkey: Option<PasskeyForm<'a>>,
-    /// Where a link is asked for that makes this browser known. Set if strangers have spent the login's guesses.
+    /// Set if others have used up the login's guesses. Offers a link that makes this browser known.
     pub spent: Option<SpentGuesses<'a>>,
 }
 
-/// What helps while a login's guesses are spent.
+/// The help offered while a login's guesses are used up.
 #[derive(Clone, Copy)]
 pub struct SpentGuesses<'a> {
-    /// Posts `login`, `csrf`; none where no mail is sent.
+    /// Posts `login`, `csrf`. `None` if no mail is sent.
     pub link_action: Option<&'a str>,
 }
 
-/// Which field of [`SignInPage`] has the keyboard when the page opens.
+/// The field of [`SignInPage`] with the focus when the page opens.
 #[derive(PartialEq)]
 enum SignInFocus {
     Nothing,
@@ -102,7 +104,7 @@ enum SignInFocus {
 }
 
 impl SignInPage<'_> {
-    /// The keyboard waits where typing goes on; not at all where continuing is one of the choices and nothing failed.
+    /// The first field to fill in. None if the user can continue a session and nothing failed.
     fn focus(&self) -> SignInFocus {
         if self.signed_in_as.is_some() && self.error.is_none() {
             SignInFocus::Nothing
@@ -117,7 +119,7 @@ impl SignInPage<'_> {
         self.signed_in_as.map(|login| (self.messages.sign_in.continue_as)(login))
     }
 
-    /// The ids of the messages a screen reader reads with the fields.
+    /// The ids of the messages that screen readers read with the fields.
     fn described_by(&self) -> Option<&'static str> {
         match (self.error, self.notice) {
             (Some(_), Some(_)) => Some("error notice"),
@@ -130,9 +132,9 @@ impl SignInPage<'_> {
 
 /// One permission on the [`ConsentPage`] page.
 pub struct ScopeLine<'a> {
-    /// The scope as it stands in the request; kept in `data-scope`, not shown.
+    /// The scope as in the request. Kept in `data-scope`, not shown.
     pub name: &'a str,
-    /// What it lets the app do, after the words "It will be able to": "Read your data".
+    /// The permission, after the words "It will be able to": "Read your data".
     pub title: &'a str,
     pub description: &'a str,
 }
@@ -150,11 +152,11 @@ pub struct ConsentPage<'a> {
     pub scopes: &'a [ScopeLine<'a>],
     pub action: &'a str,
     pub csrf: &'a str,
-    /// The app's privacy policy: an `http` or `https` address, or this link must not be shown.
+    /// The application's privacy policy. Must be an `http` or `https` address; `None` otherwise.
     pub policy_url: Option<&'a str>,
-    /// The app's terms of use, likewise.
+    /// The application's terms of use, under the same condition.
     pub terms_url: Option<&'a str>,
-    /// Where to sign in as someone else for the same request.
+    /// The address for signing in as another user for the same request.
     pub switch_url: Option<&'a str>,
 }
 
@@ -164,38 +166,38 @@ impl ConsentPage<'_> {
     }
 }
 
-/// `data-page="error"`: what went wrong where no app can be told of it (`identity.md` §3.1, checks 1 and 2).
+/// `data-page="error"`: an error that cannot be returned to an application (`identity.md` §3.1, checks 1 and 2).
 #[derive(Template)]
 #[template(path = "error.html")]
 pub struct ErrorPage<'a> {
     pub messages: &'static Messages,
     pub title: &'a str,
-    /// What happened, in plain words.
+    /// The error in plain words.
     pub message: &'a str,
-    /// What the person in front of it can do next.
+    /// The user's next step.
     pub what_to_do: &'a str,
-    /// The OAuth error code (RFC 6749 §4.1.2.1), shown as it is.
+    /// The OAuth error code (RFC 6749 §4.1.2.1), shown unchanged.
     pub code: &'a str,
-    /// The id under which an administrator finds the cause.
+    /// The reference under which an administrator finds the cause.
     pub reference: &'a str,
-    /// The status the page is answered with; shown too.
+    /// The HTTP status of the page, which is also shown.
     pub status: StatusCode,
 }
 
-/// `data-page="sign-out"`: asked when no valid hint says whose session ends (RP-Initiated Logout 1.0 §2). Posts `csrf`
-/// and the `fields`.
+/// `data-page="sign-out"`: asks for confirmation when no valid hint names the session to end (RP-Initiated Logout
+/// 1.0 §2). Posts `csrf` and the `fields`.
 #[derive(Template)]
 #[template(path = "sign-out.html")]
 pub struct SignOutPage<'a> {
     pub messages: &'static Messages,
     pub instance_name: &'a str,
-    /// Who is signed in.
+    /// The signed-in user.
     pub user: &'a str,
-    /// The app that asks for it, if one does.
+    /// The application that requests the sign-out, if any.
     pub application_name: Option<&'a str>,
     pub action: &'a str,
     pub csrf: &'a str,
-    /// Names and values of the request to send again with the answer.
+    /// Names and values of the request, to send again with the answer.
     pub fields: &'a [(String, String)],
 }
 
@@ -206,18 +208,18 @@ pub struct SignedOutPage<'a> {
     pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub application_name: Option<&'a str>,
-    /// A registered post-logout address; never one that merely was asked for.
+    /// A registered post-logout address. An address that is merely requested is not shown.
     pub return_url: Option<&'a str>,
 }
 
-/// One place to go to.
+/// A link to a site.
 pub struct SiteLink<'a> {
     pub name: &'a str,
     pub description: &'a str,
     pub url: &'a str,
 }
 
-/// `data-page="account"`: who is signed in, for a person who came without an app.
+/// `data-page="account"`: the signed-in user, after a sign-in without an application.
 #[derive(Template)]
 #[template(path = "account.html")]
 pub struct AccountPage<'a> {
@@ -229,15 +231,15 @@ pub struct AccountPage<'a> {
     pub sites: &'a [SiteLink<'a>],
 }
 
-/// `data-page="set-up"`: a person chooses a password by a one-time link. Posts `code`, `login`, `password`, `repeat`,
-/// `csrf`; the login is shown and cannot be changed, so only the `code` says whose password it is.
+/// `data-page="set-up"`: choice of a password by a one-time link. Posts `code`, `login`, `password`, `repeat`, `csrf`.
+/// The login is shown and cannot be changed; only the `code` decides which user the password is for.
 #[derive(Template)]
 #[template(path = "set-up.html")]
 pub struct SetUpPage<'a> {
     pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub login: &'a str,
-    /// There was a password before.
+    /// True if the user had a password before.
     pub reset: bool,
     pub action: &'a str,
     pub csrf: &'a str,
@@ -255,22 +257,22 @@ pub struct SetUpDonePage<'a> {
     pub sign_in_url: &'a str,
 }
 
-/// `data-page="forgotten"`: the way to a new password. Posts `login`, `csrf`.
+/// `data-page="forgotten"`: request for a new password. Posts `login`, `csrf`.
 #[derive(Template)]
 #[template(path = "forgotten.html")]
 pub struct PasswordResetPage<'a> {
     pub messages: &'static Messages,
     pub instance_name: &'a str,
-    /// Without mail there is no form: an administrator helps.
+    /// Without mail there is no form, and users must ask an administrator.
     pub sends_mail: bool,
     pub action: &'a str,
     pub csrf: &'a str,
-    /// How long to wait, for who asked too often.
+    /// The time to wait after too many requests.
     pub notice: Option<&'a str>,
     pub sign_in_url: &'a str,
 }
 
-/// `data-page="forgotten-sent"`: the same whether or not anything was sent.
+/// `data-page="forgotten-sent"`: the same page whether or not a mail was sent.
 #[derive(Template)]
 #[template(path = "forgotten-sent.html")]
 pub struct PasswordResetSentPage<'a> {
@@ -279,7 +281,7 @@ pub struct PasswordResetSentPage<'a> {
     pub sign_in_url: &'a str,
 }
 
-/// `data-page="known-browser"`: a link's user confirms that this browser is theirs. Posts `code`, `csrf`.
+/// `data-page="known-browser"`: the link's user confirms that this browser is theirs. Posts `code`, `csrf`.
 #[derive(Template)]
 #[template(path = "known-browser.html")]
 pub struct KnownBrowserPage<'a> {
@@ -291,7 +293,7 @@ pub struct KnownBrowserPage<'a> {
     pub code: &'a str,
 }
 
-/// `data-page="known-browser-done"`, or `-sent`: the same whether or not anything was sent.
+/// `data-page="known-browser-done"`, or `-sent`: the same page whether or not a mail was sent.
 #[derive(Template)]
 #[template(path = "known-browser-done.html")]
 pub struct KnownBrowserDonePage<'a> {

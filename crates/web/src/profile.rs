@@ -1,4 +1,4 @@
-//! `{root}/profile`: what people see and change of themselves.
+//! `{root}/profile`: the pages on which users see and change their own data.
 
 mod apps;
 mod device;
@@ -27,7 +27,7 @@ use crate::request::cors::CorsReaders;
 use crate::request::render;
 use crate::request::signed_in_user::SignedInUser;
 
-/// Whoever opens one of its pages is not idle: each of them acts.
+/// Opening a page refreshes the session, so all these routes act.
 pub(crate) fn router() -> Router<Arc<AppState>> {
     Router::new()
         .route(ProfileSection::Overview.path(), get(overview::show))
@@ -45,7 +45,7 @@ pub(crate) fn router() -> Router<Arc<AppState>> {
         .route(two_step::CONFIRM, get(two_step::show_confirm).post(two_step::confirm))
 }
 
-/// What applications read.
+/// Resources for applications.
 pub(crate) fn documents() -> Router<Arc<AppState>> {
     Router::new()
         .route("/profile/me", get(me::me).options(preflight))
@@ -54,7 +54,7 @@ pub(crate) fn documents() -> Router<Arc<AppState>> {
         .route("/profile/me/picture/64", get(me::small).options(preflight))
 }
 
-/// What all pages of the site show around what they are about.
+/// The parts that all profile pages share.
 fn frame<'a>(person: &'a SignedInUser, section: ProfileSection, csrf: &'a str) -> ProfileFrame<'a> {
     ProfileFrame {
         messages: person.context.messages(),
@@ -67,14 +67,14 @@ fn frame<'a>(person: &'a SignedInUser, section: ProfileSection, csrf: &'a str) -
     }
 }
 
-/// Back to the page by GET, so that loading it again repeats nothing.
+/// Redirects to the page by GET, so that a reload repeats nothing.
 fn done(section: ProfileSection) -> Response {
     render::redirect(&Method::POST, &format!("{}?{DONE}", section.path()))
 }
 
 const DONE: &str = "done";
 
-/// What a page says when it was reached through [`done`].
+/// The notice of a page reached through [`done`].
 fn said(person: &SignedInUser, query: Option<&str>) -> ProfileNotice<'static> {
     match query {
         Some(DONE) => ProfileNotice::Done(person.context.messages().profile.saved),
@@ -82,7 +82,7 @@ fn said(person: &SignedInUser, query: Option<&str>) -> ProfileNotice<'static> {
     }
 }
 
-/// What a form names is not there, or is somebody else's.
+/// The object that a form names does not exist or belongs to another user.
 fn gone(context: &RequestContext) -> Response {
     crate::no_such_page(context)
 }

@@ -1,4 +1,4 @@
-//! What every door needs of a request: its context, cookies, body and person; and how answers are rendered.
+//! Reading a request (context, headers, cookies, body, signed-in user) and rendering its answer.
 
 pub(crate) mod body;
 pub(crate) mod context;

@@ -1,10 +1,10 @@
-//! The listener: accepts, does TLS, speaks HTTP/1.1 and HTTP/2, and gives nobody endless time.
+//! The HTTP server: accepts connections, does TLS, speaks HTTP/1.1 and HTTP/2, and limits time and memory per peer.
 //!
-//! Every wait on the other side has an end (see [`Limits`]): the handshake, the head of a request, its body, the quiet
-//! between two requests, a reader who does not read. hyper's own header time-out also runs between requests and starts
-//! only after the first bytes told HTTP/1 from HTTP/2, so the state of a [`Connection`] is kept here instead. Everything that
-//! the other side makes us keep is counted ([`Connections`]): bodies that it does not finish, answers that it does not read,
-//! work for requests that it gave up.
+//! Every wait for the peer has a limit (see [`Limits`]): the handshake, the head of a request, its body, the idle time
+//! between two requests, a response that is not read. hyper's own header time-out also runs between requests and starts
+//! only after the first bytes told HTTP/1 from HTTP/2, so a [`Connection`] keeps its own state. Memory that a peer
+//! makes the server hold is counted ([`Connections`]): unfinished bodies, unread responses, and work for abandoned
+//! requests.
 
 #![allow(clippy::disallowed_methods, reason = "connections have real time-outs")]
 
@@ -52,51 +52,53 @@ pub(crate) use exchange::UnreadBody;
 pub use proxies::TrustedProxies;
 use watched::WatchedStream;
 
-/// Larger request heads are answered 431.
+/// Larger request heads get status 431.
 const MAX_HEAD: u16 = u16::MAX;
-/// Requests at once on one HTTP/2 connection (RFC 9113 §6.5.2 recommends no fewer).
+/// Concurrent requests on one HTTP/2 connection (RFC 9113 §6.5.2 recommends at least 100).
 const MAX_STREAMS: u32 = 100;
-/// Likewise on every further connection of a network at the same time. A stream costs memory before its request is looked at,
-/// so that many connections with many streams each are gigabytes.
+/// The same for every further concurrent connection of a network. A stream costs memory before its request is read, so
+/// many connections with many streams each would take gigabytes.
 const MAX_FURTHER_STREAMS: u32 = 8;
-/// Streams on which a peer may break the protocol before its connection ends: the default of h2. It remembers each for a
-/// second, also those that were refused as too many and whose bodies come all the same.
+/// Streams on which a peer may break the protocol before its connection ends: the default of h2. h2 remembers each for
+/// a second, including refused streams whose bodies still arrive.
 const MAX_STREAM_ERRORS: usize = 1024;
-/// Likewise on connections with few streams.
+/// The same for connections with few streams.
 const MAX_FURTHER_STREAM_ERRORS: usize = 16;
-/// What an HTTP/2 peer may send of one body, and of all together, before they are read.
+/// HTTP/2 flow-control windows: bytes that a peer may send of one body, and of all together, before they are read.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 128 * 1024;
-/// What is buffered of one HTTP/2 answer, and of a connection's bytes when they are encrypted.
+/// Buffered bytes of one HTTP/2 response, and of a TLS connection.
 const SEND_BUFFER: usize = 16 * 1024;
-/// What the system keeps of one connection in each direction. Accepted sockets inherit it.
+/// Socket buffer per connection and direction. Accepted sockets inherit it.
 const SOCKET_BUFFER: u32 = 128 * 1024;
-/// Connections that wait to be accepted.
+/// Maximum number of connections waiting to be accepted.
 const BACKLOG: u32 = 1024;
-/// After `accept` failed for want of descriptors or memory: long enough that something may have been freed.
+/// Pause after `accept` failed for lack of descriptors or memory: long enough for some to be freed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long the other side may keep us waiting, and how many others there may be. A connection is looked at every
-/// `header_timeout`, so an end may come that much later.
+/// Time limits for a peer and maximum numbers of connections. A connection is checked every `header_timeout`, so it may
+/// end that much later than its limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// From the first byte of a request (for the first one: from the connection) to the end of its head.
+    /// From the first byte of a request to the end of its head. For the first request: from the start of the
+    /// connection.
     pub header_timeout: Duration,
-    /// From the end of a request's head to the beginning of its response; so a slow body counts too.
+    /// From the end of a request's head to the start of its response, so a slow body counts too.
     pub request_timeout: Duration,
-    /// Without a request at work, and without a byte of a response taken.
+    /// Maximum time without a running request and without a response byte taken by the peer.
     pub idle_timeout: Duration,
     pub tls_handshake_timeout: Duration,
-    /// What running requests get when the server stops.
+    /// Time for running requests when the server stops.
     pub drain: Duration,
-    /// At the limit the idlest of the network that has the most gives way; if all are at work, new connections wait.
+    /// At the limit, the idlest connection of the network with the most is closed. If all are busy, new ones wait.
     pub max_connections: u32,
-    /// Connections from one IPv4 address, or one /64 of IPv6. At the limit the network's idlest gives way; if all are at
-    /// work, the new one is closed. Trusted proxies have no such limit.
+    /// Connections from one IPv4 address or one IPv6 /64. At the limit, the network's idlest connection is closed; if
+    /// all are busy, the new one is closed. Trusted proxies have no such limit.
     pub connections_per_network: u32,
-    /// Likewise from one /48.
+    /// The same for one IPv6 /48.
     pub connections_per_site: u32,
-    /// Memory that all connections together may hold in what is not finished: heads, bodies, work, answers that are not read.
+    /// Memory that all connections together may hold in unfinished work: heads, bodies, running requests, unread
+    /// responses.
     pub unread_bytes: usize,
 }
 
@@ -116,18 +118,18 @@ impl Default for Limits {
     }
 }
 
-/// What lies between TCP and HTTP.
+/// The layer between TCP and HTTP.
 #[derive(Clone)]
 pub enum Security {
     Plain,
-    /// The newest value serves the next connection, so that certificates change without a restart.
+    /// The newest value is used for the next connection, so certificates change without a restart.
     Tls(watch::Receiver<Arc<ServerConfig>>),
 }
 
-/// What answers the requests that the listener reads.
+/// Answers the requests of a listener.
 pub trait Responder: Clone + Send + Sync + 'static {
-    /// `peer` is the other end of the connection. Behind a proxy that is the proxy: [`TrustedProxies::client_address`]
-    /// knows better. Whoever answers keeps to `allowance`, and knows how to say that it is over.
+    /// `peer` is the other end of the connection. Behind a proxy that is the proxy; use
+    /// [`TrustedProxies::client_address`]. Implementations keep to `allowance` and answer when it is over.
     fn answer_within(
         &self,
         request: Request<Body>,
@@ -135,7 +137,7 @@ pub trait Responder: Clone + Send + Sync + 'static {
         allowance: RequestDeadline,
     ) -> impl Future<Output = Response<Body>> + Send + 'static;
 
-    /// With the allowance that a listener gives without being told another.
+    /// Answers within the default time limit of a listener.
     fn answer(
         &self,
         request: Request<Body>,
@@ -161,7 +163,7 @@ impl Responder for Router {
     }
 }
 
-/// How connections are spoken with.
+/// Settings of a listener.
 #[derive(Clone)]
 pub struct ListenerSettings {
     pub security: Security,
@@ -171,15 +173,15 @@ pub struct ListenerSettings {
 }
 
 impl ListenerSettings {
-    /// Without encryption, proxies, or anybody who reads its figures.
+    /// Without TLS, trusted proxies and shared figures.
     pub fn plain(limits: Limits) -> Self {
         let (trusted_proxies, figures) = (TrustedProxies::default(), Arc::default());
         Self { security: Security::Plain, limits, trusted_proxies, figures }
     }
 }
 
-/// Listens at an address, with bounds on what the system keeps of every connection; left to itself it would keep up to 4 MiB of
-/// an answer that nobody reads, and more of what we do not read.
+/// Listens at an address with small socket buffers. With its defaults, the system would keep up to 4 MiB of an unread
+/// response, and more of an unread request.
 pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
@@ -189,8 +191,8 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until `stop` is done; then no new connection is taken, running requests are finished, and this returns,
-/// at the latest after [`Limits::drain`].
+/// Serves until `stop` completes. Then it accepts no connection, finishes running requests, and returns after at most
+/// [`Limits::drain`].
 pub async fn serve(
     listeners: Vec<TcpListener>,
     app: impl Responder,
@@ -200,7 +202,7 @@ pub async fn serve(
     let ListenerSettings { security, limits, trusted_proxies, figures } = terms;
     let connections = Arc::new(Connections::new(limits, trusted_proxies, figures));
     let (stopping, stopped) = watch::channel(false);
-    // Every connection holds a sender, which nothing is sent by: when all are gone, so are the connections.
+    // Each connection holds a sender and never sends. The channel closes when the last connection ends.
     let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
     let service = ConnectionService { app, security, limits, stopped, _open: open };
 
@@ -212,7 +214,7 @@ pub async fn serve(
     stop.await;
     stopping.send_replace(true);
     accepting.join_all().await;
-    // Connections end themselves when told to stop.
+    // Connections watch `stopped` and end by themselves.
     let _none = all_closed.recv().await;
 }
 
@@ -225,8 +227,9 @@ struct ConnectionService<A> {
     _open: mpsc::Sender<Infallible>,
 }
 
-/// Hands the streams of an HTTP/2 connection to the connection's own task. As tasks of their own, a thousand connections of
-/// a hundred streams would stand before everybody else's next turn, and a connection that ends would leave them behind.
+/// Passes the streams of an HTTP/2 connection to the connection's own task. As separate tasks, the streams of a
+/// thousand connections with a hundred streams each would run before any other task's next turn, and streams would
+/// outlive their connection.
 #[derive(Clone)]
 struct StreamExecutor(mpsc::UnboundedSender<BoxFuture<'static, ()>>);
 
@@ -235,7 +238,7 @@ where
     F: Future + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        // Where nobody receives, the connection is gone.
+        // Sending fails only if the connection has ended.
         let _ = self.0.send(Box::pin(async move { drop(stream.await) }));
     }
 }
@@ -280,7 +283,7 @@ async fn accept(listener: TcpListener, service: ConnectionService<impl Responder
     }
 }
 
-/// A place for the connection, once there is one; nothing if its network has all that it may have.
+/// Waits for a permit for the connection. Returns `None` if its network is at its limit.
 async fn admit(connections: &Arc<Connections>, peer: SocketAddr) -> Option<ConnectionPermit> {
     loop {
         match connections.admit(peer.ip()) {
@@ -294,7 +297,8 @@ async fn admit(connections: &Arc<Connections>, peer: SocketAddr) -> Option<Conne
     }
 }
 
-/// `accept(2)` reports errors of the connection taken from the queue, too.
+/// True if the error concerns one connection: `accept(2)` also reports errors of the connection that it takes from the
+/// queue.
 fn is_of_the_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
@@ -306,7 +310,7 @@ async fn connection(
     service: ConnectionService<impl Responder>,
     place: ConnectionPermit,
 ) {
-    // A socket that refuses the option still works, only later.
+    // A socket without the option works too, only with more delay.
     let _ = stream.set_nodelay(true);
     let Security::Tls(current) = &service.security else {
         return converse(stream, peer, &service, &place).await;
@@ -326,7 +330,7 @@ async fn connection(
     }
 }
 
-/// One connection's requests, until it is closed from there, is quiet for too long, gives way, or the server stops.
+/// Serves one connection until the peer closes it, it times out, it is evicted, or the server stops.
 async fn converse<S>(stream: S, peer: SocketAddr, service: &ConnectionService<impl Responder>, place: &ConnectionPermit)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -378,7 +382,7 @@ where
                     alarm.as_mut().reset(Instant::now() + limits.header_timeout);
                     continue;
                 }
-                // Half a request is owed no farewell; a quiet connection gets one (GOAWAY, close_notify).
+                // A connection with half a request is dropped. An idle one is closed properly (GOAWAY, close_notify).
                 if leaving || connection.in_head() {
                     return;
                 }
@@ -391,7 +395,7 @@ where
     }
 }
 
-/// What happens next on a connection.
+/// The next event of a connection.
 enum Next<E> {
     End(E),
     Stream(BoxFuture<'static, ()>),
@@ -400,8 +404,8 @@ enum Next<E> {
     Stop,
 }
 
-/// Reads the request's body, then answers, both within the limit. What answers may outlive the connection; it never waits
-/// for it.
+/// Reads the request's body, then answers, both within the time limit. The answering work may outlive the connection
+/// and never waits for it.
 fn answer(
     app: &impl Responder,
     (request, peer): (Request<Incoming>, SocketAddr),
@@ -412,7 +416,8 @@ fn answer(
     let allowance = RequestDeadline::of(limit, &exchange);
     let app = app.clone();
     if request.body().is_end_stream() && !connection.is_blocked() {
-        // An empty body needs no box. Nothing is made before its turn comes: until then it may have been given up.
+        // An empty body needs no boxed future. The response is made only when its turn comes: the request may be
+        // abandoned before.
         return Either::Left(async move {
             let response = if exchange.is_given_up() {
                 Response::default()

@@ -1,4 +1,4 @@
-//! What an instance says of itself to anybody: landing page, auto-discovery, version, health.
+//! Public data of an instance: landing page, auto-discovery, version, health.
 
 use std::sync::Arc;
 
@@ -32,20 +32,20 @@ pub(crate) fn router() -> Router<Arc<AppState>> {
         .route("/tools/server-info", get(server_info))
 }
 
-/// The page of whoever is signed in.
+/// The page of the signed-in user.
 pub(crate) const ACCOUNT: &str = "/id/account";
 
-/// A site of an instance, as auto-discovery and the landing page list it.
+/// A site of an instance, as in auto-discovery and on the landing page.
 pub(crate) struct SiteEntry {
     kind: &'static str,
     url: String,
-    /// Where people find it, below the root URL; nothing for what only applications call.
+    /// The path of its page below the root URL. `None` for sites that only applications call.
     page: Option<&'static str>,
     works: bool,
 }
 
 impl SiteEntry {
-    /// Whether this person finds anything there.
+    /// True if this user has access.
     pub(crate) fn is_for(&self, user: &User) -> bool {
         user.is_admin() || self.kind != "InstanceManager"
     }
@@ -71,7 +71,7 @@ pub(crate) fn sites(instance: &Instance) -> Vec<SiteEntry> {
     ]
 }
 
-/// The ones that people can open, from a page that is not `here`.
+/// The sites with pages, except the one at `here`.
 pub(crate) fn as_lines(sites: &[SiteEntry], here: &str, messages: &'static Messages) -> Vec<pages::SiteLink<'static>> {
     let others = sites.iter().filter(|site| site.works);
     let line = |site: &SiteEntry| {
@@ -92,7 +92,7 @@ async fn landing(PublicContext(context): PublicContext) -> Response {
     render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }
 
-/// `identity.md` §3.6: member names and values are what clients of the documented system expect.
+/// `identity.md` §3.6: clients of the documented system rely on member names and values.
 async fn auto_discovery(PublicContext(context): PublicContext, headers: HeaderMap) -> Response {
     let instance = &context.instance;
     let sites: Vec<_> = sites(instance)

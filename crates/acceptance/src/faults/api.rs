@@ -1,4 +1,4 @@
-//! Calls of the entities' API, and the credentials that open it.
+//! Calls of the entities' API, and its credentials.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +21,7 @@ async fn live(scene: &Scene<'_>) -> u64 {
     scene.server.store().await.seats_taken().await.expect("no fault").0
 }
 
-/// Opens a session: one seat, whatever failed, and none that is nobody's.
+/// Opens a session, which takes exactly one seat whatever failed. No seat is left without a session.
 async fn opens_one_seat(scene: &Scene<'_>, call: impl AsyncFn() -> u16) {
     let before = live(scene).await;
     if let Some(status) = scene.act(&call).await.done() {
@@ -62,7 +62,7 @@ async fn created(scene: &Scene<'_>, token: &str) -> String {
     made.json()["@odata.id"].as_str().expect("an id").to_owned()
 }
 
-/// It is made once: after a fault it is made now, or is there.
+/// The entity is created once: after a fault it exists, or the repetition creates it.
 pub(super) async fn create_entity(scene: &mut Scene<'_>) {
     let token = token(scene).await;
     let acted = scene.act(async || create(scene, &token).await.status.as_u16()).await;
@@ -137,7 +137,7 @@ pub(super) async fn call_by_basic(scene: &mut Scene<'_>) {
     opens_one_seat(scene, async || call_as(scene, &basic).await).await;
 }
 
-/// A service token that the command line issued; the house has not met it.
+/// A service token issued by the command line, which the server's memory does not know yet.
 pub(super) async fn service_key(scene: &Scene<'_>, application: &str) -> String {
     let operator = scene.server.operator().await;
     let mut rng = scene.server.rng();
@@ -167,7 +167,7 @@ fn value(made: &HttpAnswer) -> String {
     made.words("#value").expect("the value")
 }
 
-/// A value that nobody was shown is of no use to anybody; its owner sees it in the list, and makes another.
+/// A token whose value was never shown cannot be used. Its owner sees it in the list and creates another.
 pub(super) async fn make_personal_token(scene: &mut Scene<'_>) {
     let mut person = scene.signed_in().await;
     let made = match scene.act(async || value(&make_token(&mut person).await)).await {

@@ -1,4 +1,4 @@
-//! The turns of the background tasks, by the functions that the tasks call.
+//! The background tasks, by the functions that they call.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ async fn token(scene: &Scene<'_>) -> String {
     TokenAnswer::read(&scene.app(SERVICE).service_token("read").await).access
 }
 
-/// Calls, uses and refusals that memory noted are written down.
+/// API calls, uses and refusals noted in memory are written.
 pub(super) async fn beat(scene: &mut Scene<'_>) {
     let (app, mut alice) = (scene.app("my.trusted.app/first"), scene.alice());
     let tokens = scene.tokens(&app, &mut alice).await;
@@ -33,7 +33,7 @@ pub(super) async fn beat(scene: &mut Scene<'_>) {
     assert_eq!(kept.last_used_at, Some(scene.server.now()), "its use is written down");
 }
 
-/// Sessions whose timers are over are closed, and their seats are free.
+/// Sessions whose timers ran out are closed, and their seats are free.
 pub(super) async fn close_due_sessions(scene: &mut Scene<'_>) {
     let token = token(scene).await;
     assert_eq!(scene.status(&token).await, 200);
@@ -45,7 +45,7 @@ pub(super) async fn close_due_sessions(scene: &mut Scene<'_>) {
     assert_eq!(scene.status(&token).await, 200, "another session");
 }
 
-/// What waits comes into the chain, and is signed once a minute.
+/// Unsealed events join the chain, which is signed once a minute.
 pub(super) async fn seal_and_sign(scene: &mut Scene<'_>) {
     let mut person = scene.signed_in().await;
     person.open("/profile").await;
@@ -58,7 +58,7 @@ pub(super) async fn seal_and_sign(scene: &mut Scene<'_>) {
     }
 }
 
-/// Keys that are due are made and put in their order.
+/// Due signing keys are created and change state.
 pub(super) async fn keep_keys(scene: &mut Scene<'_>) {
     scene.server.advance(Duration::from_hours(24 * 90));
     let keep = async || scene.or_stop(scene.server.server.maintain_keys().await).await;
@@ -68,7 +68,7 @@ pub(super) async fn keep_keys(scene: &mut Scene<'_>) {
     assert_eq!(scene.status(&token(scene).await).await, 200);
 }
 
-/// Dead rows and kills that no token is older than.
+/// Expired rows are deleted, and revocations that no valid token predates.
 pub(super) async fn tidy(scene: &mut Scene<'_>) {
     let person = scene.signed_in().await;
     scene.server.enable_user(&person.login, false).await;
@@ -79,7 +79,7 @@ pub(super) async fn tidy(scene: &mut Scene<'_>) {
     }
 }
 
-/// Many kinds of changes that somebody else made.
+/// Many kinds of changes made by another process.
 pub(super) async fn follow(scene: &mut Scene<'_>) {
     let (app, person) = (scene.application().await, scene.signed_in().await);
     let token = TokenAnswer::read(&app.service_token("read").await).access;
@@ -94,7 +94,7 @@ pub(super) async fn follow(scene: &mut Scene<'_>) {
     operator.change_setting(setting, &mut moment).await.expect("no fault").expect("a good setting");
     let follow = async || scene.or_stop(scene.server.server.catch_up().await).await;
     if !scene.act(follow).await.is_done() {
-        // Of both instances one may have failed behind the other: the next turn tells of it, and mends it.
+        // One of the two instances may have failed after the other. The next pass reports it and recovers.
         let _told = scene.server.server.catch_up().await;
         follow().await;
     }

@@ -2,16 +2,16 @@ use std::pin::Pin;
 
 use super::{Scene, api, background, people, register, sign_in, tokens};
 
-/// What strangers, applications, people, administrators and background tasks do, from its preparation to the look at what
-/// holds afterwards.
+/// One flow of an unauthenticated client, application, user, administrator or background task: it prepares, acts, and
+/// checks what holds afterwards.
 pub struct Flow {
     pub name: &'static str,
     pub group: Group,
     pub run: Run,
 }
 
-/// Flows that move the clock, answer the questions of others, end or change what others rest on, or leave a picture's decoder at work
-/// when their caller goes away.
+/// Flows that cannot run beside others: they move the clock, process reset requests of others, end or change state that
+/// others use, or leave an image decoder at work when their caller disconnects.
 const ALONE: &[&str] = &[
     "leased_guess",
     "set_up_app",
@@ -38,7 +38,7 @@ const ALONE: &[&str] = &[
 ];
 
 impl Flow {
-    /// Whether it may run beside others on one house.
+    /// Whether it may run beside other flows on one server.
     pub fn shares(&self) -> bool {
         !ALONE.contains(&self.name)
     }
@@ -46,7 +46,7 @@ impl Flow {
 
 type Run = for<'a> fn(&'a mut Scene<'_>) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// Flows that are tested together, on houses of their own.
+/// Flows that are tested together, on servers of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     SignIn,

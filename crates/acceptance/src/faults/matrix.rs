@@ -3,7 +3,8 @@ use store::faults::{DatabaseOperation, FaultMoment, InjectedFault, OperationCoun
 use super::{Flow, Group, Stage, all};
 use crate::TestDatabase;
 
-/// As `commit 1 after`. With the flow's name before it, it repeats a case: `GATEHOUSE_FAULT="refresh commit 1 after"`.
+/// For example `commit 1 after`. With the flow's name before it, it repeats one case: `GATEHOUSE_FAULT="refresh commit
+/// 1 after"`.
 pub fn shown(fault: &InjectedFault) -> String {
     let operation = match fault.operation {
         DatabaseOperation::Commit => "commit",
@@ -17,10 +18,10 @@ pub fn shown(fault: &InjectedFault) -> String {
     format!("{operation} {} {moment}", fault.nth)
 }
 
-/// Of these, so many cases run on one house: a house is not opened for nothing, and its memory is compared after each.
+/// Cases that run on one server. Opening a server is expensive, and its memory is compared after each case.
 const CASES_PER_STAGE: usize = 25;
 
-/// Runs every flow of the group with every commit and every read failing in each way. Panics with all that is broken.
+/// Runs every flow of the group with every commit and every read failing in each way. Panics with the list of failures.
 pub async fn run_group(group: Group, place: impl AsyncFn() -> TestDatabase) {
     let only = std::env::var("GATEHOUSE_FAULT").ok();
     let (mut cases, mut broken) = (0, Vec::new());
@@ -81,7 +82,7 @@ fn faults_of(counted: OperationCounts) -> impl Iterator<Item = InjectedFault> {
     })
 }
 
-/// How many cases ran: the stage is of no use behind one that is broken.
+/// Returns how many cases ran. After a failed case the stage cannot be used.
 async fn run_cases(stage: &Stage, flow: &Flow, faults: &[InjectedFault], broken: &mut Vec<String>) -> usize {
     for (run, fault) in (1..).zip(faults) {
         if let Err(why) = stage.run(&[flow], &[*fault]).await {
@@ -92,7 +93,7 @@ async fn run_cases(stage: &Stage, flow: &Flow, faults: &[InjectedFault], broken:
     faults.len()
 }
 
-/// After these cases a chain was found broken: they run once more, and the chains are verified after each.
+/// Repeats these cases after a chain was found broken, and verifies the chains after each one.
 async fn name_culprit(
     flow: &Flow,
     faults: &[InjectedFault],

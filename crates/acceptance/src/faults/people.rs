@@ -1,4 +1,4 @@
-//! What people do to their own accounts.
+//! Users' changes to their own accounts.
 
 use std::io::Cursor;
 
@@ -19,7 +19,7 @@ async fn choose_password(browser: &mut Browser, new: &str) -> HttpAnswer {
     browser.submit(&page, "current", &[("current", &current), ("password", new), ("repeat", new)]).await
 }
 
-/// Whether the new password is right; the other is wrong then, and one of both is right.
+/// Whether the new password is accepted. Exactly one of the old and the new password must be.
 async fn is_new_password(scene: &Scene<'_>, person: &Browser) -> bool {
     let signs_in = async |password: &str| {
         let mut browser = Browser { password: password.to_owned(), ..scene.browser(&person.login) };
@@ -53,7 +53,7 @@ async fn ask_for_reset(browser: &mut Browser) {
     assert_eq!(browser.submit(&page, "login", &[("login", &login)]).await.page(), "forgotten-sent");
 }
 
-/// The link in a letter, without what stands before its path.
+/// The link in a letter, from its path on.
 fn link_in(letter: &MailMessage) -> String {
     let line = letter.text.lines().find(|line| line.starts_with("http://localhost:8080/")).expect("a link");
     line["http://localhost:8080".len()..].to_owned()
@@ -63,8 +63,8 @@ async fn link_to(scene: &Scene<'_>, login: &str) -> String {
     link_in(&scene.letter_to(&format!("{login}@example.com")).await)
 }
 
-/// A link that leads to this page. What was asked for twice, because the first answer was a 503, may be in two letters: a
-/// link of the first is void, and its letter may come before the other.
+/// A valid link to this page. A request repeated after a 503 may send two letters: the first link is void, and its
+/// letter may arrive before or after the other.
 pub(super) async fn good_link_to(scene: &Scene<'_>, address: &str, page: &str) -> String {
     loop {
         let link = link_in(&scene.letter_to(address).await);
@@ -82,7 +82,7 @@ async fn choose(browser: &mut Browser, link: &str) -> HttpAnswer {
     browser.submit(&page, "password", &[("password", NEW), ("repeat", NEW)]).await
 }
 
-/// The question, and the task that looks into it. What fails there is asked again by its people.
+/// A reset request, and the task that processes it. After a failure the user requests again.
 pub(super) async fn ask_for_password_reset(scene: &mut Scene<'_>) {
     let mut person = scene.person().await;
     let ask = async |person: &mut Browser| {
@@ -116,7 +116,7 @@ pub(super) async fn reset_password(scene: &mut Scene<'_>) {
     assert_eq!(stranger.open(&link).await.status, 410, "once");
 }
 
-/// A link in a letter makes a new browser known.
+/// The link in a letter makes a new browser known.
 pub(super) async fn know_browser(scene: &mut Scene<'_>) {
     let person = scene.person().await;
     let mut browser = scene.browser(&person.login);
@@ -133,7 +133,7 @@ pub(super) async fn know_browser(scene: &mut Scene<'_>) {
     match scene.act(async || confirm(&mut browser).await.page()).await {
         Acted::Done(page) => assert_eq!(page, "known-browser-done"),
         Acted::Stopped => {
-            // Spent or not, by what the database holds: once in all.
+            // The database decides whether the link was spent; it works once in all.
             let again = confirm(&mut browser).await;
             assert!(again.status == 410 || again.page() == "known-browser-done", "{}", again.text());
         }
@@ -160,7 +160,7 @@ async fn address_of(scene: &Scene<'_>, login: &str) -> Option<Email> {
     found.expect("no fault").expect("there").user.email
 }
 
-/// Both letters come, or neither.
+/// Both letters are sent, or neither.
 pub(super) async fn ask_for_new_address(scene: &mut Scene<'_>) {
     let mut person = scene.signed_in().await;
     let new = format!("{}@home.example", person.login);
@@ -175,7 +175,7 @@ pub(super) async fn ask_for_new_address(scene: &mut Scene<'_>) {
     assert_eq!((address.address, address.verified), (new, true));
 }
 
-/// The new address agrees, then the old one, each answer under faults once.
+/// Confirms at the new address, then at the old one. Faults strike during one of the two answers.
 async fn answer_about_address(scene: &mut Scene<'_>, is_first: bool) {
     let mut person = scene.signed_in().await;
     let new = format!("{}@home.example", person.login);
@@ -232,7 +232,7 @@ async fn kind_of_picture(browser: &mut Browser) -> String {
     browser.step(&Method::GET, "/profile/me/picture", &[]).await.header("content-type").to_owned()
 }
 
-/// Chosen, and taken away again.
+/// Chooses a picture, or removes it.
 async fn picture(scene: &mut Scene<'_>, is_removal: bool) {
     let mut person = scene.signed_in().await;
     let mut file = Vec::new();

@@ -1,4 +1,4 @@
-//! What administrators do, by the admin API, in the manager and at the command line.
+//! Administration by the admin API, the instance manager and the command line.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn good(answer: &HttpAnswer) -> &HttpAnswer {
     answer
 }
 
-/// One change by the admin API that may be sent again; `again` is what a repetition may be answered.
+/// Sends one repeatable change by the admin API. `again` lists the statuses allowed for a repetition.
 async fn changed(scene: &Scene<'_>, (method, path, body): (Method, &str, &Value), again: &[u16]) -> Option<HttpAnswer> {
     let api = scene.admin_api().await;
     let acted = scene.act(async || api.send(method.clone(), path, body).await).await;
@@ -32,7 +32,7 @@ async fn changed(scene: &Scene<'_>, (method, path, body): (Method, &str, &Value)
             Some(answer)
         }
         Acted::Stopped => {
-            // The token's sign-in may be what was ended.
+            // The change may have ended the token's own sign-in, so a new token is used.
             let answer = scene.admin_api().await.send(method, path, body).await;
             let status = answer.status.as_u16();
             assert!(answer.status.is_success() || again.contains(&status), "{status} {}", answer.text());
@@ -60,7 +60,7 @@ pub(super) async fn create_application(scene: &mut Scene<'_>) {
     scene.admin_api().await.application(&uri).await;
 }
 
-/// Off from the answer on, whoever asks.
+/// The application is disabled from the answer on, for every request.
 pub(super) async fn disable_application(scene: &mut Scene<'_>) {
     let app = scene.application().await;
     let token = service_token(&app).await;
@@ -71,7 +71,7 @@ pub(super) async fn disable_application(scene: &mut Scene<'_>) {
     assert_eq!(app.service_token("read").await.status, 401);
 }
 
-/// With a key that must be made first.
+/// Changes to an algorithm whose key must be created first.
 pub(super) async fn change_algorithm(scene: &mut Scene<'_>) {
     let app = scene.application().await;
     let path = scene.admin_api().await.application(&app.uri).await;
@@ -125,7 +125,7 @@ pub(super) async fn create_user(scene: &mut Scene<'_>) {
     assert_eq!(person.sign_in().await.page(), "account");
 }
 
-/// Of somebody who is signed in, with tokens.
+/// A signed-in user with tokens.
 async fn with_tokens(scene: &Scene<'_>) -> (Browser, TokenAnswer, String) {
     let (app, mut person) = (scene.app(FIRST), scene.person().await);
     let tokens = scene.tokens(&app, &mut person).await;
@@ -176,7 +176,7 @@ pub(super) async fn create_role(scene: &mut Scene<'_>) {
     good(&scene.admin_api().await.get(&format!("/roles/{}", scene.name("role"))).await);
 }
 
-/// What users may do changes with the answer.
+/// Users' permissions change with the answer.
 pub(super) async fn change_role(scene: &mut Scene<'_>) {
     let (role, login, api) = (scene.name("role"), scene.name("holder"), scene.admin_api().await);
     let body = json!({ "name": role, "permissions": { "read": ["Crm_*"], "update": [] } });
@@ -207,14 +207,14 @@ pub(super) async fn change_settings(scene: &mut Scene<'_>) {
 }
 
 pub(super) async fn rotate_key(scene: &mut Scene<'_>) {
-    // The successor of the rotation before is at work.
+    // The successor of the previous rotation signs now.
     scene.server.advance(Duration::from_hours(25));
     changed(scene, (Method::POST, "/keys/rotation", &json!({ "algorithm": "ES256" })), &[422]).await;
     let token = service_token(&scene.app("my.trusted.app/service")).await;
     assert_eq!(scene.status(&token).await, 200, "nothing breaks");
 }
 
-/// Every token dies, the administrator's too.
+/// Every token is revoked, including the administrator's.
 pub(super) async fn replace_keys(scene: &mut Scene<'_>) {
     let token = service_token(&scene.app("my.trusted.app/service")).await;
     assert_eq!(scene.status(&token).await, 200);
@@ -258,7 +258,7 @@ pub(super) async fn administrator_revokes_token(scene: &mut Scene<'_>) {
     assert_eq!(scene.status(&value).await, 401);
 }
 
-/// In the manager, by an install link.
+/// Installs an application in the instance manager, by an install link.
 pub(super) async fn install_application(scene: &mut Scene<'_>) {
     let (login, uri) = (scene.name("admin"), scene.name("vendor"));
     scene.add_person(&login, None, true).await;
@@ -279,7 +279,7 @@ pub(super) async fn install_application(scene: &mut Scene<'_>) {
     assert_eq!(admin.open(&link).await.page(), "manage-install-known");
 }
 
-/// One command of the command line; where it failed it is given again, and may then find its work done.
+/// Runs one command of the command line. A failed command is repeated, and may find its work already done.
 async fn commanded<R: std::fmt::Debug>(scene: &Scene<'_>, command: impl AsyncFn() -> Result<(), R>) {
     match scene.act(&command).await {
         Acted::Done(done) => done.expect("it is done"),
@@ -328,7 +328,7 @@ pub(super) async fn set_password_by_command(scene: &mut Scene<'_>) {
     assert_eq!(person.sign_in().await.page(), "account");
 }
 
-/// The person's own keys go with it, and the audit verifies all the same.
+/// The user's own keys are erased too, and the audit still verifies.
 pub(super) async fn erase_user(scene: &mut Scene<'_>) {
     let (mut person, tokens, _) = with_tokens(scene).await;
     scene.server.seal().await;
@@ -401,7 +401,7 @@ pub(super) async fn rotate_key_by_command(scene: &mut Scene<'_>) {
         });
         done.await.map(drop)
     };
-    // Of keys with a successor none is rotated.
+    // If every key already has a successor, none is rotated.
     let _acted = scene.act(&rotate).await;
     scene.server.catch_up().await;
     assert_eq!(scene.status(&service_token(&scene.app("my.trusted.app/service")).await).await, 200);

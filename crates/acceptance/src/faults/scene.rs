@@ -16,16 +16,16 @@ use crate::{App, Browser, Client, TokenAnswer};
 /// One run of a flow.
 pub struct Scene<'s> {
     stage: &'s Stage,
-    /// Of this run: names made of it are new.
+    /// Number of this run, used to make unique names.
     pub number: u64,
     watch: Arc<Watch>,
 }
 
-/// How the act of a flow ended.
+/// The end of a flow's act.
 #[derive(Debug)]
 pub enum Acted<T> {
     Done(T),
-    /// A 503, a command that failed, or a caller who went away. The database may have done it.
+    /// A 503, a command that failed, or a caller that disconnected. The database may have committed.
     Stopped,
 }
 
@@ -60,8 +60,8 @@ impl<'s> Scene<'s> {
         Self { stage, number, watch: Arc::default() }
     }
 
-    /// The part of the flow in which faults strike: until it is done, or the first 503, or an answer that never comes.
-    /// Whatever the house still does for a caller who went away is done when this returns.
+    /// Runs the part of the flow in which faults strike. It ends when it is done, at the first 503, or when an answer
+    /// never comes. When this returns, the server has finished its work for a caller that disconnected.
     pub async fn act<T>(&self, act: impl AsyncFnOnce() -> T) -> Acted<T> {
         let barrier = Arc::clone(&*self.barrier.lock());
         let instance = &self.server.server.instances()[0];
@@ -93,7 +93,7 @@ impl<'s> Scene<'s> {
         acted
     }
 
-    /// The answer of a command or of a background task: a fault ends the act, as a 503 does.
+    /// The answer of a command or a background task. A fault ends the act like a 503.
     pub async fn or_stop<T>(&self, answer: Result<T, Fault>) -> T {
         match answer {
             Ok(done) => done,
@@ -105,7 +105,7 @@ impl<'s> Scene<'s> {
         }
     }
 
-    /// From a network of this run's own: others' wrong passwords are not counted against it.
+    /// A client in a network of this run alone, so that other runs' wrong passwords do not count.
     pub fn client(&self) -> Client {
         let [.., a, b] = self.number.to_be_bytes();
         Client { watch: Some(Arc::clone(&self.watch)), peer: ([10, a, b, 1], 50_000).into(), ..self.server.client() }
@@ -115,7 +115,7 @@ impl<'s> Scene<'s> {
         Browser { client: self.client(), ..self.server.browser(login) }
     }
 
-    /// Alice's browser, signed in before.
+    /// Alice's browser, already signed in.
     pub fn alice(&self) -> Browser {
         Browser { client: self.client(), ..self.alice.clone() }
     }
@@ -124,12 +124,12 @@ impl<'s> Scene<'s> {
         App { client: self.client(), ..self.server.app(uri) }
     }
 
-    /// A name that only this run has.
+    /// A name that is unique to this run.
     pub fn name(&self, what: &str) -> String {
         format!("{what}-{}", self.number)
     }
 
-    /// Somebody new, with Alice's password, who may do what she may.
+    /// Creates a user with Alice's password and permissions.
     pub async fn person(&self) -> Browser {
         let login = self.name("person");
         self.add_person(&login, Some("Sales"), false).await;
@@ -166,7 +166,7 @@ impl<'s> Scene<'s> {
         person
     }
 
-    /// A new application that is like one of the demo's.
+    /// Registers an application like one of the demo's.
     pub async fn application(&self) -> App {
         let uri = self.name("app");
         let redirect_uri = "http://localhost:3000/signin-callback";
@@ -185,19 +185,19 @@ impl<'s> Scene<'s> {
         found.expect("no fault").expect("there").user.id.0
     }
 
-    /// The same person at another browser.
+    /// Signs the same user in at another browser.
     pub async fn signed_in_as(&self, person: &Browser) -> Browser {
         let mut browser = Browser { password: person.password.clone(), ..self.browser(&person.login) };
         assert_eq!(browser.sign_in().await.page(), "account");
         browser
     }
 
-    /// Whether other flows run on the same house now.
+    /// Whether other flows run on the same server now.
     pub fn shares_the_house(&self) -> bool {
         self.parties.load(Ordering::Relaxed) > 1
     }
 
-    /// Tokens of an application, for somebody signed in.
+    /// Tokens of an application for a signed-in user.
     pub async fn tokens(&self, app: &App, person: &mut Browser) -> TokenAnswer {
         app.sign_in(person, "openid read update offline_access").await
     }
@@ -206,14 +206,14 @@ impl<'s> Scene<'s> {
         self.client().call_api(token).await.status.as_u16()
     }
 
-    /// The admin API with an administrator's token.
+    /// The admin API with an access token of an administrator.
     pub async fn admin_api(&self) -> AdminApi {
         let manager = self.server.manager().await;
         let token = TokenAnswer::read(&manager.service_token("manage").await).access;
         AdminApi { client: self.client(), token }
     }
 
-    /// The command line, one command: its faults end the act. Without faults it is called by [`Self::command`] too.
+    /// Runs one command of the command line. A fault ends the act. Also used outside of acts, where nothing fails.
     pub async fn command<T, R: std::fmt::Debug>(
         &self,
         command: impl AsyncFnOnce(&ElevatedAdminService<'_>, &mut Moment<'_>) -> Answer<T, R>,
@@ -226,7 +226,7 @@ impl<'s> Scene<'s> {
     }
 }
 
-/// An administrator's program.
+/// A client of the admin API.
 #[derive(Clone)]
 pub struct AdminApi {
     client: Client,
@@ -238,7 +238,7 @@ impl AdminApi {
         self.client.get_with(&format!("{ADMIN_API}{path}"), &self.token).await
     }
 
-    /// A change, whatever the version; without a body if it is null.
+    /// Sends a change that matches any version. A null body is omitted.
     pub async fn send(&self, method: Method, path: &str, body: &Value) -> crate::HttpAnswer {
         let mut ask = self.client.ask(&method, &format!("{ADMIN_API}{path}")).bearer(&self.token);
         if method != Method::POST {

@@ -1,4 +1,4 @@
-//! Passwords, second factors, consent, and signing out.
+//! Password sign-in, second factors, consent and sign-out.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Acted, Scene};
 use crate::{Browser, HttpAnswer, TestDevice, app_code};
 
-/// A step of an authenticator app: a code was used, and here is the next.
+/// One time step of an authenticator app. After it the next code is valid.
 const STEP: Duration = Duration::from_secs(30);
 const HERE: &str = "http://localhost:8080";
 const FIRST: &str = "my.trusted.app/first";
@@ -21,10 +21,10 @@ pub(super) async fn password_sign_in(scene: &mut Scene<'_>) {
     assert_eq!(person.clone().sign_in().await.page(), "account", "again");
 }
 
-/// A stranger's right password after five wrong ones: a lease of the account's guesses comes first.
+/// An unauthenticated client's right password after five wrong ones. It first needs a lease of the account's guesses.
 pub(super) async fn leased_guess(scene: &mut Scene<'_>) {
     let person = scene.person().await;
-    // Networks of its own, so that nothing of other runs is counted.
+    // Networks of this run alone, so that failures of other runs do not count.
     let mut hasher = DefaultHasher::new();
     person.login.hash(&mut hasher);
     let [a, b, ..] = hasher.finish().to_be_bytes().map(u16::from);
@@ -37,7 +37,7 @@ pub(super) async fn leased_guess(scene: &mut Scene<'_>) {
         let mut guessing = Browser { password: format!("guess {number}"), ..from(number) };
         assert_eq!(guessing.sign_in().await.page(), "sign-in");
     }
-    // An instance takes ten leases in a second.
+    // An instance grants ten leases a second.
     scene.server.advance(Duration::from_secs(1));
     let mut stranger = from(6);
     if !scene.act(async || stranger.sign_in().await.page()).await.is_done() {
@@ -46,7 +46,7 @@ pub(super) async fn leased_guess(scene: &mut Scene<'_>) {
     assert_eq!(from(8).sign_in().await.page(), "account");
 }
 
-/// Through an application's request, with the person's agreement.
+/// Sign-in by an application's authorization request, with the user's consent.
 pub(super) async fn authorize_and_consent(scene: &mut Scene<'_>) {
     let (app, mut person) = (scene.app(FIRST), scene.person().await);
     let code = match scene.act(async || app.code(&mut person, "openid read offline_access").await).await {
@@ -57,7 +57,7 @@ pub(super) async fn authorize_and_consent(scene: &mut Scene<'_>) {
     assert_eq!(scene.status(&tokens.access).await, 200);
 }
 
-/// Of who is signed in and has agreed before: the way of every day.
+/// An authorization request of a user who is signed in and has consented before: the most common case.
 pub(super) async fn authorize_again(scene: &mut Scene<'_>) {
     let (app, mut alice) = (scene.app(FIRST), scene.alice());
     app.code(&mut alice, "openid read").await;
@@ -107,7 +107,7 @@ async fn with_app(scene: &Scene<'_>) -> WithApp {
     WithApp { browser, key: offer.1, recovery_codes: shown.every(".codes code") }
 }
 
-/// At another browser, by password and code.
+/// Signs in at another browser with password and code.
 async fn sign_in_by_app(scene: &Scene<'_>, person: &Browser, key: &str) -> (Browser, String) {
     let mut browser = Browser { jar: BTreeMap::new(), ..person.clone() };
     let page = browser.sign_in().await;
@@ -116,7 +116,7 @@ async fn sign_in_by_app(scene: &Scene<'_>, person: &Browser, key: &str) -> (Brow
     (browser, page)
 }
 
-/// The factor is there with its recovery codes, or nothing is.
+/// The factor exists with its recovery codes, or neither exists.
 pub(super) async fn set_up_app(scene: &mut Scene<'_>) {
     let mut person = scene.signed_in().await;
     let offer = offered(&mut person).await;
@@ -158,7 +158,7 @@ async fn enter_recovery_code(person: &Browser, code: &str) -> String {
     browser.submit(&page, "recovery_code", &[("recovery_code", code)]).await.page()
 }
 
-/// Good once, and never lost without a sign-in that may have happened.
+/// A recovery code works once. It is lost only if its sign-in may have happened.
 pub(super) async fn recovery_code(scene: &mut Scene<'_>) {
     let person = with_app(scene).await;
     let [first, second, ..] = person.recovery_codes.as_slice() else { panic!("there are ten") };

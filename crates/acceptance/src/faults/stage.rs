@@ -19,30 +19,30 @@ use super::{Flow, Scene};
 use crate::test_database::MASTER_KEY;
 use crate::{Browser, TestDatabase, TestServer};
 
-/// Of a broken promise: a whole page says no more.
+/// Maximum length of an error message: a whole page adds nothing.
 const MAX_SAID: usize = 1500;
 
-/// Far longer than a run takes, also on a busy machine.
+/// Time limit of a run: far longer than any run takes, even on a busy machine.
 const MAX_RUN: Duration = Duration::from_mins(3);
 
-/// More than all runs on one house take.
+/// More seats than all runs on one server take.
 const SEATS: &str = "100000";
 
-/// A house on which flows run, and what fails while they act.
+/// A server on which flows run, and the faults injected while they act.
 pub struct Stage {
     pub server: TestServer,
-    /// The command line: a process of its own, whose operations are counted and fail as the house's do.
+    /// The command line's database: a process of its own. Its operations are counted and fail like the server's.
     pub(super) desk: Database,
     pub(super) injector: Arc<FaultInjector>,
     pub(super) master: MasterKey,
     pub(super) passwords: Passwords,
-    /// Of every person on this stage.
+    /// The password of every user on this stage.
     pub(super) password: PasswordHash,
-    /// Signed in, for flows that end nothing of hers.
+    /// Signed in, for flows that end none of her sessions.
     pub(super) alice: Browser,
     pub(super) plan: Mutex<Vec<InjectedFault>>,
     pub(super) counted: Mutex<OperationCounts>,
-    /// Flows that run at once begin and end their acts together.
+    /// Concurrent flows begin and end their acts together.
     pub(super) barrier: Mutex<Arc<Barrier>>,
     pub(super) parties: AtomicUsize,
     runs: AtomicU64,
@@ -59,7 +59,7 @@ impl Stage {
         let set = server.operator().await.change_setting(("seats", SEATS), &mut server.moment(&mut rng)).await;
         set.expect("no fault").expect("a good setting");
         server.catch_up().await;
-        // Registered once, before flows ask for it at once.
+        // Registered in advance, so that concurrent flows do not register it twice.
         server.manager().await;
         let passwords = Passwords::costing(PasswordCost::LEAST);
         let mut alice = server.browser("alice");
@@ -91,8 +91,8 @@ impl Stage {
         }
     }
 
-    /// Runs flows at once, with these faults while they act, and checks what must hold afterwards. An error says which
-    /// promise is broken; the stage is then used no more.
+    /// Runs flows concurrently with these faults during their acts, then checks the invariants. An error names the
+    /// broken promise; the stage must not be used afterwards.
     pub async fn run(&self, flows: &[&Flow], faults: &[InjectedFault]) -> Result<OperationCounts, String> {
         faults.clone_into(&mut self.plan.lock());
         self.parties.store(flows.len(), Ordering::Relaxed);
@@ -101,14 +101,14 @@ impl Stage {
             let mut scene = Scene::new(self, self.runs.fetch_add(1, Ordering::Relaxed));
             caught((flow.run)(&mut scene)).await.map_err(|broken| format!("{}: {broken}", flow.name))
         });
-        // Where one is broken the others may wait for it for ever.
+        // After one flow failed, the others might wait for it without end.
         let all = futures_util::future::try_join_all(running);
         tokio::time::timeout(MAX_RUN, all).await.map_err(|_| "it does not come to an end".to_owned())??;
         caught(self.check()).await?;
         Ok(*self.counted.lock())
     }
 
-    /// What holds whatever failed, once memory and the sealer had a turn each. The chains are verified by [`Self::audit`].
+    /// Checks the invariants after memory caught up and the sealer ran once. [`Self::audit`] verifies the chains.
     async fn check(&self) {
         self.server.catch_up().await;
         for instance in self.server.server.instances() {
@@ -127,7 +127,7 @@ impl Stage {
         }
     }
 
-    /// Whether both chains are what was written, by all runs until now.
+    /// Verifies both chains over all runs so far.
     pub async fn audit(&self) -> Result<(), String> {
         let verify = async {
             let verdict = self.server.verify_audit().await;
@@ -138,7 +138,7 @@ impl Stage {
         caught(verify).await
     }
 
-    /// The newest letter to an address, which is taken.
+    /// Removes and returns the newest letter to an address.
     pub(super) async fn letter_to(&self, address: &str) -> MailMessage {
         let (letters, arrived) = &*self.letters;
         let found = async {
@@ -161,7 +161,7 @@ impl Stage {
     }
 }
 
-/// What is sealed of both chains, as far as it was read.
+/// The part of both sealed chains that was already read.
 #[derive(Default)]
 struct Trails {
     newest: HashMap<Chain, i64>,
@@ -169,7 +169,7 @@ struct Trails {
 }
 
 impl Trails {
-    /// Reads what is new of a chain. No event is told twice, in either.
+    /// Reads the new part of a chain, and checks that no event occurs twice in the chains.
     async fn follow(&mut self, store: &Store) {
         const PAGE: u32 = 64;
         loop {
@@ -185,7 +185,7 @@ impl Trails {
     }
 }
 
-/// The demo's hashes cost what they cost everywhere: this person's is replaced by a cheap one.
+/// Replaces this user's password hash with a cheap one: the demo's hashes cost as much as in production.
 async fn cheapen(server: &TestServer, passwords: &Passwords, person: &Browser) -> PasswordHash {
     let accepted = AcceptedPassword::public(&person.password);
     let hash = passwords.hash(accepted, [1; 16]).await.expect("a thread hashes");

@@ -1,4 +1,4 @@
-//! What applications ask of the protocol's endpoints.
+//! Requests to the protocol's endpoints.
 
 use super::{Acted, Scene};
 use crate::TokenAnswer;
@@ -7,7 +7,7 @@ const FIRST: &str = "my.trusted.app/first";
 const SERVICE: &str = "my.trusted.app/service";
 const SCOPE: &str = "openid read update offline_access";
 
-/// A code is good once: after a fault it is redeemed, or refused.
+/// A code works once. After a fault it is either still redeemable or refused.
 pub(super) async fn code_exchange(scene: &mut Scene<'_>) {
     let (app, mut alice) = (scene.app(FIRST), scene.alice());
     let code = app.code(&mut alice, SCOPE).await;
@@ -27,7 +27,7 @@ pub(super) async fn code_exchange(scene: &mut Scene<'_>) {
     }
 }
 
-/// An application that never got the next token shows the last one again.
+/// An application that did not receive the next refresh token repeats the last one.
 pub(super) async fn refresh(scene: &mut Scene<'_>) {
     let (app, mut alice) = (scene.app(FIRST), scene.alice());
     let tokens = scene.tokens(&app, &mut alice).await;
@@ -48,7 +48,7 @@ pub(super) async fn client_credentials(scene: &mut Scene<'_>) {
     assert_eq!(scene.status(&token.access).await, 200);
 }
 
-/// The token before the last is shown again by an application that never got the last.
+/// An application that did not receive the last token repeats the one before it.
 pub(super) async fn repeated_refresh(scene: &mut Scene<'_>) {
     let (app, mut alice) = (scene.app(FIRST), scene.alice());
     let tokens = scene.tokens(&app, &mut alice).await;
@@ -81,7 +81,7 @@ async fn revoke(scene: &Scene<'_>, (uri, secret): (&str, &str), token: &str) {
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
-/// Dead from the answer on; after a fault, from the next answer on.
+/// The token is refused from the answer on; after a fault, from the next answer on.
 async fn revoked(scene: &Scene<'_>, client: (&str, &str), (token, access): (&str, &str)) {
     assert_eq!(scene.status(access).await, 200);
     if !scene.act(async || revoke(scene, client, token).await).await.is_done() {
@@ -115,7 +115,7 @@ pub(super) async fn revoke_reference_token(scene: &mut Scene<'_>) {
     revoked(scene, (&app.uri, "secret"), (&value, &value)).await;
 }
 
-/// Whoever finds a token may end it.
+/// Anyone who has a token may revoke it.
 pub(super) async fn report_leaked_token(scene: &mut Scene<'_>) {
     let app = scene.application().await;
     let value = super::api::service_key(scene, &app.uri).await;
@@ -151,7 +151,7 @@ pub(super) async fn introspect(scene: &mut Scene<'_>) {
 pub(super) async fn user_info(scene: &mut Scene<'_>) {
     let (app, mut person) = (scene.app(FIRST), scene.person().await);
     let tokens = scene.tokens(&app, &mut person).await;
-    // As after a change by somebody else: memory reads the person anew.
+    // As after a change by another process: memory reloads the user.
     let mut rng = scene.server.rng();
     let operator = scene.server.operator().await;
     let row = operator.user_by_name(&person.login).await.expect("no fault").expect("there");

@@ -5,7 +5,8 @@ use tokio::sync::Notify;
 
 use crate::HttpAnswer;
 
-/// Sees the answers of one run. While faults strike, the first 503 ends the run's act: the caller never gets the answer.
+/// Watches the answers of one run. While faults strike, the first 503 ends the act: the caller does not receive the
+/// answer.
 #[derive(Default)]
 pub struct Watch {
     strikes: Mutex<bool>,

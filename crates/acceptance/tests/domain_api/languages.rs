@@ -1,4 +1,4 @@
-//! Texts in several languages, as one reader meets them (`domain-api.md` §4.4).
+//! Texts in several languages, read in one language (`domain-api.md` §4.4).
 
 use http::Method;
 

@@ -1,5 +1,5 @@
-//! `domain-api.md` §7 asked through the Domain API's door, on the demo's rows in a real database.
-//! Tokens, scopes and seats are settled before this door and are tested with the guard.
+//! `domain-api.md` §7 tested through the Domain API's router, on the demo's rows in a real database. Tokens, scopes and
+//! seats are checked before this router and are tested with the guard.
 
 mod languages;
 mod reading;

@@ -1,4 +1,4 @@
-//! What is asked for, and what of it is refused.
+//! Reading entities, and refused queries.
 
 use http::{Method, StatusCode};
 use model::entities::Permissions;

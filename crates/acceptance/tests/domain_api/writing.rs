@@ -1,4 +1,4 @@
-//! What is made, changed and deleted, and what is not.
+//! Creating, changing and deleting entities, and refused writes.
 
 use flows::entities::Actor;
 use http::{HeaderMap, Method, StatusCode};

@@ -1,5 +1,5 @@
-//! What a client reads it may send back, with one member changed (`OData` Protocol 4.01 §11.4.3), and on a condition
-//! (RFC 9110 §13.1).
+//! A client may send back the entity that it read, with one member changed (`OData` Protocol 4.01 §11.4.3), under a
+//! condition (RFC 9110 §13.1).
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Every flow, with each of its commits and reads failing in turn, on both databases: what `acceptance::faults` promises.
+//! Every flow, with each of its commits and reads failing in turn, on both databases: the invariants of
+//! `acceptance::faults` hold.
 
 use acceptance::TestDatabase;
 use acceptance::faults::{Group, run_group};

@@ -1,4 +1,4 @@
-//! What the house promises beyond the specifications, a file per subject.
+//! Gatehouse's own promises beyond the specifications, a file per subject.
 
 mod admin_api;
 mod api;

@@ -1,4 +1,4 @@
-//! The protocol side of the product, asked from outside. Filed by who promised it.
+//! The protocol endpoints, tested from outside. Each file covers one specification.
 
 mod house;
 mod odata_v4;

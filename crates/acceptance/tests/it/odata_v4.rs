@@ -1,4 +1,4 @@
-//! OData 4.0, as far as the guard before it lets one see; the rest is asked behind the guard.
+//! OData 4.0, as visible through the API guard. The rest is tested behind the guard.
 
 use acceptance::{Client, HttpAnswer, TestDatabase, TestServer, TokenAnswer};
 use http::Method;

@@ -1,4 +1,4 @@
-//! Mistakes that were made once.
+//! Regressions: mistakes that were made before.
 
 use acceptance::{TestServer, TokenAnswer};
 

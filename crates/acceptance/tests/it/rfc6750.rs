@@ -1,4 +1,4 @@
-//! Bearer tokens: at UserInfo and at the door of the API.
+//! Bearer tokens: at UserInfo and at the API guard.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! JWT profile for access tokens, as `identity.md` §3.3 fills it in.
+//! JWT profile for access tokens, with the choices of `identity.md` §3.3.
 
 use acceptance::{BEGINNING, TestServer, TokenAnswer, jwt};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! `sessions.md` asked from outside: seats, timers, kills and bad weather, through the router, on real databases.
+//! `sessions.md` tested from outside: seats, timers, revocations and failures, through the router, on real databases.
 
 #![allow(
     clippy::disallowed_methods,

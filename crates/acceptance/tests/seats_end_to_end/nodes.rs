@@ -1,4 +1,4 @@
-//! Two nodes of one house on one PostgreSQL.
+//! Two nodes on one PostgreSQL database.
 
 use std::sync::Arc;
 use std::time::Duration;

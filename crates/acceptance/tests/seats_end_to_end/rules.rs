@@ -1,4 +1,4 @@
-//! The table of `sessions.md`, line by line, on one node.
+//! The table of `sessions.md`, row by row, on one node.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Nodes of a house on one database, with a clock of the test's own.
+//! Nodes on one database, with a clock that the test moves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,4 +1,4 @@
-//! Storms, clocks that are set, and a database that goes away.
+//! Storms, clock changes, and an unreachable database.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the statements of the store do, each batch at one moment.
+//! A model of the store's statements; each batch runs at one moment.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

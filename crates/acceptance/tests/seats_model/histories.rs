@@ -1,4 +1,4 @@
-//! Random histories: short ones that shrink to what breaks a law, and one of a million steps.
+//! Random histories: short ones that shrink to the steps that break an invariant, and one of a million steps.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! The laws that can be seen by looking at the whole town.
+//! Invariants that are checked on the state of all nodes and the database.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
-//! The five invariants of `sessions.md`, and the ceilings of users and applications, over random histories of callers, nodes, clocks, crashes and kills.
+//! The five invariants of `sessions.md`, and the limits per user and application, over random histories of callers,
+//! nodes, clocks, crashes and revocations.
 //!
-//! Nodes decide with what the product decides with (`model::seat`); the database they share is modelled: what the
-//! statements of the store guard and change. That the statements do so is tested with the store.
+//! Nodes decide with the product's own functions (`model::seat`). Their shared database is a model of the store's
+//! statements, with their guards and changes. The store's tests check the statements themselves.
 
 mod database;
 mod histories;

@@ -1,4 +1,4 @@
-//! A node: its memory, and the work it has under way.
+//! A node: its memory and its unfinished work.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

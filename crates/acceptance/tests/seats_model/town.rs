@@ -1,4 +1,4 @@
-//! Nodes on one database, and what happens to them; every event is followed by a look at the laws.
+//! Nodes on one database and their events. The invariants are checked after every event.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

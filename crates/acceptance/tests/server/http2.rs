@@ -1,4 +1,4 @@
-//! HTTP/2 (RFC 9113) by hand, frame by frame, so that the test says what is on the wire.
+//! HTTP/2 (RFC 9113) frame by frame, so that the test decides every byte on the wire.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The listener, seen from the other end of the wire.
+//! The listener, tested over TCP.
 
 #![allow(clippy::disallowed_methods, reason = "what is tested here is time-outs")]
 

@@ -1,4 +1,4 @@
-//! Places for connections: how many a network has, and who gives way to whom.
+//! Limits on connections: how many a network gets, and which connection gives way.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What strangers hold of the server, and who gives way.
+//! Server resources held by unauthenticated clients, and which client gives way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Work that ends when a test says so.
+//! Requests that end when a test says so.
 
 use std::sync::Arc;
 

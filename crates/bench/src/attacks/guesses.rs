@@ -1,5 +1,5 @@
-//! Storms of guessed passwords: at one account from everywhere, with rotating logins behind one address, and with many
-//! connections at once. Beside each, a browser that signed in before and a new one sign in.
+//! Storms of guessed passwords: at one account from many networks, with rotating logins behind one address, and with
+//! many connections at once. During each storm, a browser that signed in before and a new one sign in.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use crate::load::Connection;
 use crate::requests::post;
 use crate::sign_in::{FORM_COOKIE, LOGIN, csrf, csrf_of};
 
-/// The office whose address is noisy in one of the storms.
+/// The shared address of an office, from which one of the storms comes.
 const OFFICE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
-/// Where browsers that signed in before are.
+/// The address of browsers that signed in before.
 const HOME: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
-/// A try that is told to come back is made again until then.
+/// A sign-in that is asked to retry does so for at most this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Their browsers are not the attackers'.
+/// The form cookie of honest browsers, which differs from the attackers'.
 const HONEST_COOKIE: &str = "gatehouse-form=of-a-browser-that-attacks-nobody";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,14 +52,14 @@ impl Kind {
 }
 
 const MAX_COMPARED: u32 = 100;
-/// Of a sign-in by a browser that signed in before, and by a new one at an account that is not attacked.
+/// Maximum time of a sign-in by a browser that signed in before, and by a new one at an account that is not attacked.
 const MAX_KNOWN: Duration = Duration::from_secs(2);
 const MAX_NEW: Duration = Duration::from_secs(10);
 
-/// What was felt of one storm.
+/// Results of one storm.
 struct Felt {
     guesses: u32,
-    /// Guesses that were compared, where there is a ceiling.
+    /// Number of compared guesses, if it has a maximum.
     compared: Option<u32>,
     known: Duration,
     new: Duration,
@@ -96,7 +96,7 @@ impl Felt {
     }
 }
 
-/// Each storm meets a server whose budgets nobody has used.
+/// Each storm runs on a new server with unused budgets.
 pub(super) async fn measure(binary: &Binary, effort: Effort) -> Result<Vec<Storm>> {
     let mut storms = Vec::new();
     for kind in Kind::ALL {
@@ -112,7 +112,7 @@ pub(super) async fn measure(binary: &Binary, effort: Effort) -> Result<Vec<Storm
     Ok(storms)
 }
 
-/// Those who sign in as they should.
+/// Users who sign in with their own passwords.
 struct People {
     address: SocketAddr,
     csrf: String,
@@ -128,7 +128,7 @@ impl People {
         Ok(Self { address, csrf: csrf_of(address, HONEST_COOKIE).await? })
     }
 
-    /// Until it is done, as often as the answer says that it may be tried again.
+    /// Repeats the sign-in after each `Retry-After`, until it succeeds or [`PATIENCE`] is over.
     async fn sign_in(&self, login: &str, from: Ipv4Addr, device: Option<&str>) -> Result<SignedIn> {
         let form = format!("csrf={}&login={login}&password={}", self.csrf, password_of(login));
         let device = device.map(|device| format!("; {device}")).unwrap_or_default();
@@ -151,7 +151,7 @@ impl People {
         Ok(SignedIn { took: begun.elapsed(), device: String::new() })
     }
 
-    /// Sign-ins in the middle of a storm.
+    /// Signs in during a storm.
     async fn feel(&self, kind: Kind, device: &str, times: u32) -> Result<Felt> {
         let storm = Guessing::begin(kind, self.address, &csrf(self.address).await?).await;
         let (mut known, mut new) = (Duration::ZERO, Duration::ZERO);
@@ -167,7 +167,7 @@ impl People {
     }
 }
 
-/// Guesses without a pause, until it is told to end.
+/// A storm of guesses.
 struct Guessing {
     over: Arc<AtomicBool>,
     tasks: JoinSet<Result<(u32, u32)>>,
@@ -188,7 +188,7 @@ impl Guessing {
                     ensure!([200, 429, 503].contains(&status), "a guess was answered {status}");
                     guesses += 1;
                     compared += u32::from(status == 200);
-                    // A refusal costs nothing: without a pause the storm would measure the loopback.
+                    // A refusal is answered at once. Without a pause the storm would measure the loopback interface.
                     if status != 200 {
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
@@ -196,12 +196,12 @@ impl Guessing {
                 Ok((guesses, compared))
             });
         }
-        // Until budgets are used up and queues are full.
+        // Waits until budgets are used up and queues are full.
         tokio::time::sleep(Duration::from_secs(3)).await;
         Self { over, tasks }
     }
 
-    /// Guesses, and how many of them were compared.
+    /// Ends the storm. Returns the number of guesses, and of those compared.
     async fn end(mut self) -> Result<(u32, u32)> {
         self.over.store(true, Ordering::Relaxed);
         let mut sums = (0, 0);
@@ -214,7 +214,7 @@ impl Guessing {
 }
 
 fn guess(kind: Kind, address: SocketAddr, csrf: &str, number: u32) -> Arc<[u8]> {
-    // Neighbours are in networks of different widths.
+    // Spreads consecutive numbers over networks of every prefix width.
     let elsewhere = Ipv4Addr::from_bits((10 << 24) | ((number & 0xffff) << 8) | ((number >> 16) & 0xff));
     let (login, from) = match kind {
         Kind::OneAccount => ("alice".to_owned(), elsewhere),

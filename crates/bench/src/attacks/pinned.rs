@@ -1,5 +1,5 @@
-//! Connections that make the server keep memory before anybody has signed in. One that is ended comes back, so that the storm
-//! goes on as long as honest requests are measured in it.
+//! Connections that make the server hold memory before any sign-in. A closed connection is opened again, so that the
+//! storm lasts as long as honest requests are measured.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -20,21 +20,22 @@ use crate::stats::Spread;
 
 const NETWORKS: u8 = 50;
 const CONNECTIONS_EACH: u32 = 20;
-/// Of each HTTP/2 connection, in turn with a body that is not finished.
+/// Streams on each HTTP/2 connection; every second one has an unfinished body.
 const STREAMS: u32 = 100;
 const DRIP_EVERY: Duration = Duration::from_secs(5);
-/// Before a connection that was ended comes back; each has its own time between, so that they do not come all at once.
+/// Pause before a closed connection is opened again. Each network adds its own pause, so that connections do not return
+/// all at once.
 const MIN_PAUSE: Duration = Duration::from_secs(10);
 const PAUSE_BY_NETWORK: Duration = Duration::from_secs(1);
-/// After the idle limit of 60 s a connection is looked at within 10 s, and then has 7 s to leave.
+/// The server checks a connection within 10 s after its idle limit of 60 s, and then gives it 7 s to close.
 const MAX_LIFETIME: Duration = Duration::from_secs(85);
 
 /// A round takes two minutes.
 const MAX_ROUNDS: u32 = 5;
 
-/// MiB above idle that they may cost.
+/// Maximum memory of the connections: MiB above idle.
 const MAX_MEMORY: f64 = 96.0;
-/// An honest request's p99 in the storm, by that without.
+/// Maximum ratio of an honest request's p99 during the storm to the p99 without it.
 const MAX_TIMES: f64 = 2.0;
 
 /// RFC 9113 §6.
@@ -48,10 +49,10 @@ const END_HEADERS: u8 = 4;
 
 #[derive(Clone, Copy)]
 pub(super) enum Shape {
-    /// HTTP/2 with zero windows: answers that are not taken, bodies that do not come to their end, and a PING now and then.
+    /// HTTP/2 with zero windows: answers that are not read, bodies that never end, and an occasional PING.
     Windows,
-    /// By turns a body that drips over HTTP/1, requests ahead whose answers are not read, and heads of HTTP/1 and HTTP/2 that
-    /// do not come to their end.
+    /// Alternating: HTTP/1 bodies that drip, pipelined requests whose answers are not read, and HTTP/1 and HTTP/2 heads
+    /// that never end.
     Mixed,
 }
 
@@ -64,14 +65,14 @@ impl Shape {
     }
 }
 
-/// What was felt in one round.
+/// Results of one round.
 struct Round {
-    /// MiB resident at the most, above idle.
+    /// Peak resident memory in MiB above idle.
     memory: f64,
-    /// Microseconds.
+    /// In microseconds.
     quiet_p99: f64,
     storm_p99: f64,
-    /// Connections that the server still had open after [`MAX_LIFETIME`].
+    /// Connections that are still open at the server after [`MAX_LIFETIME`].
     left: usize,
 }
 
@@ -114,7 +115,7 @@ pub(super) async fn measure(binary: &Binary, effort: Effort, shape: Shape) -> Re
     })
 }
 
-/// On a server of its own, because its peak is read.
+/// Runs on a new server, because its peak memory is measured.
 async fn round(binary: &Binary, effort: Effort, shape: Shape) -> Result<Round> {
     let installation = Installation::with_data(binary)?;
     let (server, _) = installation.serve()?;
@@ -136,7 +137,7 @@ async fn round(binary: &Binary, effort: Effort, shape: Shape) -> Result<Round> {
             attackers.spawn(attacker.storm(Arc::clone(&over)));
         }
     }
-    // All of them are there.
+    // Waits until all connections are open.
     sleep(span / 4).await;
     let storm_p99 = honest.p99(span).await?;
     over.store(true, Ordering::Relaxed);
@@ -152,7 +153,7 @@ async fn round(binary: &Binary, effort: Effort, shape: Shape) -> Result<Round> {
     Ok(Round { memory: f64::from(most.saturating_sub(idle)) / 1024.0, quiet_p99, storm_p99, left })
 }
 
-/// What a connection sends once, and then again and again.
+/// The bytes that a connection sends at first, and then repeatedly.
 #[derive(Clone, Copy)]
 enum Kind {
     Windows,
@@ -196,18 +197,18 @@ impl Kind {
                 ping
             }
             Self::Body | Self::Head => b"x".to_vec(),
-            // More of a frame that was begun, or nothing.
+            // The rest of an unfinished frame, or nothing.
             Self::Ahead | Self::Block => Vec::new(),
         }
     }
 
-    /// Those that leave answers unread leave them in the connection.
+    /// Connections with unread answers do not read.
     const fn reads(self) -> bool {
         !matches!(self, Self::Ahead)
     }
 }
 
-/// One of the connections, which comes back as long as the storm goes on.
+/// A connection of the storm, opened again whenever it is closed.
 struct Attacker {
     server: SocketAddr,
     from: Ipv4Addr,
@@ -216,10 +217,10 @@ struct Attacker {
 }
 
 impl Attacker {
-    /// Until the storm is over and the server has closed the connection.
+    /// Runs until the storm is over and the server has closed the connection.
     async fn storm(self, over: Arc<AtomicBool>) {
         while !over.load(Ordering::Relaxed) {
-            // However it ends: a connection that cannot be had is no attack.
+            // The result does not matter: a failed connection is no attack.
             let _ended = pin(self.server, self.from, self.kind).await;
             if !over.load(Ordering::Relaxed) {
                 sleep(self.pause).await;
@@ -228,7 +229,7 @@ impl Attacker {
     }
 }
 
-/// Until the server closes the connection.
+/// Sends until the server closes the connection.
 async fn pin(server: SocketAddr, from: Ipv4Addr, kind: Kind) -> Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((from, 0).into())?;
@@ -241,7 +242,7 @@ async fn pin(server: SocketAddr, from: Ipv4Addr, kind: Kind) -> Result<()> {
         loop {
             sleep(DRIP_EVERY).await;
             writer.write_all(&kind.drips()).await?;
-            // Without reading, this is what tells of the end.
+            // This detects a reset without reading.
             let is_reset = writer.as_ref().take_error().is_ok_and(|error| error.is_some());
             ensure!(kind.reads() || !is_reset, "closed");
         }
@@ -273,7 +274,7 @@ fn windows(server: SocketAddr) -> Vec<u8> {
     begun
 }
 
-/// A request that is answered, and a head of 60 KB whose end does not come.
+/// An answered request, and the first 60 KB of a head that never ends.
 fn block(server: SocketAddr) -> Vec<u8> {
     let mut begun = preface();
     frame(&mut begun, HEADERS, END_STREAM | END_HEADERS, 1, &head(0x82, "/healthz", server));
@@ -286,7 +287,7 @@ fn block(server: SocketAddr) -> Vec<u8> {
     begun
 }
 
-/// `SETTINGS_INITIAL_WINDOW_SIZE` = 0: no byte of any answer is taken.
+/// `SETTINGS_INITIAL_WINDOW_SIZE` = 0: no byte of any answer can be sent.
 fn preface() -> Vec<u8> {
     let mut begun = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     frame(&mut begun, SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
@@ -301,7 +302,7 @@ fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// RFC 7541 §6: an indexed `:method` and `:scheme`, then `:path` and `:authority` as literals that are not indexed.
+/// RFC 7541 §6: an indexed `:method` and `:scheme`, then `:path` and `:authority` as literals without indexing.
 fn head(method: u8, path: &str, server: SocketAddr) -> Vec<u8> {
     let mut head = vec![method, 0x86];
     for (name, value) in [(0x04, path.to_owned()), (0x01, server.to_string())] {

@@ -1,5 +1,5 @@
-//! Requests that are refused, of many kinds, without a pause and from many networks. What they leave in the database is
-//! compared with what the honest traffic beside them leaves by itself.
+//! Refused requests of many kinds, without a pause and from many networks. The growth of the database is compared with
+//! its growth under honest traffic alone.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,17 +17,18 @@ use crate::load::Connection;
 use crate::requests::{SERVICE_DOCUMENT, Shown, TOKEN, get, post};
 
 const CONNECTIONS: u32 = 64;
-/// Requests of a connection, before the next one comes from another network.
+/// Requests on one connection before the next connection, which comes from another network.
 const REQUESTS_EACH: u32 = 200;
 
-/// MB that a minute of the storm may add to the database. A shorter one may add as much: the first records come at once.
+/// Maximum growth of the database in MB during one minute of the storm. A shorter storm gets the same limit, because
+/// the first records are written at once.
 const MAX_GROWTH: f64 = 5.0;
 
-/// What was felt in one span, with or without the storm.
+/// Results of one span, with or without the storm.
 struct Felt {
-    /// Microseconds; or the first answer that was no token.
+    /// In microseconds; or the first answer without a token.
     p99: Result<f64>,
-    /// MB.
+    /// In MB.
     growth: f64,
 }
 
@@ -35,7 +36,7 @@ pub(super) async fn measure(binary: &Binary, effort: Effort) -> Result<Storm> {
     let span = Duration::from_secs(if effort.quick { 6 } else { 60 });
     let installation = Installation::with_data(binary)?;
     eprintln!("a storm of refusals: without");
-    // Caches, pools and the first pages of tables.
+    // Warms caches, pools and the first pages of tables.
     feel(&installation, span / 4, None).await?;
     let quiet = feel(&installation, span, None).await?;
     eprintln!("a storm of refusals: with");
@@ -60,7 +61,7 @@ fn told(span: Duration, refused: u32, (quiet_p99, quiet_growth): (f64, f64), sto
         },
         Goal {
             what: "answers that were no tokens",
-            // Of an answer its status, not its page.
+            // The first line of the error: the answer's status without its page.
             measured: not_served.as_deref().and_then(|error| error.lines().next()).unwrap_or("none").to_owned(),
             bound: "none".to_owned(),
             is_met: not_served.is_none(),
@@ -81,7 +82,7 @@ fn told(span: Duration, refused: u32, (quiet_p99, quiet_growth): (f64, f64), sto
     }
 }
 
-/// From one start to the next stop, after which the database is one file.
+/// Runs a server from start to stop. After the stop, the database is one file.
 async fn feel(installation: &Installation<'_>, span: Duration, refused: Option<&Arc<AtomicU32>>) -> Result<Felt> {
     let before = installation.database_bytes()?;
     let (server, _) = installation.serve()?;
@@ -101,10 +102,10 @@ async fn feel(installation: &Installation<'_>, span: Duration, refused: Option<&
     Ok(Felt { p99, growth: growth as f64 / 1e6 })
 }
 
-/// Until it is aborted.
+/// Sends refused requests until the task is aborted.
 async fn ask(server: SocketAddr, number: u32, refused: Arc<AtomicU32>) -> Result<()> {
     for round in 0.. {
-        // Neighbours are in networks of different widths.
+        // Spreads consecutive numbers over networks of every prefix width.
         let network = round * CONNECTIONS + number;
         let [_, _, upper, lower] = (network % 0xffff).to_be_bytes();
         let mut connection = Connection::open_from(Ipv4Addr::new(127, 1 + lower % 250, upper, 1), server).await?;
@@ -116,7 +117,7 @@ async fn ask(server: SocketAddr, number: u32, refused: Arc<AtomicU32>) -> Result
     Ok(())
 }
 
-/// No two are alike, as far as the sender can choose.
+/// A refused request. No two are alike in the values that the client chooses.
 fn request(server: SocketAddr, number: u32) -> Arc<[u8]> {
     const AUTHORIZE: &str = "/id/connect/authorize?response_type=code&scope=read&state=0123456789";
     let token = |form: String| post(server, TOKEN, &form, "");

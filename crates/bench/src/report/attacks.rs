@@ -1,4 +1,4 @@
-//! Storms by strangers.
+//! Reports of storms by unauthenticated clients.
 
 use serde_json::{Map, json};
 

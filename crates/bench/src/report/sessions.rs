@@ -1,4 +1,4 @@
-//! Sessions, kills, crowds and storms.
+//! Reports of sessions, revocations, crowds and storms.
 
 use serde_json::{Value, json};
 
@@ -10,11 +10,12 @@ use crate::revocations::Felt;
 use crate::seats::Openings;
 use crate::storm::{Storm, Weather};
 
-/// A kill reaches every node within a second.
+/// A revocation reaches every node within a second (in milliseconds).
 const MAX_REVOCATION_DELAY: f64 = 1000.0;
-/// What a call may cost among many sessions, of what it costs with one.
+/// Minimum ratio of the CPU of a call with one session to that of a call among many sessions.
 const UNCHANGED: f64 = 0.9;
-/// The p99 of the token path in a storm of sign-ins, and of an instance beside one that is stormed, by that without.
+/// Maximum ratio of the p99 with a storm to the p99 without: of the token path in a storm of sign-ins, and of an
+/// instance beside one under a storm.
 const MAX_TIMES: f64 = 2.0;
 
 impl Chapter {

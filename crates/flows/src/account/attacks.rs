@@ -1,4 +1,4 @@
-//! An account or a second step that strangers attack: its owner is told, and a link makes a new browser known.
+//! Attacks on an account or a second step: the owner is notified, and a link makes a new browser known.
 
 use model::audit::{AuditEvent, AuditKind};
 use model::link::{LinkCode, LinkPurpose};
@@ -13,7 +13,7 @@ use crate::account::links::LinkRefusal;
 use crate::audit::AuditWriter;
 use crate::{Answer, Fault};
 
-/// What strangers guess.
+/// The factor under attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attack {
     Password,
@@ -30,7 +30,7 @@ impl Attack {
 }
 
 impl PasswordReset<'_> {
-    /// Audits the attack and writes to the user, once a day, whichever node saw it.
+    /// Audits the attack and writes to the user, once a day over all nodes.
     pub(super) async fn notify_of_attack(
         &self,
         (user, attack): (Option<User>, Attack),
@@ -56,7 +56,7 @@ impl PasswordReset<'_> {
 }
 
 impl Account<'_> {
-    /// A link's user opened it in this browser and confirmed: from now on the browser is known. It signs nobody in.
+    /// The user opened the link in this browser and confirmed: the browser becomes known. Does not sign in.
     pub async fn recognise_browser(&self, ctx: &mut Ctx<'_>, code: &Presented<LinkCode>) -> Answer<User, LinkRefusal> {
         let found = self.link(code, ctx.now).await?;
         let Some((LinkPurpose::KnownBrowser, user)) = found else {
@@ -64,7 +64,7 @@ impl Account<'_> {
         };
         let event = AuditEvent::done(ctx.now, AuditKind::KnownBrowser, ctx.request).user(user.id);
         let batch = Batch::from(vec![
-            // It locks the user, whose address the link is bound to.
+            // Locks the user, whose address the link is bound to.
             self.memory.store.hold_user(&user),
             self.memory.store.use_link(code.digest().as_bytes()),
             AuditWriter::new(&self.memory.store, ctx.rng, ctx.now).event(&event),

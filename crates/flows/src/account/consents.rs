@@ -1,4 +1,4 @@
-//! What users allowed applications, and taking it back.
+//! The user's consents, and withdrawing them.
 
 use model::audit::{AuditEvent, AuditKind};
 use model::seat::CloseReason;
@@ -14,19 +14,19 @@ use crate::auth::consents::withdrawal_batch;
 use crate::memory::live_sessions::close_sessions;
 use crate::{Answer, Fault};
 
-/// The user has nothing to do with the application: there is nothing to withdraw.
+/// The application holds neither consent nor tokens of the user: there is nothing to withdraw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotConnected;
 
 impl Account<'_> {
-    /// The applications that may act for a user, or that the user agreed to.
+    /// Applications that may act for the user, or that the user consented to.
     pub async fn connections(&self, user: UserId, moment: &Moment<'_>) -> Result<Vec<ConnectedApplication>, Fault> {
         connections(&self.memory.store, user, moment).await
     }
 
-    /// Everything that descends from the user's consent is dead before this returns: codes, refresh families and the
-    /// access tokens of both. The application leaves the person's API sessions; one that no other uses closes, and its
-    /// seat is free. Reference tokens stay: they were made by hand, not by consent, and are revoked by hand.
+    /// On return, everything issued on the consent has ended: codes, refresh families, and the access tokens of both.
+    /// The application leaves the user's API sessions; a session that no other application uses closes, and its seat is
+    /// free. Reference tokens stay: they were issued by hand, not by consent, and are revoked by hand.
     pub async fn withdraw_consent(
         &self,
         ctx: &mut Ctx<'_>,
@@ -36,7 +36,8 @@ impl Account<'_> {
         if !is_connected(&self.memory.store, who, &ctx.moment()).await? {
             return Ok(Err(NotConnected));
         }
-        // Which applications use a session is known in memory first: a session must not close because of that.
+        // The use of a session by an application is in memory first. Without a flush, a session still in use could
+        // close.
         self.memory.flush_sessions(ctx.now).await?;
         let mut batch = withdrawal_batch(&self.memory.store, who, &mut ctx.moment());
         let event = AuditEvent::done(ctx.now, AuditKind::ConsentWithdrawn, ctx.request)
@@ -49,8 +50,8 @@ impl Account<'_> {
         }
     }
 
-    /// The application leaves the person's API sessions, as if it had not called; one that no other uses closes, and its
-    /// seat is free. What it holds stays good, and its next call opens a session again.
+    /// The application leaves the user's API sessions, as if it had not called. A session that no other application
+    /// uses closes, and its seat is free. The application's tokens stay valid, and its next call opens a session again.
     pub async fn release_sessions(
         &self,
         moment: &mut Moment<'_>,
@@ -62,7 +63,7 @@ impl Account<'_> {
             self.memory.store.leave_sessions_of_user(application, user),
         ]);
         batch.append(close_sessions(&self.memory.store, SessionsToClose::Unused, CloseReason::Released, moment));
-        // Memory lists anew who uses the sessions, as it does where a consent went.
+        // Memory relists which applications use the sessions, as after a withdrawn consent.
         let change = Change { kind: ChangeKind::ConsentWithdrawn, subject: user.0 };
         batch.announce(change, moment.now);
         match self.memory.commit(batch, moment.now).await? {

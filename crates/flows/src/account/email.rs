@@ -1,5 +1,4 @@
-//! A person changes the e-mail address that the house knows them by. Both addresses are asked by letter, and the change
-//! happens when both have said yes.
+//! Changing the user's e-mail address. Both addresses get a letter, and the change happens when both have confirmed.
 
 use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::email_change::{ANSWER_LIFE, MAX_NEW_ADDRESSES, answer_url, asked_besides, until_midnight};
@@ -19,34 +18,34 @@ use crate::auth::browser_session::SignedIn;
 use crate::auth::links::new_code;
 use crate::{Answer, Fault};
 
-/// The other address may answer at the same moment.
+/// Attempts when the answer of the other address wins the race.
 const MAX_ATTEMPTS: usize = 4;
 
-/// What a link asks whom.
+/// The question that a link asks, and its user.
 pub struct EmailConfirmation {
     pub change: EmailChange,
     pub side: AddressSide,
     pub user: User,
 }
 
-/// What an answer led to.
+/// The result of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum EmailOutcome {
-    /// It is known, and the other address has not answered yet.
+    /// The answer is recorded; the other address has not answered yet.
     Waiting,
     Changed,
     Declined,
 }
 
 impl Account<'_> {
-    /// What the person at the browser asked for, while it waits for answers.
+    /// The pending change of the signed-in user.
     pub async fn email_change(&self, browser: &SignedIn, now: Timestamp) -> Result<Option<EmailChange>, Fault> {
         let Some(user) = self.current_user(browser).await? else { return Ok(None) };
         Ok(self.memory.store.email_change(user.id).await?.filter(|change| change.stands(&user, now)))
     }
 
-    /// Whoever asks again has changed their mind: links of before are good no longer. What is answered does not depend
-    /// on whose the new address is.
+    /// A new request replaces the earlier one, whose links become invalid. The answer does not depend on whether the
+    /// new address belongs to another user.
     pub async fn ask_for_email(
         &self,
         ctx: &mut Ctx<'_>,
@@ -110,7 +109,7 @@ impl Account<'_> {
         if user.email.as_ref().is_some_and(|known| known.verified && known.address == address.as_str()) {
             return Ok(Err(EmailRefusal::Known));
         }
-        // Letters go to whomever the person names: counted with those about forgotten passwords.
+        // The user chooses the recipient of the letter, so it counts against the limit for password reset letters.
         Ok(match self.auth.count_reset_request(Some(&user.login), request.address, now) {
             Some(wait) => Err(EmailRefusal::Throttled(wait)),
             None => Ok((user, address)),
@@ -128,7 +127,7 @@ impl Account<'_> {
         Ok(Err(refusal))
     }
 
-    /// The person at the browser has changed their mind. Nothing to withdraw is as good as withdrawn.
+    /// Withdraws the signed-in user's pending change. Succeeds if there is none.
     pub async fn withdraw_email(&self, ctx: &mut Ctx<'_>, browser: &SignedIn) -> Answer<(), ConcurrentChange> {
         for _ in 0..MAX_ATTEMPTS {
             let Some(user) = self.current_user(browser).await? else { return Ok(Err(ConcurrentChange)) };
@@ -142,7 +141,7 @@ impl Account<'_> {
         Ok(Err(ConcurrentChange))
     }
 
-    /// What a link asks, while it is good. Looking uses nothing up.
+    /// The question of a link, while it is valid. Does not use up the link.
     pub async fn email_question(
         &self,
         code: &Presented<LinkCode>,
@@ -155,8 +154,8 @@ impl Account<'_> {
         Ok(user.map(|user| EmailConfirmation { change, side, user }))
     }
 
-    /// Whoever used the link reads that address's mail, and need not be signed in. One no ends it; the last yes changes
-    /// the address.
+    /// The link proves access to the mailbox, so no sign-in is required. One "no" ends the change; the second "yes"
+    /// sets the address.
     pub async fn answer_email(
         &self,
         ctx: &mut Ctx<'_>,

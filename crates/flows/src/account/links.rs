@@ -1,4 +1,4 @@
-//! What is done by one-time links: choosing a password.
+//! Actions by one-time links: choosing a password.
 
 use model::audit::{Asker, AuditEvent, AuditKind};
 use model::link::{DeadLink, LinkCode, LinkPurpose};
@@ -14,16 +14,16 @@ use crate::auth::strength::Weakness;
 use crate::memory::live_sessions::ending_user;
 use crate::{Answer, Fault};
 
-/// Why a link did nothing.
+/// A refused link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkRefusal {
-    /// Unknown, used, expired, or its user changed meanwhile.
+    /// Unknown, used or expired, or its user changed since.
     Spent,
     Weak(Weakness),
 }
 
 impl Account<'_> {
-    /// What a link is for, and whose it is, while it is good.
+    /// The purpose and the user of a link, while it is valid.
     pub async fn link(&self, code: &Presented<LinkCode>, now: Timestamp) -> Result<Option<(LinkPurpose, User)>, Fault> {
         let Some((purpose, user)) = self.memory.store.link(code.digest().as_bytes(), now).await? else {
             return Ok(None);
@@ -31,7 +31,7 @@ impl Account<'_> {
         Ok(self.memory.store.user(user).await?.map(|user| (purpose, user)))
     }
 
-    /// The person chooses a password by a link. Ends everything that was opened with the old one.
+    /// Sets the password that the user chose by a link. Ends everything opened with the old one.
     pub async fn choose_password(
         &self,
         ctx: &mut Ctx<'_>,
@@ -52,7 +52,7 @@ impl Account<'_> {
             .user(user.id)
             .detail(&serde_json::json!({ "what": purpose.kind() }));
         let mut batch = Batch::from(vec![
-            // It locks the user, whose address the link is bound to.
+            // Locks the user, whose address the link is bound to.
             self.memory.store.set_password(&user, &hash, ctx.now),
             self.memory.store.use_link(code.digest().as_bytes()),
             AuditWriter::new(&self.memory.store, ctx.rng, ctx.now).event(&event),

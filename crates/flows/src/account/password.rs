@@ -1,4 +1,4 @@
-//! A person chooses another password.
+//! Changing the password.
 
 use std::time::Duration;
 
@@ -17,22 +17,23 @@ use crate::auth::passwords::is_same;
 use crate::auth::strength::Weakness;
 use crate::memory::live_sessions::close_sessions;
 
-/// Why a password was not changed.
+/// A refused password change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordRefusal {
-    /// The one that was typed is not the one until now.
+    /// The current password is wrong.
     Wrong,
-    /// Too many wrong ones lately: wait this long.
+    /// Too many wrong passwords: wait this long.
     Throttled(Duration),
-    /// The new one is the old one.
+    /// The new password equals the current one.
     Same,
     Weak(Weakness),
-    /// Somebody changed the account meanwhile.
+    /// The account changed concurrently.
     Overtaken,
 }
 
 impl Account<'_> {
-    /// Every other sign-in and every token that a sign-in gave ends; the one that asks goes on under a new cookie.
+    /// Ends every other sign-in, and every token that a sign-in issued. The current sign-in continues with a new
+    /// cookie.
     pub async fn change_password(
         &self,
         ctx: &mut Ctx<'_>,
@@ -57,7 +58,7 @@ impl Account<'_> {
         let (renewed, cookie) = browser.renewed(&mut ctx.moment(), user.epoch + 1);
         let change = Change { kind: ChangeKind::User, subject: user.id.0 };
         let detail = serde_json::json!({ "what": "password" });
-        // The seats' row first, as everywhere.
+        // The seats' row is locked first, as in every batch.
         let mut batch = Batch::new().with(self.memory.store.move_seats());
         batch.push(self.memory.store.set_password(&user, &hash, ctx.now));
         batch.push(self.memory.store.renew_identity_session(&renewed, &browser.session.secret));

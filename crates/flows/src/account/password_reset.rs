@@ -1,5 +1,5 @@
-//! Questions about who exists: a forgotten password, a browser that is to be known, an account that is attacked. What is
-//! answered, and when, tells nothing of it: the question is put into a queue, and looked into after the answer.
+//! Requests that must not disclose whether a user exists: password reset, making a browser known, an attacked account.
+//! The answer and its timing are independent of the user: the request is queued, and handled after the answer.
 
 use model::Rng;
 
@@ -18,7 +18,7 @@ use crate::auth::reset_requests::ResetRequest;
 use crate::auth::reset_requests::ResetRequestKind;
 use crate::auth::reset_requests::audit_unsent;
 
-/// Users who share one address and are all written to.
+/// Maximum users with a shared address who all get a letter.
 const MAX_NAMESAKES: i64 = 5;
 
 impl PasswordReset<'_> {
@@ -27,7 +27,7 @@ impl PasswordReset<'_> {
         Ok(self.store.user_by_login(&login).await?.map(|(user, _)| user))
     }
 
-    /// By login, else by address: people remember either.
+    /// By login, else by address: users remember either.
     async fn users_matching(&self, typed: &str) -> Result<Vec<User>, Fault> {
         if let Some(user) = self.by_login(Login::parse(typed)).await? {
             return Ok(vec![user]);
@@ -38,7 +38,7 @@ impl PasswordReset<'_> {
         }
     }
 
-    /// Mails the user a link.
+    /// Sends a link to the user.
     async fn send_link(&self, (user, purpose): (User, LinkPurpose), ctx: &mut Ctx<'_>) -> Result<(), Fault> {
         let unsent = if !user.may_sign_in() {
             Some(ResetNotSent::UserMayNotSignIn)
@@ -67,7 +67,7 @@ impl PasswordReset<'_> {
                 let _by_mail = link.hand_over(self.mail);
                 Ok(())
             }
-            // Their password or state changed while this was looked into: who still wants a link asks again.
+            // The password or state changed meanwhile. Users who still want a link request another.
             CommitOutcome::GuardFailed { statement: 0 } => {
                 audit_unsent(self.audit, (ctx.now, ctx.request), Some(&link.user), ResetNotSent::UserChanged)
             }
@@ -80,7 +80,7 @@ impl PasswordReset<'_> {
         }
     }
 
-    /// Looks into it.
+    /// Handles a queued request.
     pub(crate) async fn answer(&self, request: ResetRequest, rng: &mut dyn Rng) -> Result<(), Fault> {
         let ResetRequest { kind, request, at } = request;
         let mut ctx = Ctx { now: at, rng: &mut *rng, request: &request };

@@ -1,4 +1,4 @@
-//! A person's picture: whatever was sent is decoded within bounds, and only what we drew from it is kept and served.
+//! Profile pictures. Uploads are decoded within limits; only the images rendered from them are stored and served.
 
 use std::io::Cursor;
 
@@ -13,10 +13,10 @@ use crate::auth::browser_session::SignedIn;
 use crate::platform::pool::{Pool, PoolKind, Priority};
 use crate::{Answer, Fault};
 
-/// The largest file that is read, in bytes.
+/// Maximum upload size in bytes.
 pub const LARGEST_PICTURE: usize = 512 * 1024;
 
-/// The sizes that pictures are served in, in pixels of a side.
+/// Sizes of served pictures: the side of the square, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PictureSize {
     Small,
@@ -36,30 +36,30 @@ impl PictureSize {
     }
 }
 
-/// Why a file was not taken as a picture.
+/// A refused upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PictureRefusal {
-    /// More than [`LARGEST_PICTURE`].
+    /// Larger than [`LARGEST_PICTURE`].
     TooLarge,
-    /// Not PNG, JPEG or WebP, whatever it calls itself.
+    /// Not PNG, JPEG or WebP, judged by the content.
     UnknownFormat,
-    /// More pixels than anybody's picture has.
+    /// More than `MAX_PIXELS` pixels.
     TooManyPixels,
     Damaged,
-    /// The sign-in has ended meanwhile.
+    /// The sign-in has ended.
     SignedOut,
 }
 
-/// A camera's picture has fewer; a small file that unpacks into more is made to do harm.
+/// More than a camera's picture has. A small file that unpacks into more is a decompression bomb.
 const MAX_PIXELS: u32 = 24_000_000;
 const MAX_SIDE: u32 = 16_384;
-/// Bytes that decoding may take.
+/// Maximum memory for decoding, in bytes.
 const MAX_MEMORY: u64 = 128 * 1024 * 1024;
 
-/// Pictures that may wait, in fair shares, each of up to [`LARGEST_PICTURE`]; more are told to come back.
+/// Pictures that may wait, shared fairly between instances, each up to [`LARGEST_PICTURE`]. More get 503.
 const MAX_WAITING: usize = 8;
 
-/// Where pictures are decoded: one at a time, for each takes up to [`MAX_MEMORY`].
+/// The image decoder. One picture at a time, because each takes up to [`MAX_MEMORY`].
 pub(crate) fn image_decoder() -> Pool {
     Pool::new(PoolKind {
         name: "pictures",
@@ -74,7 +74,7 @@ pub(crate) fn image_decoder() -> Pool {
 type RenderedPicture = Vec<(PictureSize, Vec<u8>)>;
 
 impl Account<'_> {
-    /// `None` where the person chose none.
+    /// `None` if the user has no picture.
     pub async fn picture(&self, user: UserId, size: PictureSize) -> Result<Option<Vec<u8>>, Fault> {
         self.memory.store.picture(user, size.pixels()).await
     }
@@ -119,7 +119,7 @@ impl Account<'_> {
     }
 }
 
-/// The middle square of it, upright, in all sizes. Nothing of the file but its pixels is kept.
+/// Renders the centre square, upright, in all sizes. Only the pixels of the file are kept.
 fn draw(file: &[u8]) -> Result<RenderedPicture, PictureRefusal> {
     let image = decode(file)?;
     let side = image.width().min(image.height());
@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    /// The header says how much it would unpack into; nothing is unpacked.
+    /// The dimensions are checked in the header, before anything is unpacked.
     #[test]
     fn a_small_file_that_claims_a_huge_picture_is_refused() {
         let mut png = file(ImageFormat::Png, (8, 8));

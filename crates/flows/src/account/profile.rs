@@ -1,4 +1,4 @@
-//! What people see and change of themselves (`identity.md` §3.7).
+//! The profile: what users view and change of themselves (`identity.md` §3.7).
 
 use model::audit::{AuditEvent, AuditKind};
 use model::{Ctx, Language, User};
@@ -9,19 +9,19 @@ use crate::audit::AuditWriter;
 use crate::auth::browser_session::SignedIn;
 use crate::{Answer, Fault};
 
-/// Looks at what somebody else changed meanwhile, before the person is asked to try again.
+/// Attempts when concurrent changes win the race, before the user is asked to try again.
 pub(super) const MAX_ATTEMPTS: usize = 4;
 
-/// Somebody else changed the same thing again and again, or the account was closed meanwhile.
+/// Concurrent changes won every attempt, or the account was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConcurrentChange;
 
-/// There is no such thing, or it is somebody else's: which of the two is nobody's business.
+/// The object does not exist or belongs to another user. The caller must not learn which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotOwned;
 
 impl Account<'_> {
-    /// The language that pages speak to this person; without one they follow the browser.
+    /// Sets the language of the user's pages. `None`: pages follow the browser.
     pub async fn choose_language(
         &self,
         ctx: &mut Ctx<'_>,
@@ -47,13 +47,13 @@ impl Account<'_> {
         Ok(Err(ConcurrentChange))
     }
 
-    /// The person as the database knows them now, if they are still who signed in.
+    /// The user as stored now, if the sign-in still belongs to them.
     pub(crate) async fn current_user(&self, browser: &SignedIn) -> Result<Option<User>, Fault> {
         let user = self.memory.store.user(browser.user.id).await?;
         Ok(user.filter(|user| user.may_sign_in() && user.epoch == browser.session.user_epoch))
     }
 
-    /// The event of a change that a person made of themselves.
+    /// The event of a change that users made to their own account.
     pub(super) fn profile_event(&self, ctx: &mut Ctx<'_>, browser: &SignedIn, detail: &serde_json::Value) -> Statement {
         let event = AuditEvent::done(ctx.now, AuditKind::ProfileChange, ctx.request)
             .user(browser.user.id)

@@ -1,4 +1,4 @@
-//! A person's sign-ins: which there are, and their end.
+//! The user's sign-ins: listing them and ending them.
 
 use model::seat::SessionKey;
 use model::{Ctx, IdentitySession, SessionId, Timestamp};
@@ -9,25 +9,25 @@ use crate::account::profile::NotOwned;
 use crate::auth::browser_session::SignedIn;
 use crate::{Answer, Fault};
 
-/// Sign-ins that one page shows.
+/// Maximum sign-ins on one page.
 const MAX_SHOWN: u32 = 100;
 
-/// A sign-in as its person sees it.
+/// A sign-in, as its user sees it.
 pub struct SignInView {
     pub session: IdentitySession,
-    /// Where it was last proved from; empty where nobody wrote it down.
+    /// The address of the last authentication; empty if none was recorded.
     pub address: String,
     pub user_agent: String,
-    /// The browser that asks.
+    /// Whether it is the sign-in of the requesting browser.
     pub is_this: bool,
-    /// The newest of its use here and of its calls of the APIs.
+    /// The later of its last page view and its last API call.
     pub last_used: Timestamp,
     /// Names of the applications whose API session it holds a seat for.
     pub applications: Vec<String>,
 }
 
 impl Account<'_> {
-    /// The living ones, the one used last first.
+    /// Live sign-ins, most recently used first.
     pub async fn sign_ins(&self, browser: &SignedIn, now: Timestamp) -> Result<Vec<SignInView>, Fault> {
         let user = browser.user.id;
         let calling = self.memory.store.live_api_sessions_of(SessionsToClose::OfUser(user)).await?;
@@ -59,7 +59,7 @@ impl Account<'_> {
         known.map(|application| application.name.clone()).collect()
     }
 
-    /// Ends one of the person's own, as a sign-out at its browser would: its seat is free before this returns.
+    /// Ends one of the user's own sign-ins, like a sign-out in its browser. Its seat is free on return.
     pub async fn end_own_sign_in(
         &self,
         ctx: &mut Ctx<'_>,
@@ -72,7 +72,7 @@ impl Account<'_> {
         self.auth.end_sign_in(ctx, id).await.map(Ok)
     }
 
-    /// All but the one that asks. How many ended is the answer.
+    /// Ends all sign-ins but the current one. Returns how many ended.
     pub async fn end_other_sign_ins(&self, ctx: &mut Ctx<'_>, browser: &SignedIn) -> Result<usize, Fault> {
         let mut ended = 0;
         loop {

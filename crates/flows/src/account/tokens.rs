@@ -1,4 +1,4 @@
-//! A person's own reference tokens (`identity.md` §3.4).
+//! The user's own reference tokens (`identity.md` §3.4).
 
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ use crate::auth::browser_session::SignedIn;
 use crate::auth::reference_tokens::new_token;
 use crate::{Answer, Fault};
 
-/// Living or expired, not revoked ones: more than a person could tell apart.
+/// Maximum tokens per user, live or expired, not counting revoked ones: more than a user can tell apart.
 pub const MAX_OWN_TOKENS: u32 = 100;
 
-/// What a person asks a token for.
+/// Attributes of a new personal token.
 pub struct OwnTokenDraft<'a> {
     pub application: ApplicationId,
     pub description: &'a str,
@@ -32,15 +32,15 @@ pub struct OwnTokenDraft<'a> {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Why a person got no token.
+/// A refused request for a personal token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OwnTokenRefusal {
-    /// Signed in too long ago.
+    /// The sign-in is not recent enough.
     NotLately,
     TooMany,
     UnknownApplication,
     Rule(IssueRefusal),
-    /// The sign-in has ended meanwhile.
+    /// The sign-in has ended.
     SignedOut,
 }
 
@@ -69,15 +69,15 @@ impl Refusal for OwnTokenRefusal {
     }
 }
 
-/// A token and whose application it is for.
+/// A token with its application.
 pub struct OwnToken {
     pub token: ReferenceToken,
-    /// `None` when it was deleted.
+    /// `None` if the application was deleted.
     pub application: Option<Arc<TrustedApplication>>,
 }
 
 impl Account<'_> {
-    /// The newest first; what memory knows of their use is written down within a beat.
+    /// Newest first. The last use that memory knows is written within a tick.
     pub async fn own_tokens(&self, browser: &SignedIn) -> Result<Vec<OwnToken>, Fault> {
         let register = self.memory.applications();
         let tokens = self.memory.store.personal_tokens(browser.user.id, MAX_OWN_TOKENS).await?;
@@ -85,7 +85,7 @@ impl Account<'_> {
         Ok(tokens.into_iter().map(own).collect())
     }
 
-    /// The applications that this person may make tokens for, by name.
+    /// Applications that the user may issue tokens for, by name.
     pub fn applications_for_tokens(&self, browser: &SignedIn) -> Vec<Arc<TrustedApplication>> {
         let may = |application: &TrustedApplication| match application.access_tokens {
             ReferenceTokenPolicy::None => false,
@@ -105,7 +105,7 @@ impl Account<'_> {
         known
     }
 
-    /// The value is answered once.
+    /// Issues a token. Its value is returned once.
     pub async fn issue_own_token(
         &self,
         ctx: &mut Ctx<'_>,
@@ -180,7 +180,7 @@ impl Account<'_> {
         Ok((Arc::clone(application), wish))
     }
 
-    /// Dead on the next call.
+    /// Effective on the next call.
     pub async fn revoke_own_token(
         &self,
         ctx: &mut Ctx<'_>,
@@ -196,12 +196,12 @@ impl Account<'_> {
         }
     }
 
-    /// How many reference tokens of the person work now: what a new password leaves alone.
+    /// The number of the user's reference tokens that work now. A new password does not revoke them.
     pub async fn live_own_tokens(&self, browser: &SignedIn, now: Timestamp) -> Result<usize, Fault> {
         Ok(self.memory.store.live_personal_tokens(browser.user.id, now).await?.len())
     }
 
-    /// All of the person's reference tokens at once. One that somebody else revokes or makes meanwhile is looked at again.
+    /// Revokes all of the user's reference tokens at once. Retries if one is issued or revoked concurrently.
     pub async fn revoke_own_tokens(&self, ctx: &mut Ctx<'_>, browser: &SignedIn) -> Answer<(), ConcurrentChange> {
         for _ in 0..MAX_ATTEMPTS {
             let tokens = self.memory.store.live_personal_tokens(browser.user.id, ctx.now).await?;

@@ -1,4 +1,4 @@
-//! How a person sets up two-step sign-in, and an administrator helps somebody who lost the means to it.
+//! Two-step sign-in: setting it up, and changing or removing second factors.
 
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ use crate::memory::live_sessions::close_sessions;
 use crate::platform::seal::{MacPurpose, SealedSecret};
 use crate::{Answer, Fault};
 
-/// How long the picture for an authenticator app is good.
+/// How long the offer for an authenticator app is valid.
 pub const OFFER_LIFETIME: Duration = Duration::from_mins(30);
 
-/// A passkey as its owner sees it.
+/// A passkey, as its owner sees it.
 pub struct PasskeyView {
     pub id: PasskeyId,
     pub name: String,
@@ -35,12 +35,12 @@ pub struct PasskeyView {
     pub last_used_at: Option<Timestamp>,
 }
 
-/// What a person has set up.
+/// The user's second factors.
 pub struct TwoStepState {
     pub app_since: Option<Timestamp>,
     pub passkeys: Vec<PasskeyView>,
     pub recovery_codes_left: usize,
-    /// Before changes, the person must sign in again by the second factor.
+    /// Changes require a new sign-in with the second factor.
     pub must_be_proved: bool,
 }
 
@@ -50,17 +50,17 @@ impl TwoStepState {
     }
 }
 
-/// A secret that an authenticator app may take over. It is kept nowhere until a code proves that an app has it.
+/// A secret for an authenticator app. It is not stored until a code proves that an app has it.
 pub struct AuthenticatorOffer {
-    /// For a QR code.
+    /// The URI in the QR code.
     pub uri: Presented<AuthenticatorOffer>,
-    /// To type by hand, in groups of four.
+    /// The secret to type by hand, in groups of four.
     pub secret: Presented<AuthenticatorOffer>,
-    /// Comes back with the first code.
+    /// The signed offer, sent back with the first code.
     pub offer: Presented<AuthenticatorOffer>,
 }
 
-/// What a person wants changed.
+/// A change to the user's second factors.
 #[derive(Clone, Copy)]
 pub enum TwoStepChange<'a> {
     AddApp { offer: &'a Presented<AuthenticatorOffer>, code: &'a str },
@@ -81,7 +81,7 @@ impl TwoStepChange<'_> {
         }
     }
 
-    /// For the letter about it.
+    /// The name of the change in the letter about it.
     const fn told(self) -> &'static str {
         match self {
             Self::AddApp { .. } => "An authenticator app was added",
@@ -93,21 +93,21 @@ impl TwoStepChange<'_> {
     }
 }
 
-/// What a change brought.
+/// The result of a change.
 pub struct TwoStepChanged {
-    /// To show, once; none where the old ones go on.
+    /// New recovery codes, shown once. Empty if the old ones stay valid.
     pub recovery_codes: Vec<Presented<RecoveryCode>>,
-    /// The browser's new cookie, where everything opened before has ended.
+    /// The new session cookie, if the change ended everything opened before.
     pub cookie: Option<Presented<SessionCookie>>,
 }
 
-/// What a change is made of.
+/// The statements of a change, and how to interpret their guards.
 struct PlannedChange {
-    /// The first is guarded: it must be the one that does it.
+    /// The first statement is guarded: it must be the one that makes the change.
     statements: Vec<Statement>,
-    /// What a factor that is added proves, with the password of the same form.
+    /// The authentication method that an added factor proves, together with the password in the same form.
     adds: Option<AuthenticationMethod>,
-    /// What a failed guard of these statements means.
+    /// The refusal if the first guard fails.
     if_guarded: TwoStepRefusal,
 }
 
@@ -134,7 +134,7 @@ impl Account<'_> {
         self.app_offer(&TotpSecret::new(bytes), browser, (form, moment.now))
     }
 
-    /// The same offer once more, after a mistyped code.
+    /// The same offer again, after a mistyped code.
     pub fn repeat_offer(
         &self,
         offer: &Presented<AuthenticatorOffer>,
@@ -181,7 +181,7 @@ impl Account<'_> {
         TotpSecret::from_base32(text).filter(|_| is_fresh && is_ours)
     }
 
-    /// What the browser's script needs to make a passkey; nothing where the instance's address does not allow any.
+    /// Options for creating a passkey in the browser. `None` if the instance's address does not support passkeys.
     pub async fn offer_passkey(
         &self,
         browser: &SignedIn,
@@ -193,9 +193,9 @@ impl Account<'_> {
         self.auth.registration((user.id, user.login.as_str(), &user.name), (registering(browser), form), &known, now)
     }
 
-    /// Every change asks for the password, so that a browser left open is not enough, and for a recent sign-in by the
-    /// second factor if there is one, so that a stolen password is not. The first factor that a person adds ends
-    /// everything that was opened by the password alone, but this sign-in.
+    /// Every change requires the password, because an unattended browser must not be enough. If there is a second
+    /// factor, it also requires a recent sign-in with it, because a stolen password must not be enough. Adding the
+    /// first factor ends everything that was opened with the password alone, except this sign-in.
     pub async fn change_two_step(
         &self,
         ctx: &mut Ctx<'_>,
@@ -229,7 +229,7 @@ impl Account<'_> {
         batch.push(AuditWriter::new(&self.memory.store, ctx.rng, ctx.now).event(&event));
         let mut cookie = None;
         if let Some(proof) = first {
-            // Who has just shown both factors need not sign in again to add the next one.
+            // The user has just proved both factors, and need not sign in again to add another.
             let (mut renewed, secret) = browser.renewed(&mut ctx.moment(), user.epoch + 1);
             (renewed.auth_time, renewed.amr) = (ctx.now, proof.amr());
             batch.push(self.memory.store.renew_identity_session(&renewed, &browser.session.secret));
@@ -319,7 +319,7 @@ impl Account<'_> {
         }
     }
 
-    /// With the first factor, and when a person asks for new ones.
+    /// New recovery codes, with the first factor or on request.
     async fn renew_recovery_codes(
         &self,
         moment: &mut Moment<'_>,
@@ -360,7 +360,7 @@ fn registering(browser: &SignedIn) -> CeremonyPurpose {
     CeremonyPurpose::Register(browser.user.id, browser.session.secret)
 }
 
-/// Bound to the sign-in: an offer dies with it.
+/// Bound to the sign-in: an offer ends with it.
 fn offer_parts<'a>(browser: &'a SignedIn, form: &'a str, made_at: &'a str, secret: &'a str) -> [&'a [u8]; 4] {
     [browser.session.secret.as_bytes(), form.as_bytes(), made_at.as_bytes(), secret.as_bytes()]
 }

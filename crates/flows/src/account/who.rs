@@ -1,4 +1,4 @@
-//! Whose token it is: for applications that show people who they are (`identity.md` §3.7).
+//! The user behind a token, for applications that show the user's profile (`identity.md` §3.7).
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::account::Account;
 use crate::auth::credentials::CredentialRecord;
 use model::guard::TokenRefusal;
 
-/// Why a token tells of nobody.
+/// A token that identifies no user, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WhoRefusal {
     Token(TokenRefusal),
-    /// It is a service's, and acts as no person.
+    /// The token belongs to a service, not to a person.
     NotAPerson,
 }
 
@@ -39,7 +39,7 @@ impl Refusal for WhoRefusal {
 }
 
 impl Account<'_> {
-    /// The person that a token was given for, or whose own it is. Opens no session and takes no seat.
+    /// The user that a token was issued for, or who owns it. Opens no session and takes no seat.
     pub async fn person_of(&self, ctx: &mut Ctx<'_>, shown: &Presented<AccessToken>) -> Answer<Arc<User>, WhoRefusal> {
         let answer = match self.auth.validate_credential(shown, ctx.now).await? {
             Err(refusal) => Err(WhoRefusal::Token(refusal)),

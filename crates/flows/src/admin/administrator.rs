@@ -1,4 +1,4 @@
-//! The proof that somebody administers one instance.
+//! The proof of being an administrator of one instance.
 
 use model::session::SignInTooOld;
 use model::user::ActiveUser;
@@ -7,26 +7,28 @@ use model::{InstanceId, Timestamp};
 use crate::platform::seal::SealedSecret;
 use crate::{Fault, MasterKey};
 
-/// Proof that whoever asks administers this instance, and no other. There are two ways to one: a user of the instance whose
-/// credential was checked, and the master key, which opens the instance's root secret. No other crate can name it.
+/// Proof that the caller administers this instance, and no other. There are two ways to get one: as a user of the
+/// instance whose credential was checked, or with the master key, which opens the instance's root secret. No other
+/// crate can name it.
 #[derive(Clone, Debug)]
 pub(crate) struct Administrator {
     instance: InstanceId,
     actor: String,
-    /// `auth_time` of the sign-in behind the request. `None` for credentials made for machines, which no sign-in stands
-    /// behind: the master key, reference tokens, client credentials.
+    /// `auth_time` of the sign-in behind the request. `None` for machine credentials, which have no sign-in: the master
+    /// key, reference tokens, client credentials.
     signed_in: Option<Timestamp>,
 }
 
 impl Administrator {
-    /// A user of the instance whose credential was checked, if they administer it.
+    /// The proof for a user of the instance whose credential was checked, if the user is an administrator.
     pub(crate) fn of(instance: InstanceId, user: ActiveUser<'_>, signed_in: Option<Timestamp>) -> Option<Self> {
-        // By id: the audit keeps no person's name.
+        // The id, because the audit stores no names.
         let actor = user.get().id.to_string();
         user.get().is_admin().then_some(Self { instance, actor, signed_in })
     }
 
-    /// The operator at the command line. Who holds the master key may do everything, and could read everything anyway.
+    /// The operator at the command line. The holder of the master key may do everything, and could read everything
+    /// anyway.
     pub(crate) fn operator(instance: InstanceId, root_secret: &[u8], master: &MasterKey) -> Result<Self, Fault> {
         master.open(instance, SealedSecret::RootSecret, root_secret)?;
         Ok(Self { instance, actor: "operator".to_owned(), signed_in: None })
@@ -36,12 +38,12 @@ impl Administrator {
         self.instance
     }
 
-    /// Who the audit says it was.
+    /// The actor's name in the audit.
     pub(crate) fn actor(&self) -> &str {
         &self.actor
     }
 
-    /// A sign-in older than [`model::session::RECENT_SIGN_IN`] does not carry changes of weight.
+    /// A sign-in older than [`model::session::RECENT_SIGN_IN`] is not enough for sensitive changes.
     pub(crate) fn check_recent(&self, now: Timestamp) -> Result<(), SignInTooOld> {
         self.signed_in.map_or(Ok(()), |signed_in| SignInTooOld::check(signed_in, now))
     }

@@ -1,5 +1,5 @@
-//! The doors for administrators: an access token with the API's scope, or a sign-in at the browser, of somebody who
-//! administers the instance. No API session is opened and no seat is taken.
+//! Admits administrators, by an access token with the API's scope or by a browser sign-in of an administrator. Opens no
+//! API session and takes no seat.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ use crate::auth::browser_session::SignedIn;
 use crate::{Answer, Fault};
 use model::guard::GuardRefusal;
 
-/// Why somebody does not administer the instance.
+/// Why the caller is not admitted as an administrator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdmissionRefusal {
     Guard(GuardRefusal),
-    /// The id of the user whom the token acts as.
+    /// The id of the user that the token acts as.
     NotAnAdministrator(UserId),
-    /// For what was asked.
+    /// For the requested operation.
     SignInTooOld(SignInTooOld),
 }
 
@@ -48,15 +48,15 @@ impl Refusal for AdmissionRefusal {
     }
 }
 
-/// An administrator of the instance who asks over the network.
+/// An administrator of the instance, admitted over the network.
 pub(crate) struct Admitted {
     pub(crate) administrator: Administrator,
     pub(crate) user: Arc<User>,
-    /// Through which the administrator came; none where it was by a page.
+    /// The calling application. `None` for a page.
     pub(crate) application: Option<Arc<TrustedApplication>>,
 }
 
-/// The door of the administration.
+/// Checks administrators of one instance.
 pub(crate) struct Admission<'a> {
     pub(crate) auth: Auth<'a>,
 }
@@ -99,13 +99,13 @@ impl Admission<'_> {
         user.active().and_then(|user| Administrator::of(*self.auth.memory.store.instance(), user, signed_in))
     }
 
-    /// Who is signed in at another instance is nobody here.
+    /// A sign-in at another instance does not count.
     fn administrator_at(&self, browser: &SignedIn) -> Option<Administrator> {
         let signed_in = Some(browser.session.auth_time);
         self.administrator(&browser.user, signed_in).filter(|_| browser.is_of(*self.auth.memory.store.instance()))
     }
 
-    /// Whoever is signed in at the browser, if they administer the instance; that they do not is told to the audit.
+    /// Admits the signed-in user if they are an administrator of the instance. A refusal is audited.
     pub(crate) fn admit_at_browser(&self, ctx: &mut Ctx<'_>, browser: &SignedIn) -> Answer<Admitted, AdmissionRefusal> {
         let Some(administrator) = self.administrator_at(browser) else {
             let refusal = AdmissionRefusal::NotAnAdministrator(browser.user.id);
@@ -118,7 +118,7 @@ impl Admission<'_> {
         Ok(Ok(Admitted { administrator, user: Arc::clone(&browser.user), application: None }))
     }
 
-    /// One event for one answered call. Its path is without the query.
+    /// Audits one answered call. The path excludes the query.
     pub(crate) fn audit_call(
         &self,
         now: Timestamp,
@@ -136,7 +136,7 @@ impl Admission<'_> {
                 event = event.application(application.uri.as_str());
             }
         }
-        // A path is ASCII (RFC 3986 §3.3), so that a cut is never within a character.
+        // A path is ASCII (RFC 3986 §3.3), so the cut cannot split a character.
         let path = call.path.get(..512).unwrap_or(call.path);
         let mut detail = serde_json::json!({ "method": call.method, "path": path, "status": call.status });
         if let Some(refusal) = call.refused {

@@ -1,4 +1,4 @@
-//! The register of Trusted Applications under an administrator's hand.
+//! Administration of the register of Trusted Applications.
 
 use model::application::Secret;
 use model::application::record::{ApplicationRecord, RecordClientType, Registration};
@@ -13,12 +13,12 @@ use crate::Answer;
 use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService, draw_secret, new_secret};
 use crate::memory::live_sessions::close_sessions;
 
-/// An application's record or secrets changed.
+/// The record or secrets of an application changed.
 pub(crate) const fn changed(application: ApplicationId) -> Change {
     Change { kind: ChangeKind::Register, subject: application.0 }
 }
 
-/// More live secrets than one replacement after another needs.
+/// Maximum live secrets. More than replacing one after another needs.
 const MAX_SECRETS: usize = 10;
 
 impl AdminService<'_> {
@@ -26,12 +26,12 @@ impl AdminService<'_> {
         Ok(self.store.application(id).await?.ok_or_else(|| AdminRefusal::Unknown(format!("application {id}"))))
     }
 
-    /// The next applications behind an `ApplicationUri`.
+    /// The next applications after an `ApplicationUri`.
     pub async fn applications_after(&self, uri: &str, limit: u32) -> Result<Vec<TrustedApplication>, Fault> {
         self.store.applications_after(uri, limit).await
     }
 
-    /// What would be refused of a record, without writing anything; `current` is what it would change.
+    /// Validates a record without writing it. `current` is the record to be changed.
     pub async fn problems_of(
         &self,
         record: ApplicationRecord,
@@ -48,7 +48,7 @@ impl AdminService<'_> {
         };
         let registration = current.map_or_else(
             || {
-                // A Confidential one gets its first secret when it is registered.
+                // A new Confidential application gets its first secret on registration.
                 let has_secret = record.client_type != RecordClientType::Public;
                 let secret = has_secret.then(|| new_secret(draw_secret(moment).digest(), "first", None, moment));
                 Registration::new(ApplicationId(Uuid::nil()), secret.into_iter().collect())
@@ -64,8 +64,9 @@ impl AdminService<'_> {
         Ok(problems)
     }
 
-    /// Off the lists under the seats' lock: no session can be opened through the application meanwhile. The register goes
-    /// first, so that a node that sees a session closed makes no token for the application any more.
+    /// Takes the application off the sessions under the seats' lock, so that no session can be opened through it
+    /// meanwhile. The register changes first: a node that sees a session closed then issues no more tokens for the
+    /// application.
     pub(crate) fn removal_batch(&self, application: &TrustedApplication, moment: &mut Moment<'_>) -> Batch {
         let mut leaving = Batch::from(vec![self.store.move_seats(), self.store.leave_api_sessions(application.id)]);
         leaving.announce(changed(application.id), moment.now);
@@ -73,7 +74,7 @@ impl AdminService<'_> {
         leaving
     }
 
-    /// Which secret, never what it says.
+    /// The event names the secret, never its value.
     fn secret_event(&self, what: &'static str, uri: &str, secret: &Secret, moment: &mut Moment<'_>) -> Statement {
         let detail = serde_json::json!({
             "what": what, "subject": uri, "secret": secret.id, "label": secret.label,
@@ -84,7 +85,7 @@ impl AdminService<'_> {
 }
 
 impl ElevatedAdminService<'_> {
-    /// `current` as it was read, under another record. What may no longer be ends at once.
+    /// `current` as it was read. Removed permissions end at once.
     pub async fn change_application(
         &self,
         current: &TrustedApplication,
@@ -126,7 +127,7 @@ impl ElevatedAdminService<'_> {
         Ok(done.map(|()| (application, accepted.warnings)))
     }
 
-    /// A further secret beside the live ones, so that a secret can be replaced without downtime.
+    /// Adds a secret beside the live ones, for replacing a secret without downtime.
     pub async fn add_secret(
         &self,
         uri: &str,
@@ -140,7 +141,7 @@ impl ElevatedAdminService<'_> {
         Ok(self.add_secret_to(&application, what, moment).await?.map(|(_, shown)| shown))
     }
 
-    /// `application` as it was read. The secret is answered once.
+    /// `application` as it was read. The secret is returned once.
     pub async fn add_secret_to(
         &self,
         application: &TrustedApplication,
@@ -175,7 +176,8 @@ impl ElevatedAdminService<'_> {
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| (secret, shown)))
     }
 
-    /// `application` as it was read. Whoever still shows the secret is refused from now on; the last one stays.
+    /// `application` as it was read. Clients that still use the secret are refused from now on. The last secret cannot
+    /// be removed.
     pub async fn remove_secret(
         &self,
         application: &TrustedApplication,

@@ -1,4 +1,4 @@
-//! The audit, in an administrator's hands.
+//! The audit, for administrators.
 
 use model::audit::chain::Chain;
 
@@ -16,7 +16,7 @@ impl From<AuditRefusal> for AdminRefusal {
 }
 
 impl AdminService<'_> {
-    /// The main chain.
+    /// A reader of the main chain.
     pub fn audit_reader<'b>(&'b self, master: &'b MasterKey) -> AuditReader<'b> {
         AuditReader::new(self.store.clone(), master)
     }
@@ -25,7 +25,7 @@ impl AdminService<'_> {
         Ok(AuditReader::new(AuditedStore::open(self.store.with_chain(chain), master).await?, master))
     }
 
-    /// The newest sealed events that pass the filter, from a position on, at most so many.
+    /// The newest sealed events that match the filter, from a position on, at most `limit`.
     pub async fn events_before(
         &self,
         filter: &EventFilter,

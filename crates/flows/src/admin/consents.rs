@@ -1,4 +1,4 @@
-//! What users allowed applications, in an administrator's hands.
+//! Administration of users' consents.
 
 use model::{Moment, TrustedApplication};
 use store::ConnectedApplication;
@@ -8,7 +8,7 @@ use crate::admin::{AdminRefusal, AdminService};
 use crate::auth::consents::{connections, is_connected, withdrawal_batch};
 
 impl AdminService<'_> {
-    /// A user's connections, each with its application's `ApplicationUri` and name.
+    /// The user's connected applications, each with its `ApplicationUri` and name.
     pub async fn connections(
         &self,
         login: &str,
@@ -26,7 +26,7 @@ impl AdminService<'_> {
         Ok(Ok(known))
     }
 
-    /// As `Account::withdraw_consent`, for somebody else.
+    /// As `Account::withdraw_consent`, for another user.
     pub async fn withdraw_consent(&self, login: &str, uri: &str, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
         let user = match self.find_user(login).await? {
             Ok(user) => user,

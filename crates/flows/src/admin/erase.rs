@@ -1,4 +1,4 @@
-//! Erasing a person: what identifies them goes, what they did stays told.
+//! Erasing a user: removes identifying data, and keeps the record of the user's actions.
 
 use model::seat::CloseReason;
 use model::{InstanceSettings, Moment, User, UserId};
@@ -9,9 +9,9 @@ use crate::memory::live_sessions::close_sessions;
 use crate::{Answer, Fault};
 
 impl ElevatedAdminService<'_> {
-    /// Ends everything of the user's, and erases what identifies the person: name, login, address, password, and in the
-    /// audit whatever stands under their key, sealed or about to be. The login is never given out again. What the person
-    /// did stays told, by the user's id.
+    /// Ends everything of the user, and erases identifying data: name, login, address, password, and everything in the
+    /// audit that is encrypted under the user's key, sealed or waiting. The login is never given out again. The user's
+    /// actions stay in the audit, under the user's id.
     pub async fn erase_user(&self, login: &str, moment: &mut Moment<'_>) -> Answer<UserId, AdminRefusal> {
         let user = match self.find_user(login).await? {
             Ok(user) => user,
@@ -21,7 +21,7 @@ impl ElevatedAdminService<'_> {
             let problem = format!("application {application} acts as {login}: give it another System User first");
             return Ok(Err(AdminRefusal::Invalid(vec![problem])));
         }
-        // The seats' row first, as everywhere.
+        // The seats' row is locked first, as in every batch.
         let mut batch = Batch::new().with(self.store.move_seats());
         batch.append(self.giving_up_seat(&user, moment).await?);
         batch.extend(self.store.erase_user(&user, moment.now));
@@ -31,7 +31,7 @@ impl ElevatedAdminService<'_> {
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| user.id))
     }
 
-    /// The settings name accounts that are guaranteed a seat by their logins.
+    /// Removes the user from the accounts with a guaranteed seat, which the settings name by login.
     async fn giving_up_seat(&self, user: &User, moment: &Moment<'_>) -> Result<Batch, Fault> {
         let (settings, as_written) = self.store.settings_as_written().await?;
         let is_theirs = |login: &String| login.eq_ignore_ascii_case(user.login.as_str());
@@ -46,7 +46,7 @@ impl ElevatedAdminService<'_> {
         Ok(batch)
     }
 
-    /// The application that acts as this user, if there is one.
+    /// The application that acts as this user, if any.
     async fn acting_as(&self, user: UserId) -> Result<Option<String>, Fault> {
         let applications = self.store.applications().await?;
         let acts = |application: &&model::TrustedApplication| application.to_record().system_user == Some(user.0);

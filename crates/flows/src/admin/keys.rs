@@ -1,4 +1,4 @@
-//! Signing keys by an administrator's hand. Rotation needs nobody; these are for those who want it now, or must.
+//! Administration of signing keys. Rotation is automatic; these operations are for doing it now, or in an emergency.
 
 use model::keys;
 use model::keys::{KEPT_AFTER_USE, KeyTimes, RotationRefusal};
@@ -10,13 +10,13 @@ use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
 use crate::memory::keys::{algorithm_of, create};
 use crate::{Answer, Fault, MasterKey};
 
-/// Where a key is in its life.
+/// A phase in the life of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyState {
-    /// In the published set, and not yet signing.
+    /// In the published key set, and not yet signing.
     Published,
     Signing,
-    /// Verifies what it signed.
+    /// Only verifies what it signed before.
     Retired,
 }
 
@@ -30,29 +30,29 @@ impl KeyState {
     }
 }
 
-/// A key for those who look after it; nothing of it is secret.
+/// A key without its secret parts.
 #[derive(Clone, Debug)]
 pub struct KeyView {
     pub times: KeyTimes,
     pub state: KeyState,
-    /// When it goes by itself; of a signing key, when its successor takes over.
+    /// When the key expires; for a signing key, when its successor takes over.
     pub until: Timestamp,
 }
 
-/// What an emergency replacement would break.
+/// The effect of an emergency replacement.
 #[derive(Clone, Debug)]
 pub struct ReplacementView {
     pub algorithm: Algorithm,
-    /// The keys that go.
+    /// The keys to be removed.
     pub removed: Vec<String>,
-    /// `ApplicationUri`s of those whose access tokens die; at most [`MAX_NAMED`].
+    /// `ApplicationUri`s of applications whose access tokens become invalid; at most [`MAX_NAMED`].
     pub access_tokens_of: Vec<String>,
-    /// Likewise for ID tokens, which then serve as no hint for signing out.
+    /// Likewise for ID tokens, which then no longer work as a logout hint.
     pub id_tokens_of: Vec<String>,
     pub live_sessions: u64,
 }
 
-/// Applications that a preview names.
+/// Maximum applications in a preview.
 pub const MAX_NAMED: usize = 100;
 
 fn refused(refusal: &RotationRefusal) -> AdminRefusal {
@@ -64,7 +64,7 @@ impl AdminService<'_> {
         Ok(self.store.signing_keys().await?.keys.into_iter().map(|stored| stored.times).collect())
     }
 
-    /// The oldest first.
+    /// Oldest first.
     pub async fn keys(&self, now: Timestamp) -> Result<Vec<KeyView>, Fault> {
         let times = self.key_times().await?;
         let view = |key: &KeyTimes| {
@@ -80,7 +80,7 @@ impl AdminService<'_> {
         Ok(times.iter().map(view).collect())
     }
 
-    /// The `kid`s of all keys of an algorithm, also of those whose row is damaged.
+    /// The `kid`s of all keys of an algorithm, including those with damaged rows.
     async fn compromised(&self, master: &MasterKey, algorithm: Algorithm) -> Answer<Vec<String>, AdminRefusal> {
         let stored = self.store.signing_keys().await?;
         let instance = *self.store.instance();
@@ -95,7 +95,7 @@ impl AdminService<'_> {
         Ok(Ok(kids))
     }
 
-    /// What [`ElevatedAdminService::replace_keys`] would break, and nothing done yet.
+    /// The effect of [`ElevatedAdminService::replace_keys`]. Changes nothing.
     pub async fn preview_replacement(
         &self,
         master: &MasterKey,
@@ -123,7 +123,7 @@ impl AdminService<'_> {
 }
 
 impl ElevatedAdminService<'_> {
-    /// Publishes a successor now; it signs when every cached copy of the key set has it, and nothing breaks.
+    /// Publishes a successor now. It signs once every cached copy of the key set contains it, so nothing breaks.
     pub async fn rotate_key(
         &self,
         master: &MasterKey,
@@ -139,7 +139,7 @@ impl ElevatedAdminService<'_> {
         self.make_key(master, (algorithm, signs_from), (known, &[]), moment).await
     }
 
-    /// For a key that may be in wrong hands: a new one signs now, all others of the algorithm are gone, and with them every
+    /// For a compromised key: a new one signs now. All others of the algorithm are removed, which invalidates every
     /// token that they signed.
     pub async fn replace_keys(
         &self,

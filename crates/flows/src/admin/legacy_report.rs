@@ -1,4 +1,4 @@
-//! Who still uses the legacy schemes, so that an operator can switch them off with knowledge.
+//! Usage of the legacy schemes, so that an operator knows the effect of switching them off.
 
 use std::collections::HashMap;
 
@@ -8,16 +8,16 @@ use model::{ApplicationId, Login, Timestamp};
 use crate::Fault;
 use crate::admin::AdminService;
 
-/// Users that a report names, the last ones to come.
+/// Maximum users in a report, most recent first.
 pub const MAX_USERS_REPORTED: u32 = 1000;
 
 pub struct LegacyReport {
-    /// Of the instance.
+    /// The instance's setting.
     pub switched_on: bool,
     pub sunset: Option<Sunset>,
-    /// The one used last first.
+    /// Most recently used first.
     pub applications: Vec<ApplicationUse>,
-    /// `ApplicationUri`s that may use the schemes and never did: nothing stands against forbidding it.
+    /// `ApplicationUri`s that may use the schemes and never did. Forbidding them breaks nothing.
     pub unused: Vec<String>,
 }
 
@@ -30,7 +30,7 @@ pub struct ApplicationUse {
     pub users: u64,
     pub first_at: Timestamp,
     pub last_at: Timestamp,
-    /// Who it was, the last first; fewer than `users` where there are many ([`MAX_USERS_REPORTED`]).
+    /// The users, most recent first. At most [`MAX_USERS_REPORTED`], so there may be fewer than `users`.
     pub people: Vec<(Login, LegacyUse)>,
 }
 

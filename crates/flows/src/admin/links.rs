@@ -1,4 +1,4 @@
-//! Links that an administrator creates.
+//! One-time links created by an administrator.
 
 use model::Moment;
 use model::link::{LinkLifetime, LinkPurpose};
@@ -8,17 +8,17 @@ use crate::admin::{AdminRefusal, ElevatedAdminService};
 use crate::auth::links::{IssuedLink, draw_link};
 
 impl ElevatedAdminService<'_> {
-    /// A link by which a new user chooses a first password, to be handed over.
+    /// A link for a new user to choose the first password. The administrator hands it over.
     pub async fn set_up_link(&self, login: &str, moment: &mut Moment<'_>) -> Answer<IssuedLink, AdminRefusal> {
         self.issue_link(login, (LinkPurpose::SetUp, LinkLifetime::HandedOver), moment).await
     }
 
-    /// The same, to wait in the user's mailbox.
+    /// The same link with a longer lifetime, to be sent by mail.
     pub async fn invite(&self, login: &str, moment: &mut Moment<'_>) -> Answer<IssuedLink, AdminRefusal> {
         self.issue_link(login, (LinkPurpose::SetUp, LinkLifetime::Invitation), moment).await
     }
 
-    /// A link by which a user chooses a new password.
+    /// A link for a user to choose a new password.
     pub async fn reset_link(&self, login: &str, moment: &mut Moment<'_>) -> Answer<IssuedLink, AdminRefusal> {
         self.issue_link(login, (LinkPurpose::PasswordReset, LinkLifetime::HandedOver), moment).await
     }

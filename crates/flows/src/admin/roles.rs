@@ -1,4 +1,4 @@
-//! Roles: what users may do on the APIs.
+//! Roles: users' permissions on the APIs.
 
 use model::Moment;
 use model::entities::Permissions;
@@ -12,7 +12,7 @@ impl AdminService<'_> {
         Ok(self.store.role(name).await?.ok_or_else(|| AdminRefusal::Unknown(format!("role {name}"))))
     }
 
-    /// The next roles behind a name.
+    /// The next roles after a name.
     pub async fn roles_after(&self, name: &str, limit: u32) -> Result<Vec<Role>, Fault> {
         self.store.roles_after(name, limit).await
     }
@@ -37,7 +37,7 @@ impl ElevatedAdminService<'_> {
         self.commit(batch, AdminRefusal::Taken(format!("role {name}")), moment).await
     }
 
-    /// `role` as it was read; who has it may do otherwise from the next call on.
+    /// `role` as it was read. The change applies to its users from the next call on.
     pub async fn change_role(
         &self,
         role: &Role,
@@ -59,7 +59,7 @@ impl ElevatedAdminService<'_> {
         Ok(done.map(|()| Role { version: role.version + 1, ..changed }))
     }
 
-    /// `role` as it was read. One that somebody has stays.
+    /// `role` as it was read. A role that a user has cannot be deleted.
     pub async fn delete_role(&self, role: &Role, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
         if self.store.role_is_used(&role.name).await? {
             let problem = format!("role {} is still assigned; assign its users another role first", role.name);

@@ -1,7 +1,7 @@
-//! New keys for old secrets: the master key that everything is sealed under, and an instance's root secret.
+//! Rotation of the master key, which seals everything, and of an instance's root secret.
 //!
-//! A rotation of the master key changes one row at a time, each by the bytes that were read, so that it may be cut off
-//! anywhere and begun again, beside servers that know both keys. What is left under the previous key opens as before.
+//! Rotating the master key changes one row at a time, guarded by the bytes that were read. It may be interrupted
+//! anywhere and restarted, beside servers that know both keys. Rows still sealed under the previous key open as before.
 
 use model::Moment;
 use store::{Change, ChangeKind, Database, SealedColumn, SealedRow, Store, StoredInstance};
@@ -12,14 +12,14 @@ use crate::platform::feed_health::FUSE;
 use crate::platform::seal::{SealedSecret, SealedUnder};
 use crate::{Answer, Fault, MasterKey};
 
-/// Rows that are read, and sealed anew in one commit.
+/// Rows per page, read and sealed again in one commit.
 const PAGE: u32 = 256;
 
-/// How often everything is looked through: once to seal it anew, again for what servers sealed meanwhile. Where more is
-/// needed, a server does not hear of the rotation.
+/// Maximum passes over all rows: one to seal them again, more for secrets that servers sealed meanwhile. Needing still
+/// more means that a server has not learnt of the rotation.
 const MAX_ROUNDS: u32 = 4;
 
-/// Unopened secrets that are named; the others are counted.
+/// Maximum unreadable secrets that are named. The others are only counted.
 const MAX_NAMED: usize = 100;
 
 /// A secret that neither key opens.
@@ -27,17 +27,17 @@ const MAX_NAMED: usize = 100;
 pub struct UnreadableSecret {
     pub instance: String,
     pub table: &'static str,
-    /// What tells its row from others of the instance.
+    /// Identifies the row within the instance.
     pub key: String,
 }
 
-/// How many secrets are sealed under which key.
+/// Number of secrets per key.
 #[derive(Clone, Debug, Default)]
 pub struct SealCounts {
     pub current: u64,
     pub previous: u64,
     pub neither: u64,
-    /// Of those under neither, at most [`MAX_NAMED`].
+    /// The secrets under neither key, at most [`MAX_NAMED`].
     pub unopened: Vec<UnreadableSecret>,
 }
 
@@ -54,25 +54,25 @@ impl SealCounts {
     }
 }
 
-/// What a rotation did.
+/// The result of a rotation.
 pub struct RotationReport {
-    /// Secrets that this run sealed anew.
+    /// Secrets that this run sealed again.
     pub resealed: u64,
-    /// As everything stands afterwards.
+    /// Counts after the rotation.
     pub seals: SealCounts,
 }
 
-/// Why the master key is not rotated.
+/// A refused rotation of the master key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MasterKeyRotationRefusal {
-    /// There is one key only.
+    /// Only one key is configured.
     NoPreviousKey,
-    /// A newer program keeps secrets that this one does not know.
+    /// A newer program version stores secrets that this one does not know.
     NewerDatabase,
     Overtaken,
 }
 
-/// Which key everything is under. Changes nothing.
+/// Counts the secrets under each key. Changes nothing.
 pub async fn examine_seals(database: &Database, master: &MasterKey) -> Answer<SealCounts, MasterKeyRotationRefusal> {
     if database.look().await?.is_newer() {
         return Ok(Err(MasterKeyRotationRefusal::NewerDatabase));
@@ -90,8 +90,8 @@ pub async fn examine_seals(database: &Database, master: &MasterKey) -> Answer<Se
     Ok(Ok(seals))
 }
 
-/// Seals everything under the current key that is under the previous one. `progress` is told of every commit how many
-/// secrets were sealed anew until then.
+/// Seals everything again that is under the previous key. After every commit, `progress` gets the number of secrets
+/// sealed so far.
 pub async fn rotate_master_key(
     (database, master): (&Database, &MasterKey),
     platform: &dyn Platform,
@@ -106,7 +106,7 @@ pub async fn rotate_master_key(
     let instances = database.instances().await?;
     let mut resealed = 0;
     for instance in &instances {
-        // One whose root secret opens under neither key is told of in the end; the others are not kept waiting for it.
+        // An instance whose root secret neither key opens is reported at the end. It does not delay the others.
         let Ok(admin) = ElevatedAdminService::for_operator(database, master, instance).await else { continue };
         match admin.reseal_root_secret(master, &mut Moment { now: platform.now(), rng: &mut *platform.rng() }).await? {
             Ok(true) => resealed += 1,
@@ -126,8 +126,8 @@ pub async fn rotate_master_key(
             break;
         }
         known = resealed;
-        // By then a server has followed the feed, or does not trust its memory before it has. What it sealed under the
-        // previous key until it heard of the rotation is found in the next round.
+        // After this pause, every server has followed the feed, or does not trust its memory until it has. The next
+        // round finds the secrets that a server sealed under the previous key before it learnt of the rotation.
         tokio::time::sleep(FUSE).await;
     }
     Ok(examine_seals(database, master).await?.map(|seals| RotationReport { resealed, seals }))
@@ -170,7 +170,7 @@ impl<'a> InstanceSecrets<'a> {
         }
     }
 
-    /// Everything but the root secret, a page at a time.
+    /// Seals everything but the root secret again, page by page.
     async fn reseal(&self, resealed: &mut u64, progress: &mut impl FnMut(u64)) -> Result<(), Fault> {
         for column in SealedColumn::ALL.into_iter().filter(|column| *column != SealedColumn::RootSecret) {
             let mut last = String::new();
@@ -180,7 +180,7 @@ impl<'a> InstanceSecrets<'a> {
                 if count == 0 {
                     continue;
                 }
-                // Nothing is guarded: what changed or went meanwhile is for the next round.
+                // No guard: the next round handles rows that changed or disappeared meanwhile.
                 let _committed = self.store.commit(anew.into()).await?;
                 *resealed += count;
                 progress(*resealed);
@@ -197,17 +197,17 @@ impl<'a> InstanceSecrets<'a> {
     }
 }
 
-/// What a new root secret would break.
+/// The effect of a new root secret.
 #[derive(Clone, Debug)]
 pub struct RootSecretView {
-    /// Refresh tokens that are alive.
+    /// Live refresh tokens.
     pub refresh_tokens: u64,
-    /// API sessions whose clients have to sign in again, at the latest when their access token is over.
+    /// API sessions whose clients must sign in again, at the latest when their access token expires.
     pub live_sessions: u64,
 }
 
 impl ElevatedAdminService<'_> {
-    /// What [`Self::rotate_root_secret`] would break, and nothing done yet.
+    /// The effect of [`Self::rotate_root_secret`]. Changes nothing.
     pub async fn preview_root_secret(&self, moment: &Moment<'_>) -> Result<RootSecretView, Fault> {
         Ok(RootSecretView {
             refresh_tokens: self.store().live_families(moment.now).await?,
@@ -215,19 +215,19 @@ impl ElevatedAdminService<'_> {
         })
     }
 
-    /// For a root secret that may be in wrong hands: everything that was derived from it is dead on every node, without
-    /// a grace in which a thief could go on.
+    /// For a compromised root secret: everything derived from it becomes invalid on every node. There is no grace
+    /// period, which a thief could use.
     pub async fn rotate_root_secret(&self, master: &MasterKey, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
         let store = self.store();
         let old = store.root_secret().await?;
-        // Which of two keys the instance seals under is known from what it has.
+        // The key that opens the current root secret is the one that the instance seals under.
         master.open(*store.instance(), SealedSecret::RootSecret, &old)?;
         let new = master.seal(*store.instance(), SealedSecret::RootSecret, &moment.rng.secret());
         self.put_root_secret("rotate-root-secret", (&old, new), moment).await
     }
 
-    /// The first step of the master key's rotation: servers that hear of it seal under the current key from then on.
-    /// `false`: it is under the current key already, or under neither.
+    /// The first step of rotating the master key: servers that learn of it seal under the current key from then on.
+    /// `false` if the root secret is under the current key already, or under neither.
     async fn reseal_root_secret(&self, master: &MasterKey, moment: &mut Moment<'_>) -> Answer<bool, AdminRefusal> {
         let (store, what) = (self.store(), SealedSecret::RootSecret);
         let old = store.root_secret().await?;

@@ -1,4 +1,4 @@
-//! The live view of API sessions, ending them, and the settings that they go by.
+//! API sessions: the live view, ending sessions, and the settings that govern them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
 use crate::memory::live_sessions::close_sessions;
 use crate::{Answer, Fault};
 
-/// Sessions that one view shows.
+/// Maximum sessions in one view.
 pub const MAX_SHOWN: u32 = 1000;
 
-/// A day in parts: closed sessions are kept for longer.
+/// The interval of [`AdminService::seats_over_the_day`]. It covers one day: closed sessions are kept for longer.
 const QUARTER: Duration = Duration::from_mins(15);
 const QUARTERS: u32 = 96;
 
-/// A session and whose application each is that uses it.
+/// A session, with the applications that use it.
 pub struct SessionView {
     pub session: ApiSessionRow,
     /// `ApplicationUri`s.
@@ -28,14 +28,14 @@ pub struct SessionView {
 /// The seats of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatsView {
-    /// `None` is unlimited.
+    /// `None`: unlimited.
     pub seats: Option<u32>,
     pub used: u64,
-    /// Accounts that are guaranteed one.
+    /// Number of accounts with a guaranteed seat.
     pub reserved: usize,
 }
 
-/// Which sessions are to end.
+/// Selects the sessions to end.
 #[derive(Clone, Copy, Debug)]
 pub enum SessionSelector<'a> {
     One(ApiSessionId),
@@ -44,10 +44,10 @@ pub enum SessionSelector<'a> {
     OfApplication(&'a str),
 }
 
-/// Settings, and the text that a change of them is guarded by.
+/// Settings, with the stored text that guards a change of them.
 pub struct StoredSettings {
     pub settings: InstanceSettings,
-    /// Settings that cannot be read, each with the reason. They are taken for what permits least.
+    /// Settings that cannot be read, with the reasons. The most restrictive value applies instead.
     pub problems: Vec<String>,
     as_written: String,
     pub version: i64,
@@ -63,7 +63,7 @@ impl StoredSettings {
 }
 
 impl AdminService<'_> {
-    /// Live sessions as they were last written down, the newest first; at most [`MAX_SHOWN`].
+    /// Live sessions as last written, newest first; at most [`MAX_SHOWN`].
     pub async fn sessions(&self) -> Result<(SeatsView, Vec<SessionView>), Fault> {
         let settings = self.store.settings().await?;
         let (used, _) = self.store.seats_taken().await?;
@@ -78,7 +78,7 @@ impl AdminService<'_> {
         Ok((seats, sessions.into_iter().map(view).collect()))
     }
 
-    /// The next live sessions behind an id, the newest first; of one user, if one is given.
+    /// The next live sessions after an id, newest first; optionally of one user.
     pub async fn sessions_before(
         &self,
         id: Option<ApiSessionId>,
@@ -95,7 +95,7 @@ impl AdminService<'_> {
         self.store.live_api_sessions_before(id, user, limit).await
     }
 
-    /// The seats, and which of the accounts that are guaranteed one hold it now.
+    /// The seats, and the accounts with a guaranteed seat, each with whether it holds it now.
     pub async fn seats(&self) -> Result<(SeatsView, Vec<(Login, bool)>), Fault> {
         let settings = self.store.settings().await?;
         let reserved = settings.reserved_accounts();
@@ -108,15 +108,15 @@ impl AdminService<'_> {
         Ok((seats, reserved.into_iter().map(holds).collect()))
     }
 
-    /// When how many seats were taken over the last day, a quarter of an hour after another; the last is now.
+    /// Seats taken over the last day, one value per quarter of an hour. The last value is the present one.
     pub async fn seats_over_the_day(&self, now: Timestamp) -> Result<Vec<(Timestamp, u64)>, Fault> {
         let since = now.minus(QUARTER * QUARTERS);
         let counts = self.store.seats_over(since, (QUARTER, QUARTERS as usize)).await?;
         Ok((1..=QUARTERS).map(|quarter| since.plus(QUARTER * quarter)).zip(counts).collect())
     }
 
-    /// Ends sessions at once; their seats are free before this returns. Where `after_logout` refuses, a person's
-    /// sign-in ends with the session, so that its tokens open no other. How many sessions ended is the answer.
+    /// Ends sessions at once; their seats are free on return. If `after_logout` is `Refuse`, the user's sign-in ends
+    /// with the session, so that its tokens cannot open another. Returns how many sessions ended.
     pub async fn end_sessions(
         &self,
         ending: SessionSelector<'_>,
@@ -129,13 +129,13 @@ impl AdminService<'_> {
         let settings = self.store.settings().await?;
         let mut ended = 0;
         loop {
-            // One that is opened meanwhile is met by the next round.
+            // The next round closes sessions that are opened meanwhile.
             let sessions = self.store.live_api_sessions_of(closing).await?;
             if sessions.is_empty() {
                 break;
             }
             ended += sessions.len();
-            // The seats' row first, as everywhere: batches that lock in one order do not wait for each other.
+            // The seats' row is locked first, as in every batch: a fixed lock order prevents deadlocks.
             let mut batch = Batch::new().with(self.store.move_seats());
             if settings.after_logout == AfterLogout::Refuse {
                 let sign_ins: BTreeSet<SessionId> = sessions.iter().filter_map(|row| sign_in(&row.key)).collect();
@@ -183,7 +183,7 @@ impl AdminService<'_> {
         self.store.settings().await
     }
 
-    /// The settings as they are written, and a number that tells this writing from any other.
+    /// The settings as stored, with the text that distinguishes this version from any other.
     pub async fn settings_as_read(&self) -> Result<StoredSettings, Fault> {
         let (settings, as_written) = self.store.settings_as_written().await?;
         Ok(StoredSettings::new(settings, as_written))
@@ -191,7 +191,7 @@ impl AdminService<'_> {
 }
 
 impl ElevatedAdminService<'_> {
-    /// `current` as it was read; every node goes by the change within a second, and an opening on any of them at once.
+    /// `current` as it was read. Every node applies the change within a second, and at once when it opens a session.
     pub async fn change_settings(
         &self,
         current: &StoredSettings,
@@ -210,7 +210,7 @@ impl ElevatedAdminService<'_> {
         }
     }
 
-    /// One setting, by name; every node goes by it within a second, and an opening on any of them at once.
+    /// Changes one setting, by name. Every node applies it within a second, and at once when it opens a session.
     pub async fn change_setting(
         &self,
         (name, value): (&str, &str),
@@ -252,7 +252,7 @@ impl AdminService<'_> {
         self.commit(batch, AdminRefusal::Overtaken, moment).await
     }
 
-    /// Settings as the audit tells them: people by their ids.
+    /// Settings for the audit, with user ids instead of logins.
     async fn settings_json(&self, settings: &InstanceSettings) -> Result<serde_json::Value, Fault> {
         let mut accounts = Vec::new();
         for login in settings.reserved_accounts() {

@@ -1,4 +1,4 @@
-//! Reference tokens (`identity.md` §3.4): issued by hand, shown once, revoked at once.
+//! Administration of reference tokens (`identity.md` §3.4): issued by hand, shown once, revoked at once.
 
 use model::application::ServiceAccess;
 use model::reference_token::{
@@ -14,30 +14,30 @@ use crate::auth::reference_tokens::new_token;
 use crate::memory::live_sessions::close_sessions;
 use crate::{Answer, Fault};
 
-/// A token that was issued by an administrator's hand.
+/// A newly issued token.
 pub struct IssuedToken {
     pub token: ReferenceToken,
-    /// Shown this once.
+    /// Shown only once.
     pub value: Presented<ReferenceTokenValue>,
-    /// Whom it acts as.
+    /// The user that the token acts as.
     pub holder: User,
 }
 
-/// What an administrator asks a token for.
+/// Attributes of a new token.
 pub struct TokenDraft<'a> {
     pub application: &'a str,
-    /// The person whom a personal token acts as; a service token acts as the application's System User.
+    /// The user that a personal token acts as. A service token acts as the application's System User.
     pub login: Option<&'a str>,
     pub wish: NewTokenRequest<'a>,
 }
 
 impl AdminService<'_> {
-    /// The newest first.
+    /// Newest first.
     pub async fn tokens(&self, limit: u32) -> Result<Vec<ReferenceToken>, Fault> {
         self.store().reference_tokens_before(None, TokensOf::Everybody, limit).await
     }
 
-    /// The next tokens behind an id, the newest first.
+    /// The next tokens after an id, newest first.
     pub async fn tokens_before(
         &self,
         id: Option<ReferenceTokenId>,
@@ -52,7 +52,7 @@ impl AdminService<'_> {
         Ok(found.ok_or_else(|| AdminRefusal::Unknown(format!("token {id}"))))
     }
 
-    /// Dead on the next call.
+    /// Effective on the next call.
     pub async fn revoke_token(&self, id: ReferenceTokenId, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
         let mut batch = Batch::from(vec![
             self.store().revoke_reference_token(id, "administrator", moment.now),
@@ -71,7 +71,7 @@ impl AdminService<'_> {
 }
 
 impl ElevatedAdminService<'_> {
-    /// A token by an administrator's hand; its value is answered once, with whom it acts as, to be written to.
+    /// Issues a token. The value is returned once, together with the user it acts as, who is then sent a letter.
     pub async fn issue_token(
         &self,
         draft: &TokenDraft<'_>,

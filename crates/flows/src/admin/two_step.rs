@@ -1,4 +1,4 @@
-//! A user who lost their second factor.
+//! Resetting the second factor of a user who lost it.
 
 use crate::Answer;
 use crate::admin::AdminRefusal;
@@ -8,8 +8,8 @@ use model::Moment;
 use store::Batch;
 
 impl ElevatedAdminService<'_> {
-    /// For somebody who lost phone, passkeys and codes: the password alone signs in again. Ends every sign-in and token,
-    /// because what was lost may have been found.
+    /// For a user who lost phone, passkeys and recovery codes: the password alone signs in again. Ends every sign-in
+    /// and token, because the lost device may be in wrong hands.
     pub async fn reset_second_factor(&self, login: &str, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
         let user = match self.find_user(login).await? {
             Ok(user) => user,

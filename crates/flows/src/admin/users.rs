@@ -1,4 +1,4 @@
-//! The users of an instance under an administrator's hand.
+//! Administration of users.
 
 use model::user::{PersonRecord, person_problems};
 use model::{Moment, User, UserId};
@@ -13,7 +13,7 @@ impl AdminService<'_> {
         Ok(self.store.user_row(id).await?.ok_or_else(|| AdminRefusal::Unknown(format!("user {id}"))))
     }
 
-    /// The user of this login, in any case.
+    /// The user with this login, case-insensitive.
     pub async fn user_by_name(&self, login: &str) -> Answer<UserRow, AdminRefusal> {
         match self.find_user(login).await? {
             Ok(user) => self.user_by_id(user.id).await,
@@ -21,12 +21,12 @@ impl AdminService<'_> {
         }
     }
 
-    /// The next users behind a folded login.
+    /// The next users after a folded login.
     pub async fn users_after(&self, login: &str, limit: u32) -> Result<Vec<UserRow>, Fault> {
         self.store.users_after(login, limit).await
     }
 
-    /// What the user may do is told as it was and as it is; of what identifies the person, only that it changed.
+    /// An event with the permissions before and after. Of identifying attributes, it only says that they changed.
     fn change_of_user(
         &self,
         user: &User,
@@ -46,7 +46,7 @@ impl AdminService<'_> {
 }
 
 impl ElevatedAdminService<'_> {
-    /// `current` as it was read. What the user may no longer do ends at once; `own` is whom the administrator acts as.
+    /// `current` as it was read. Removed permissions end at once. `own` is the user that the administrator acts as.
     pub async fn change_user(
         &self,
         current: &UserRow,

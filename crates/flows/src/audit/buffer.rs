@@ -1,4 +1,4 @@
-//! Events that tell of no change wait here, as lines in memory, until a beat writes them down.
+//! Buffer of events that report no change: lines in memory, until a tick writes them.
 
 mod refusals;
 
@@ -17,28 +17,28 @@ use crate::audit::event_codes::AuditedStore;
 use crate::audit::sealer::{PendingCallSeal, Sealer};
 use crate::platform::meters::QueueFill;
 
-/// Events that may wait to be written, in bytes of text. A database that is away longer is told of by refusing.
+/// Events that may wait to be written, in bytes of text. If the database is away for longer, requests are refused.
 const MAX_WAITING: usize = 16 * 1024 * 1024;
 
-/// Lines until the next beat writes them together. Most tell of calls that were let in; these are sealed as they stand. The
-/// others (refusals, client-credentials tokens) wait for their seal as a block.
+/// Lines that the next tick writes together. Most report admitted calls, and are sealed as they stand. The others
+/// (refusals, client-credentials tokens) wait as a block to be sealed.
 #[derive(Default)]
 pub(crate) struct AuditBuffer {
     notes: LineBuffer,
     calls: Mutex<VecDeque<CallBuffer>>,
-    /// What strangers were refused has a share of its own: it never takes the room of the others.
+    /// Refusals to unauthenticated clients have a share of their own: they never take the room of other events.
     pub(crate) refusals: RefusalBuffer,
 }
 
-/// Lines on their way into blocks.
+/// Lines to be written as blocks.
 #[derive(Default)]
 pub(super) struct LineBuffer(Mutex<OpenLines>);
 
-/// Calls that one seal holds at most, in bytes of text, about: they are hashed, copied and written as one, so that what a
-/// full seal takes on its way is several times as much. A little less than what a text that doubles comes to.
+/// Bytes of text of the calls in one seal, about. They are hashed, copied and written as one, so a full seal takes
+/// several times as much memory on its way. Slightly below a power of two, because the text's buffer grows by doubling.
 const ENOUGH_CALLS: usize = 512 * 1024 - 8 * 1024;
 
-/// Calls on their way into one seal. None is added once that was tried.
+/// Calls for one seal. None is added after the first attempt to seal them.
 struct CallBuffer {
     calls: Arc<Calls>,
     tried: Arc<Mutex<Option<PendingCallSeal>>>,
@@ -56,11 +56,11 @@ struct OpenLines {
     lines: Vec<u8>,
     first_at: Timestamp,
     last_at: Timestamp,
-    /// Lines of earlier beats, until it is known that they are written.
+    /// Blocks cut at earlier ticks, until a commit is known to have written them.
     blocks: VecDeque<LineBlock>,
 }
 
-/// Lines that are written as one. The id is drawn before the first try, so that the database knows a second one.
+/// Lines written as one row. The id is drawn before the first attempt, so that the database recognizes a second one.
 struct LineBlock {
     id: Uuid,
     times: (Timestamp, Timestamp),
@@ -72,7 +72,7 @@ impl OpenLines {
         self.lines.len() + self.blocks.iter().map(|block| block.lines.len()).sum::<usize>()
     }
 
-    /// What was noted since the last beat becomes blocks.
+    /// Cuts the lines noted since the last tick into blocks.
     fn cut(&mut self, moment: &mut Moment<'_>) {
         if self.lines.is_empty() {
             return;
@@ -87,7 +87,7 @@ impl OpenLines {
 }
 
 impl LineBuffer {
-    /// `false`: there is no room, with so many bytes at most.
+    /// `false` if more than `most` bytes wait already.
     pub(super) fn put(&self, event: &AuditEvent, most: usize) -> bool {
         let mut page = self.0.lock();
         if page.waiting() > most {
@@ -106,7 +106,7 @@ impl LineBuffer {
         self.0.lock().waiting()
     }
 
-    /// Blocks stay here until a commit is known to have written them. The caller writes alone.
+    /// Blocks stay here until a commit is known to have written them. Only one caller may write at a time.
     pub(super) async fn write_down(&self, store: &AuditedStore, moment: &mut Moment<'_>) -> Result<(), Fault> {
         self.0.lock().cut(moment);
         loop {
@@ -126,7 +126,8 @@ impl LineBuffer {
 }
 
 impl AuditBuffer {
-    /// What cannot be told of is not answered: a full notebook is a fault. Refusals of strangers are always answered.
+    /// A request that cannot be audited is not answered: a full buffer is a fault. Refusals to unauthenticated clients
+    /// are always answered.
     pub(crate) fn put(&self, event: AuditEvent) -> Result<(), Fault> {
         if event.chain() == Chain::Refusals {
             self.refusals.put(event);
@@ -136,7 +137,7 @@ impl AuditBuffer {
         if has_room { Ok(()) } else { Err(Fault::unavailable("the audit cannot be written")) }
     }
 
-    /// As [`Self::put`], for what is put here most often.
+    /// As [`Self::put`], for calls, the most frequent events.
     pub(crate) fn put_call(&self, call: &AnsweredCall<'_>) -> Result<(), Fault> {
         let mut pages = self.calls.lock();
         if pages.len() * ENOUGH_CALLS > MAX_WAITING {
@@ -152,7 +153,8 @@ impl AuditBuffer {
         Ok(())
     }
 
-    /// Calls go into the chain; they stay here until it is known that they are in it. The caller seals alone.
+    /// Seals the waiting calls; they stay here until they are known to be in the chain. Only one caller may seal at a
+    /// time.
     pub(crate) async fn seal_calls(&self, sealer: &Sealer, now: Timestamp) -> Result<(), Fault> {
         loop {
             let first = self.calls.lock().front().map(|page| (Arc::clone(&page.calls), Arc::clone(&page.tried)));
@@ -162,27 +164,28 @@ impl AuditBuffer {
         }
     }
 
-    /// Whether calls wait for their seal.
+    /// Whether calls wait to be sealed.
     pub(crate) fn has_calls(&self) -> bool {
         !self.calls.lock().is_empty()
     }
 
-    /// What waits, in bytes of text.
+    /// Bytes of text that wait, and their bound.
     pub(crate) fn fill(&self) -> QueueFill {
         let calls: usize = self.calls.lock().iter().map(|page| page.calls.bytes()).sum();
         QueueFill { waiting: self.notes.waiting() + calls, most: MAX_WAITING }
     }
 
-    /// What was noted since the last beat goes to where it waits for its seal.
+    /// Writes the lines noted since the last tick to the table where they wait to be sealed.
     pub(crate) async fn write_down(&self, store: &AuditedStore, moment: &mut Moment<'_>) -> Result<(), Fault> {
         self.notes.write_down(store, moment).await
     }
 }
 
-/// Blocks that one batch writes at most, 1 MiB: others wait for the writer no longer.
+/// Blocks that one batch writes at most, 1 MiB, so that other writers do not wait longer.
 const BLOCKS_AT_ONCE: usize = 4;
 
-/// Whole lines, in pieces of about 256 KiB: what waited for long is still read little by little.
+/// Splits whole lines into pieces of about 256 KiB, so that lines that waited for long are still read in small
+/// portions.
 fn pieces(lines: &str) -> Vec<&str> {
     const ENOUGH: usize = 256 * 1024;
     let (mut pieces, mut rest) = (Vec::new(), lines);

@@ -1,5 +1,5 @@
-//! Where the next seal goes: behind the newest one, if that is the one that is remembered. If not, the chain breaks off in the
-//! open: a seal of its own says what was known and what is found, and a checkpoint signs it.
+//! Where the next seal goes: behind the newest one, if that is the one recorded. If not, the chain breaks openly: a
+//! separate seal states what was known and what is found, and a checkpoint signs it.
 
 use model::Timestamp;
 use model::audit::chain::{ChainHead, ChainId, Checkpoint, Seal, SealHash, SealLink};
@@ -14,12 +14,12 @@ use crate::audit::sealer::{MAX_ATTEMPTS, SIGN_EVERY, Sealer, SecretState};
 use crate::audit::system_event;
 use model::claims::MAX_TOKEN_LIFETIME;
 
-/// What the next seal follows, as it was read.
+/// The seal that the next one follows, as it was read.
 #[derive(Clone, Copy)]
 pub(super) struct ChainEnd {
     pub(super) head: ChainHead,
     remembered: RememberedEnd,
-    /// Of what is remembered.
+    /// Version of the recorded end.
     version: i64,
 }
 
@@ -28,21 +28,22 @@ impl ChainEnd {
         self.head.number > self.remembered.signed.seal
     }
 
-    /// The newest seal is signed before another is put behind it once it is so old: no more time passes between seals that
-    /// one signature covers.
+    /// Once the newest seal is this old, it is signed before another one follows, so that the seals under one signature
+    /// are no further apart in time.
     fn wants_signature(&self, now: Timestamp) -> bool {
         self.is_unsigned() && now.since(self.head.at) >= SIGN_EVERY
     }
 }
 
 impl Sealer {
-    /// Memory and chain agree when this returns; a break was told of where they did not. The caller seals alone.
+    /// When this returns, the recorded end and the chain agree; any break was reported. The caller is the only one that
+    /// seals.
     pub(super) async fn ready(&self, now: Timestamp) -> Result<ChainEnd, Fault> {
         let ready = self.look(now).await?;
         ready.ok_or_else(|| Fault::failed("the secret of the audit is not the one that this server works with"))
     }
 
-    /// The same for who opens the chain: `false` if another node made its secret meanwhile.
+    /// The same, for opening the chain: `false` if another node made its secret meanwhile.
     pub(super) async fn looks_well(&self, now: Timestamp) -> Result<bool, Fault> {
         Ok(self.look(now).await?.is_some())
     }
@@ -78,8 +79,8 @@ impl Sealer {
         Err(Fault::unavailable("other nodes sealed the audit each time"))
     }
 
-    /// Every commit that goes on with the chain. Where a guard fails, either another node was first, or the database is not
-    /// the one any more that was read: who tries again must know which.
+    /// Commits a batch that extends the chain. If a guard fails, either another node was first, or the database is no
+    /// longer the one that was read: a retry must know which.
     pub(super) async fn commit(&self, batch: Batch, now: Timestamp) -> Result<CommitOutcome, Fault> {
         let outcome = self.store.commit(batch).await?;
         if let CommitOutcome::GuardFailed { .. } = outcome {
@@ -107,8 +108,8 @@ impl Sealer {
         state.went_back = false;
     }
 
-    /// Where nothing is remembered, and this process knows nothing either, a checkpoint beyond the newest seal still tells
-    /// that the end was cut off.
+    /// If no end is recorded, and this process knows none either, a checkpoint beyond the newest seal still shows that
+    /// the end was cut off.
     async fn told_by_checkpoint(&self, told: ProcessKnowledge, head: &ChainHead) -> Result<ProcessKnowledge, Fault> {
         if told.known.is_some() {
             return Ok(told);
@@ -118,7 +119,7 @@ impl Sealer {
         Ok(ProcessKnowledge { known: signed.map(|signed| SealLink { seal: signed.seal, hash: signed.hash }), ..told })
     }
 
-    /// In the batch of a seal: it is the newest from now on.
+    /// Part of a seal's batch: records it as the newest.
     pub(super) fn remember(&self, ready: &ChainEnd, head: SealLink) -> Statement {
         self.write_memory(ready.version, &RememberedEnd { head, ..ready.remembered })
     }
@@ -129,7 +130,7 @@ impl Sealer {
         self.store.update_audit_memory(version, numbers, self.secret.seal(remembered), mark.as_ref())
     }
 
-    /// A failed guard: another node signed or sealed meanwhile.
+    /// Signs the newest seal. A failed guard means that another node signed or sealed meanwhile.
     pub(super) async fn sign_ready(&self, ready: &ChainEnd, now: Timestamp) -> Result<(), Fault> {
         let head = SealLink { seal: ready.head.number, hash: ready.head.hash };
         let (signed, jws) = self.checkpoint(head, (ready.remembered.signed, None), now)?;
@@ -144,7 +145,7 @@ impl Sealer {
         Ok(())
     }
 
-    /// Signs a seal; how the next checkpoint names this one, and its JWS.
+    /// Signs a seal. Answers how the next checkpoint refers to this one, and its JWS.
     fn checkpoint(
         &self,
         seal: SealLink,
@@ -165,8 +166,8 @@ impl Sealer {
         Ok((SealLink { seal: seal.seal, hash: SealHash::of(jws.as_bytes()) }, jws))
     }
 
-    /// Tells of a break, in a seal of its own, and goes on from there. A failed guard: another node was first, and the caller
-    /// looks again.
+    /// Reports a break in a separate seal, and continues the chain from there. A failed guard means that another node
+    /// was first, and the caller looks again.
     async fn break_off(
         &self,
         (broken, behind): (Break, ChainHead),
@@ -184,7 +185,8 @@ impl Sealer {
         let seal = seal_of_break(chain, &broken, &behind, now);
         let head = SealLink { seal: seal.number, hash: seal.actual_hash(chain) };
         let mut batch = Batch::from(vec![self.store.insert_seal(seal, None)]);
-        // Seals of a version that remembers nothing come by the hundred while both run: the next checkpoint does for them.
+        // While an older version runs beside this one, it adds unknown seals by the hundred: the next checkpoint covers
+        // them.
         let is_signed = broken.cause != BreakCause::UnknownSeals;
         let (signed, jws) =
             if is_signed { self.checkpoint(head, (signed, Some(broken)), now)? } else { (signed, String::new()) };
@@ -259,7 +261,7 @@ fn seal_of_break(chain: ChainId, broken: &Break, behind: &ChainHead, now: Timest
     let mut event = system_event(now, AuditKind::AuditBroken);
     event.reason = broken.cause.as_str();
     let event = event.detail(&serde_json::json!({ "known": broken.known, "found": broken.found }));
-    // Like other ids it begins with the time; the rest need only be nobody else's.
+    // Begins with the time, as other ids do. The rest need only be unique.
     let rest = SealHash::of(
         format!("{} {} {} {}", chain.instance, chain.chain.as_str(), behind.number, behind.hash).as_bytes(),
     );

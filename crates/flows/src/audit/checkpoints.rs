@@ -1,8 +1,8 @@
-//! Checkpoints: signatures over the newest seal, and so over all before it.
+//! Checkpoints: signatures over the newest seal, and so over all seals before it.
 //!
-//! They have a key of their own. The keys that sign tokens are deleted two days after their successor took over, because
-//! no token lives longer; a checkpoint must be checked after years. So this key is kept for good, also when it was
-//! replaced, and its public half is part of every export.
+//! Checkpoints have a signing key of their own. A key that signs tokens is deleted two days after its successor took
+//! over, because no token lives longer. A checkpoint must be verifiable after years, so its key is kept forever, even
+//! after it was replaced, and its public half is part of every export.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use crate::audit::{AuditWriter, AuditedStore};
 use crate::platform::seal::SealedSecret;
 use crate::{Fault, MasterKey};
 
-/// The key that signs now.
+/// The current signing key.
 pub(crate) struct CheckpointKey(SigningKey);
 
 impl CheckpointKey {
@@ -35,7 +35,7 @@ impl CheckpointKey {
         if let Some(key) = Self::load(store, master).await? {
             return Ok(key);
         }
-        // A failed guard: another node made it.
+        // A failed guard means that another node made the key.
         let _made = replace(store, master, None, moment).await?;
         Self::load(store, master).await?.ok_or_else(|| Fault::failed("there is no key for the audit"))
     }
@@ -44,7 +44,7 @@ impl CheckpointKey {
         self.0.kid()
     }
 
-    /// What a checkpoint says, if this key signed it.
+    /// The content of a checkpoint, if this key signed it.
     pub(super) fn read(&self, store: &Store, jws: &str) -> Option<SignedSeal> {
         let key = VerifyingKey::from_jwk(&self.0.public_jwk()).ok()?;
         read(store.chain_id(), jws, |kid| (kid == self.kid()).then_some(&key))
@@ -61,7 +61,8 @@ fn parse(store: &Store, master: &MasterKey, sealed: &[u8]) -> Result<SigningKey,
     SigningKey::from_pkcs8(Algorithm::Es256, &pkcs8).map_err(Fault::failed)
 }
 
-/// Guarded by the key that was read. The event of it is in the chain that the old key signs last.
+/// Guarded by the key that was read. The event about the new key is in the part of the chain that the old key signs
+/// last.
 async fn replace(
     store: &AuditedStore,
     master: &MasterKey,
@@ -77,14 +78,14 @@ async fn replace(
     store.commit(batch).await
 }
 
-/// A new key for checkpoints, for when the old one may be known to somebody. `false`: another node was first.
+/// Replaces the checkpoint key, when the old one may be known to somebody else. `false` if another node was first.
 pub(super) async fn renew(store: &AuditedStore, master: &MasterKey, moment: &mut Moment<'_>) -> Result<bool, Fault> {
     let old = CheckpointKey::load(store, master).await?;
     Ok(matches!(replace(store, master, old.as_ref(), moment).await?, CommitOutcome::Committed))
 }
 
-/// Every key that a checkpoint of the instance was ever signed with. A row that the master key does not open was put there
-/// by somebody else, and is no key.
+/// Every key that ever signed a checkpoint of the instance. A row that the master key does not open was not written by
+/// this installation, and is no key.
 pub(super) struct CheckpointKeys {
     chain: ChainId,
     keys: HashMap<String, VerifyingKey>,
@@ -104,28 +105,29 @@ impl CheckpointKeys {
         Ok(all)
     }
 
-    /// For whoever checks without us.
+    /// Public keys, for verification without Gatehouse.
     pub(super) fn public(&self) -> &[Jwk] {
         &self.public
     }
 
-    /// What a checkpoint says, if the house of this instance signed it.
+    /// The content of a checkpoint, if a key of this instance signed it.
     pub(super) fn read(&self, jws: &str) -> Option<SignedSeal> {
         read(self.chain, jws, |kid| self.keys.get(kid))
     }
 
-    /// Whether a checkpoint says that it is of another instance or chain. Only to leave it out: nobody has checked it.
+    /// Whether a checkpoint claims to be of another instance or chain. Only for skipping it: the signature is not
+    /// verified.
     pub(super) fn is_of_another(&self, jws: &str) -> bool {
         said(jws).is_some_and(|checkpoint| !is_of(&checkpoint, self.chain))
     }
 
-    /// The same of the instance alone.
+    /// The same for the instance alone.
     pub(super) fn is_of_another_instance(&self, jws: &str) -> bool {
         said(jws).is_some_and(|checkpoint| checkpoint.instance != self.chain.instance.to_string())
     }
 }
 
-/// What a checkpoint says, whoever signed it.
+/// The content of a checkpoint, without verifying its signature.
 fn said(jws: &str) -> Option<Checkpoint> {
     let claims = URL_SAFE_NO_PAD.decode(jws.split('.').nth(1)?).ok()?;
     serde_json::from_slice(&claims).ok()

@@ -1,5 +1,6 @@
-//! By what the sealer knows its own: codes of events that wait, and what is remembered of the chain, sealed. Both hang on one
-//! secret of the instance's audit, which is kept under the master key; the instance's root secret may be replaced meanwhile.
+//! Codes by which the sealer recognizes its own waiting events, and the sealed record of the chain's end. Both derive
+//! from one secret of the instance's audit, kept under the master key, so that the instance's root secret may be
+//! replaced meanwhile.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -15,14 +16,14 @@ use zeroize::Zeroizing;
 use crate::platform::seal::{MacPurpose, RootSecret, SealedSecret, SealingKey};
 use crate::{Fault, MasterKey};
 
-/// Of what is remembered under the secret.
+/// Purpose under which the chain's end is sealed.
 const PURPOSE: &str = "audit memory";
 
-/// How a code begins that this version writes, and that of a closed session, which the database writes.
+/// Prefix of a code that this version writes, and of the code of a closed session, which the database writes.
 const OF_EVENTS: &str = "1.";
 const OF_CLOSINGS: &str = "s1.";
 
-/// The chains of an instance have secrets of their own: no code and no memory of one is good for the other.
+/// The chains of an instance have separate secrets: no code or sealed record of one chain is valid for the other.
 const fn sealed_as(chain: Chain) -> SealedSecret {
     match chain {
         Chain::Main => SealedSecret::AuditMemory,
@@ -30,11 +31,11 @@ const fn sealed_as(chain: Chain) -> SealedSecret {
     }
 }
 
-/// The secret of one chain.
+/// The audit secret of one chain.
 pub(super) struct AuditSecret {
     codes: EventCodes,
     memory: SealingKey,
-    /// Under the master key.
+    /// The secret, sealed under the master key.
     sealed: Vec<u8>,
 }
 
@@ -60,7 +61,8 @@ impl AuditSecret {
         &self.codes
     }
 
-    /// What the row says that is kept. A row whose numbers are not the sealed ones is none of ours.
+    /// The end of the chain that the row records. A row whose numbers differ from the sealed ones counts as lost: this
+    /// installation did not write it.
     pub(super) fn read(&self, row: &MemoryRow) -> ChainMemory {
         let opened = self.memory.open(self.codes.instance, PURPOSE, &row.remembered).ok();
         let read = opened.and_then(|text| serde_json::from_slice::<RememberedEnd>(&text).ok());
@@ -108,12 +110,12 @@ impl EventCodes {
         format!("{OF_EVENTS}{}", self.root.sign(MacPurpose::AuditBlock, &self.block(id, &at, lines)))
     }
 
-    /// The key under which the database writes the codes of the sessions of one closing.
+    /// The key under which the database writes the codes of the sessions that one batch closes.
     fn of_closing(&self, close_id: &str) -> String {
         self.root.sign(MacPurpose::AuditClosing, &[self.instance.0.as_bytes(), close_id.as_bytes()])
     }
 
-    /// Whether a row that waits is one of ours.
+    /// Doubt about a waiting row: its code is missing or wrong.
     pub(super) fn doubt_event(&self, event: &StoredEvent, code: Option<&str>) -> Option<Doubt> {
         doubt(code, |code| {
             if let Some(code) = code.strip_prefix(OF_EVENTS) {
@@ -135,7 +137,7 @@ impl EventCodes {
     }
 }
 
-/// A code that this version does not know says as much as none.
+/// A code of an unknown format counts as none.
 fn doubt(code: Option<&str>, check: impl FnOnce(&str) -> Option<bool>) -> Option<Doubt> {
     match code.and_then(check) {
         None => Some(Doubt::Unattested),
@@ -144,11 +146,11 @@ fn doubt(code: Option<&str>, check: impl FnOnce(&str) -> Option<bool>) -> Option
     }
 }
 
-/// An instance's tables, and the codes that its events carry until they are sealed.
+/// An instance's tables, with the codes for events that wait to be sealed.
 #[derive(Clone)]
 pub(crate) struct AuditedStore {
     store: Store,
-    /// Nothing only where a command runs before the first server of a version that writes codes.
+    /// `None` only if a command runs before the first server of a version that writes codes.
     codes: Option<EventCodes>,
 }
 
@@ -165,15 +167,15 @@ impl AuditedStore {
         Self { store, codes: Some(codes) }
     }
 
-    /// As the database has it.
+    /// Opens the store with the audit secret that the database holds.
     pub(crate) async fn open(store: Store, master: &MasterKey) -> Result<Self, Fault> {
-        // A secret that does not open was put there by somebody: the next server tells of it.
+        // A secret that does not open was not written by this installation: the next server reports it.
         let secret = store.audit_secret().await?.and_then(|sealed| AuditSecret::open(&store, master, sealed).ok());
         let codes = secret.map(|secret| secret.codes);
         Ok(Self { store, codes })
     }
 
-    /// Of an instance in the making: the secrets of its chains come with the batch that makes it.
+    /// For an instance being created: the batch that creates it also stores the secrets of its chains.
     pub(crate) fn begin(store: Store, master: &MasterKey, rng: &mut dyn Rng) -> (Self, [Statement; 2]) {
         let mut first = |store: &Store| {
             let secret = AuditSecret::draw(store, master, rng);
@@ -185,7 +187,8 @@ impl AuditedStore {
         (Self { store, codes: Some(codes) }, [insert, insert_refusals])
     }
 
-    /// In the batch of what it tells of. Only the main chain has rows of events: in another it waits as a line.
+    /// Inserts an event in the batch of the change that it reports. Only the main chain has rows of events: in the
+    /// other chain the event waits as a line.
     pub(super) fn insert_event(&self, id: Uuid, event: &AuditEvent) -> Statement {
         if self.store.chain() != Chain::Main {
             let mut line = Vec::new();
@@ -205,7 +208,7 @@ impl AuditedStore {
         self.store.insert_audit_block(WaitingBlock { id, first_at, lines: lines.to_owned(), code }, last_at)
     }
 
-    /// See [`Store::close_api_sessions`]. The id names what is closed together.
+    /// See [`Store::close_api_sessions`]. The id identifies the sessions that are closed together.
     pub(crate) fn close_api_sessions(
         &self,
         closing: SessionsToClose,

@@ -1,4 +1,4 @@
-//! The chain as a file: lines of JSON that can be verified without us, or a table.
+//! Exports the chain as a file: JSON lines that can be verified without Gatehouse, or a table.
 
 use std::fmt::Write as _;
 
@@ -9,23 +9,23 @@ use crate::Fault;
 use crate::audit::person_keys::KnownPerson;
 use crate::audit::reader::{AuditRange, AuditReader, SealPages, SealedEvent};
 
-/// How an export is written.
+/// File format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportFormat {
-    /// A line of JSON for each event, and what it takes to check them without us.
+    /// One line of JSON for each event, with everything needed to verify the events without Gatehouse.
     Jsonl,
     /// RFC 4180, for spreadsheets.
     Csv,
 }
 
-/// An export on its way: read piece by piece, in bounded memory.
+/// An export in progress: read piece by piece, in bounded memory.
 pub struct AuditExport {
     span: AuditRange,
-    /// None: all.
+    /// Event kinds to export; empty for all.
     kinds: Vec<String>,
     format: ExportFormat,
     at: ExportStage,
-    /// Written so far.
+    /// Numbers written so far.
     pub seals: u64,
     pub events: u64,
 }
@@ -42,7 +42,7 @@ impl AuditExport {
         Self { span, kinds, format, at: ExportStage::Head, seals: 0, events: 0 }
     }
 
-    /// The next piece of the file; nothing behind its end.
+    /// The next piece of the file; `None` after its end.
     pub async fn next(&mut self, book: &AuditReader<'_>, name: &str) -> Result<Option<String>, Fault> {
         match self.at {
             ExportStage::Head => {
@@ -125,7 +125,7 @@ fn jsonl(text: &mut String, seal: &Seal, chosen: &[SealedEvent<'_>]) {
     }
 }
 
-/// The event stands last and as it is in the chain, so that its bytes can be cut out and hashed; so does the person.
+/// The event comes last, byte for byte as in the chain, so that it can be cut out and hashed. So is the personal data.
 fn jsonl_event(text: &mut String, seal: i64, event: &SealedEvent<'_>) {
     let person = match &event.person {
         None => String::new(),
@@ -193,7 +193,8 @@ fn csv_line(seal: i64, found: &SealedEvent<'_>) -> String {
     cells.map(|cell| csv_cell(&cell)).join(",")
 }
 
-/// RFC 4180. What a spreadsheet would take for a formula gets an apostrophe in front: an outsider may have sent it.
+/// Quotes a cell (RFC 4180). A value that a spreadsheet would take for a formula gets an apostrophe in front: an
+/// outsider may have sent it.
 fn csv_cell(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let text = if formula { format!("'{text}") } else { text.to_owned() };

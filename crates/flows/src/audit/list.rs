@@ -1,4 +1,4 @@
-//! The chain backwards, a page at a time, for who wants to see what happened last.
+//! Reads the chain backwards, a page at a time, to list the latest events.
 
 use model::audit::chain::{Chain, Seal, SealHash};
 use model::audit::{AuditKind, AuditOutcome, StoredEvent};
@@ -9,19 +9,19 @@ use crate::Fault;
 use crate::audit::person_keys::{KnownPerson, open_people};
 use crate::audit::sealer::aside;
 
-/// Seals that are read at once: some mebibytes at most.
+/// Seals read at once: some mebibytes at most.
 const PAGE: u32 = 8;
 
-/// Where one look gives up on what is rare, whichever comes first; it says where to go on.
+/// One search for rare events stops at whichever bound comes first, and answers where to continue.
 const MAX_SEALS: usize = 1000;
 const MAX_EVENTS: usize = 20_000;
 
-/// Which events are asked for; what is absent is no question.
+/// Selects events. An absent field selects all.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
     pub chain: Chain,
     pub since: Option<Timestamp>,
-    /// Not included.
+    /// Exclusive.
     pub until: Option<Timestamp>,
     pub kind: Option<AuditKind>,
     pub outcome: Option<AuditOutcome>,
@@ -41,33 +41,33 @@ impl EventFilter {
     }
 }
 
-/// Between two events of the chain: before it is what was not looked at yet.
+/// A position between two events of the chain. The events before it have not been searched yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainPosition {
-    /// No seal before this one holds anything that is asked for.
+    /// No seal before this one holds a selected event.
     pub first: i64,
     pub seal: i64,
-    /// So many events of the seal stand before the place.
+    /// Number of events of the seal before the position.
     pub event: usize,
 }
 
-/// Some events, the newest first.
+/// A page of events, the newest first.
 #[derive(Debug)]
 pub struct EventPage {
     pub events: Vec<StoredEvent>,
-    /// Where to go on. There may be such a place although fewer events than asked for were found, or none.
+    /// Where to continue. May be set although fewer events than requested were found, or none.
     pub next: Option<ChainPosition>,
 }
 
 struct FoundEvents {
     seal: i64,
-    /// In its seal, from 0.
+    /// Position in its seal, from 0.
     number: usize,
     event: StoredEvent,
     person: Option<SealHash>,
 }
 
-/// Behind everything that is asked for; none if there is nothing.
+/// The position behind all selected events; `None` if there are none.
 async fn newest_place(store: &Store, wanted: &EventFilter) -> Result<Option<ChainPosition>, Fault> {
     let (since, until) = (wanted.since.unwrap_or(Timestamp(0)), wanted.until.unwrap_or(Timestamp(i64::MAX)));
     let (first, last) = if wanted.since.is_none() && wanted.until.is_none() {
@@ -81,7 +81,7 @@ async fn newest_place(store: &Store, wanted: &EventFilter) -> Result<Option<Chai
     Ok(Some(ChainPosition { first, seal: last.saturating_add(1), event: 0 }))
 }
 
-/// The newest seals with something before the place.
+/// The newest seals with events before the position.
 async fn seals_before(store: &Store, place: ChainPosition) -> Result<Vec<Seal>, Fault> {
     let behind = place.seal.saturating_add(i64::from(place.event > 0));
     let mut seals = store.seals_before(behind, PAGE).await?;
@@ -89,8 +89,7 @@ async fn seals_before(store: &Store, place: ChainPosition) -> Result<Vec<Seal>, 
     Ok(seals)
 }
 
-/// The newest events that are wanted, and the seals that hold them. A line that does not read back is left out: verifying
-/// tells of it.
+/// The newest selected events, and the seals that hold them. Skips a line that does not parse: verification reports it.
 fn find(
     mut seals: Vec<Seal>,
     before: ChainPosition,
@@ -116,7 +115,7 @@ fn find(
     (found, seals)
 }
 
-/// The newest sealed events that are wanted, from a place on, at most so many.
+/// The newest selected events before a position, up to the limit.
 pub(crate) async fn events_before(
     store: &Store,
     wanted: &EventFilter,
@@ -136,7 +135,7 @@ pub(crate) async fn events_before(
         let Some(oldest) = seals.last().map(|seal| seal.number) else { return Ok(listed) };
         seals_seen += seals.len();
         events_seen += seals.iter().map(|seal| usize::try_from(seal.count).unwrap_or(0)).sum::<usize>();
-        // One more than is told says whether there are more.
+        // Fetches one extra event to know whether a next page exists.
         let (wanted, most) = (wanted.clone(), limit + 1 - listed.events.len());
         let (found, seals) = aside(move || find(seals, place, &wanted, most)).await?;
         let people = open_people(&store, &seals).await?;

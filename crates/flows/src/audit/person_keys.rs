@@ -1,5 +1,5 @@
-//! What identifies people is kept beside the chain, sealed under a key of each person: erasing the key erases it
-//! everywhere, and the chain, which holds digests only, stays whole.
+//! Personal data of the audit, kept beside the chain and sealed under one key for each user. Erasing the key erases the
+//! data everywhere. The chain holds only digests, and stays whole.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -20,11 +20,11 @@ use crate::platform::seal::SealingKey;
 
 const PURPOSE: &str = "person in the audit";
 
-/// People whose keys are remembered while events are sealed.
+/// Users whose keys are cached while events are sealed.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// The keys under which this process seals, as far as they are known to be committed. One that was erased meanwhile does
-/// no harm: what is sealed under it cannot be opened by anybody.
+/// Keys known to be committed, under which this process seals. A key that was erased meanwhile does no harm: nobody can
+/// open what is sealed under it.
 pub(super) struct PersonKeyCache(Mutex<Cache<Uuid, PersonKey>>);
 
 #[derive(Clone)]
@@ -33,7 +33,7 @@ enum PersonKey {
     Erased,
 }
 
-/// The keys of the users that some events are about.
+/// The keys of the users that a set of events is about.
 pub(super) struct EventPersonKeys(HashMap<Uuid, PersonKey>);
 
 impl PersonKeyCache {
@@ -41,13 +41,13 @@ impl PersonKeyCache {
         Self(Mutex::new(Cache::new(MAX_REMEMBERED)))
     }
 
-    /// Somebody else made a key for one of them: what is remembered may be wrong.
+    /// Another node made a key for one of these users: cached keys may be wrong.
     pub(super) fn forget(&self) {
         *self.0.lock() = Cache::new(MAX_REMEMBERED);
     }
 
-    /// The keys of all users that the events are about, made where there was none. They are remembered once the batch with
-    /// the new ones is committed ([`Self::remember`]).
+    /// The keys of all users that the events are about; draws those that are missing. The new keys are cached once
+    /// their batch is committed ([`Self::remember`]).
     pub(super) async fn keys(
         &self,
         store: &Store,
@@ -75,7 +75,7 @@ impl PersonKeyCache {
         Ok((EventPersonKeys(keys), new_keys))
     }
 
-    /// The batch that wrote the new ones of these keys is committed.
+    /// Caches keys. The batch that wrote the new ones is committed.
     pub(super) fn remember(&self, EventPersonKeys(keys): EventPersonKeys) {
         let mut remembered = self.0.lock();
         for (user, key) in keys {
@@ -84,7 +84,7 @@ impl PersonKeyCache {
     }
 }
 
-/// Takes out of the events of one seal what identifies people: the events with the digests that stand for it, and
+/// Moves personal data out of the events of one seal. Answers the events with the digests in its place, and
 /// [`Seal::people`]. Every salt comes from `seed`, which is used once.
 pub(super) fn take_out(
     instance: InstanceId,
@@ -138,7 +138,7 @@ fn write_person(
     text: &str,
 ) {
     let text = match key {
-        // Of nobody whom the house knows: there is nobody to erase.
+        // The event names no known user: there is nobody to erase.
         None => Some(text.to_owned()),
         Some(PersonKey::Known(key)) => {
             let sealed = SealingKey::new(key).seal(instance, PURPOSE, text.as_bytes());
@@ -151,13 +151,13 @@ fn write_person(
     let _infallible = writeln!(people, "{line}");
 }
 
-/// What is known of the person that an event names.
+/// The personal data of an event, as far as it can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KnownPerson {
-    /// The text that the digest is of.
+    /// The text that matches the digest.
     Text(String),
     Erased,
-    /// It is not what was written.
+    /// The stored text does not match the digest.
     Edited,
 }
 
@@ -170,7 +170,7 @@ impl KnownPerson {
     }
 }
 
-/// The people of some seals, by digest.
+/// The personal data of some seals, by digest.
 pub(super) async fn open_people(store: &Store, seals: &[Seal]) -> Result<HashMap<SealHash, KnownPerson>, Fault> {
     let lines = seals.iter().flat_map(|seal| seal.people.lines());
     let lines: Vec<(SealHash, PersonLine)> = lines

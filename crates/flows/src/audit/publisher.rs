@@ -1,26 +1,26 @@
-//! Checkpoints on their way out of the house: whoever keeps them where the house cannot change them finds also a chain that was
-//! put back together with all that is remembered of it.
+//! Publishes checkpoints outside of Gatehouse. Kept where Gatehouse cannot change them, they also reveal a chain that
+//! was restored together with its recorded end.
 
 use model::audit::chain::{Chain, SealHash};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-/// Checkpoints that may wait. More are dropped: each vouches for all before it, and sealing waits for nobody.
+/// Checkpoints that may wait. More are dropped: each vouches for all before it, and sealing must not wait for a reader.
 const MAX_WAITING: usize = 1024;
 
-/// A checkpoint for whoever keeps it elsewhere.
+/// A checkpoint to be kept elsewhere.
 #[derive(Clone, Debug)]
 pub struct PublishedCheckpoint {
     /// The name of the instance.
     pub instance: String,
     pub chain: Chain,
     pub seal: i64,
-    /// Of that seal.
+    /// Hash of that seal.
     pub hash: SealHash,
     pub jws: String,
 }
 
-/// Where checkpoints are announced. Nobody need be there to read.
+/// Queue of published checkpoints. A reader is optional.
 #[derive(Default)]
 pub(crate) struct CheckpointPublisher(Mutex<Option<mpsc::Sender<PublishedCheckpoint>>>);
 
@@ -31,7 +31,7 @@ impl CheckpointPublisher {
         waiting
     }
 
-    /// The reader sees the end when it has read what waits.
+    /// The reader sees the end once it has read all waiting checkpoints.
     pub(crate) fn close(&self) {
         self.0.lock().take();
     }

@@ -1,4 +1,4 @@
-//! Reading the chain: page by page for an export, by a reference, and to see whether it is whole.
+//! Reads the chain: page by page for an export, by a request's reference, and in full to verify it.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +17,13 @@ use crate::audit::person_keys::{KnownPerson, open_people};
 use crate::audit::sealer::Sealer;
 use crate::{Answer, Fault, MasterKey};
 
-/// Seals that are read at once: some mebibytes at most.
+/// Seals read at once: some mebibytes at most.
 const PAGE: u32 = 8;
 
-/// Findings that are listed; the others are counted.
+/// Findings that are listed. Further ones are only counted.
 const MAX_FINDINGS: usize = 1000;
 
-/// The audit of one instance, under the operator's hand.
+/// The audit of one instance, for the operator.
 pub struct AuditReader<'a> {
     store: AuditedStore,
     master: &'a MasterKey,
@@ -31,32 +31,32 @@ pub struct AuditReader<'a> {
 
 /// An event of the chain.
 pub struct SealedEvent<'a> {
-    /// In its seal, from 0.
+    /// Position in its seal, from 0.
     pub place: usize,
-    /// As it stands in the chain, byte for byte.
+    /// The line in the chain, byte for byte.
     pub line: &'a str,
     pub hash: SealHash,
-    /// With what identifies a person, where that is known.
+    /// Includes personal data, where it is known.
     pub event: StoredEvent,
     pub person: Option<KnownPerson>,
 }
 
-/// Which part of the chain is meant; times are of the events.
+/// A part of the chain, by the times of events.
 #[derive(Clone, Debug)]
 pub struct AuditRange {
     pub since: Timestamp,
-    /// Not included.
+    /// Exclusive.
     pub until: Timestamp,
 }
 
-/// Some seals in a row, with the people in them.
+/// Consecutive seals, with their personal data.
 pub struct SealPages {
     pub seals: Vec<Seal>,
     people: std::collections::HashMap<SealHash, KnownPerson>,
 }
 
 impl SealPages {
-    /// The events of one of the seals. A line that does not read back is left out: verifying tells of it.
+    /// The events of one of the seals. Skips a line that does not parse: verification reports it.
     pub fn events<'s>(&'s self, seal: &'s Seal) -> impl Iterator<Item = SealedEvent<'s>> {
         seal.events.lines().enumerate().filter_map(|(place, line)| {
             let (event, digest) = StoredEvent::parse(line)?;
@@ -75,14 +75,14 @@ async fn open_pages(store: &Store, seals: Vec<Seal>) -> Result<SealPages, Fault>
 
 /// The events of one request in one chain, in their order.
 pub(crate) async fn events_of(store: &Store, request: RequestId) -> Result<Vec<StoredEvent>, Fault> {
-    // Those that wait first: an event that is sealed in between is found twice rather than never.
+    // Waiting events first: an event that is sealed between the two reads is found twice rather than never.
     let waiting = store.audit_events_of(request).await?;
     let reference = request.to_string();
     let is_of = |event: &StoredEvent| event.request.as_deref() == Some(reference.as_str());
     with_sealed(store, waiting, store.seals_of(request).await?, is_of).await
 }
 
-/// The records of several refusals in one chain that may hold that of a request.
+/// Records of folded refusals in one chain that may include the refusal of a request.
 pub(crate) async fn folds_of(store: &Store, request: RequestId) -> Result<Vec<StoredEvent>, Fault> {
     let waiting = store.waiting_folds(request).await?;
     with_sealed(store, waiting, store.seals_with_folds(request).await?, |event| may_hold(event, request)).await
@@ -105,7 +105,7 @@ async fn with_sealed(
     Ok(events)
 }
 
-/// Everything that is sealed in the store's chain, oldest first.
+/// All sealed events of the store's chain, oldest first.
 pub async fn sealed_trail(store: &Store) -> Result<Vec<StoredEvent>, Fault> {
     let (mut events, mut after) = (Vec::new(), 0);
     loop {
@@ -118,37 +118,38 @@ pub async fn sealed_trail(store: &Store) -> Result<Vec<StoredEvent>, Fault> {
     Ok(events)
 }
 
-/// Why the audit was not verified, or its key not renewed.
+/// Refusal to verify the audit, or to renew its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuditRefusal {
-    /// Somebody else renewed the key meanwhile.
+    /// Another process renewed the key meanwhile.
     Overtaken,
-    /// A checkpoint that was kept elsewhere; the text says what is wrong with it.
+    /// A checkpoint kept elsewhere does not read back; the text names the problem.
     UnreadableCheckpoint(String),
 }
 
-/// What verifying found.
+/// Result of a verification.
 #[derive(Default)]
 pub struct VerificationResult {
     pub seals: u64,
     pub events: u64,
-    /// Events whose person was erased.
+    /// Events whose personal data was erased.
     pub erased: u64,
     /// Events that were sealed from rows without a code.
     pub unattested: Unattested,
-    /// Seals that a version put in which remembers nothing, or somebody else.
+    /// Seals added by a version that does not record the chain's end, or by an unknown writer.
     pub unknown_seals: u64,
-    /// Where the chain begins to be remembered, if a version wrote it before that remembered nothing: a seal and its time.
+    /// First seal, and its time, from which the chain's end is recorded. Set if an earlier version wrote part of the
+    /// chain.
     pub remembered_since: Option<(i64, Timestamp)>,
-    /// The newest seal, and the newest that a signature covers.
+    /// Numbers of the newest seal, and of the newest seal that a signature covers.
     pub newest: i64,
     pub signed: i64,
-    /// Whether events wait for their seal.
+    /// Whether events wait to be sealed.
     pub waiting: bool,
     pub findings: Vec<AuditFinding>,
-    /// Findings beyond those listed.
+    /// Number of findings beyond those listed.
     pub more: usize,
-    /// Whether one of all of them is of what no loss explains.
+    /// Whether any finding, listed or not, cannot be explained by lost data.
     tampered: bool,
 }
 
@@ -157,7 +158,7 @@ impl VerificationResult {
         self.findings.is_empty() && self.more == 0
     }
 
-    /// Whether all that was found is that the database lost what it had, and that the chain says so.
+    /// Whether the only findings are breaks: the database lost data, and the chain says so.
     pub fn is_only_broken(&self) -> bool {
         !self.is_whole() && !self.tampered
     }
@@ -174,24 +175,25 @@ impl<'a> AuditReader<'a> {
         Self { store, master }
     }
 
-    /// Everything committed until now is in the chain afterwards, and signed: also what no server is there to seal.
+    /// Seals and signs everything committed before this call, also events that no running server seals.
     pub async fn seal(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         Sealer::open(&self.store, self.master, moment).await?.finish(moment).await
     }
 
-    /// The newest checkpoint, to be kept where nobody of the house can change it.
+    /// The newest checkpoint, to be kept where nobody with access to Gatehouse can change it.
     pub async fn checkpoint(&self) -> Result<Option<String>, Fault> {
         Ok(self.store.newest_checkpoint().await?.map(|(_, _, jws)| jws))
     }
 
-    /// What checkpoints are signed with, for whoever checks without us.
+    /// Public keys of checkpoints, for verification without Gatehouse.
     pub async fn keys(&self) -> Result<Vec<Jwk>, Fault> {
         Ok(CheckpointKeys::load(&self.store, self.master).await?.public().to_vec())
     }
 
-    /// Checkpoints are signed by a new key from now on; those of the old one stay good.
+    /// Replaces the key that signs checkpoints. Checkpoints of the old key stay valid.
     pub async fn renew_key(&self, moment: &mut Moment<'_>) -> Answer<(), AuditRefusal> {
-        // The old key vouches for everything up to here, and for the event that names the new one. It signs both chains.
+        // The old key vouches for everything up to here, and for the event that names the new key. It signs both
+        // chains.
         for chain in [Chain::Main, Chain::Refusals] {
             Sealer::open(&self.store.with_chain(chain), self.master, moment).await?.finish(moment).await?;
         }
@@ -209,14 +211,14 @@ impl<'a> AuditReader<'a> {
         self.store.chain()
     }
 
-    /// The numbers of the first seal with events of a span, and of the first signed one after its last; none where there
-    /// are no events.
+    /// Numbers of the first seal with events of the range, and of the first signed seal from its last one on; `None` if
+    /// there are no events.
     pub async fn range(&self, span: &AuditRange) -> Result<Option<(i64, i64)>, Fault> {
         let Some((first, last)) = self.store.seals_within(span.since, span.until).await? else { return Ok(None) };
         Ok(Some((first, self.store.signed_from(last).await?.unwrap_or(last))))
     }
 
-    /// The seals from a number on, to another; empty when there are none left.
+    /// A page of the seals from one number to another; empty when none are left.
     pub async fn pages(&self, from: i64, to: i64) -> Result<SealPages, Fault> {
         let mut seals = self.store.seals_after(from - 1, PAGE).await?;
         seals.retain(|seal| seal.number <= to);
@@ -228,7 +230,7 @@ impl<'a> AuditReader<'a> {
         Ok(self.store.checkpoints(from, to).await?.into_iter().map(|(_, jws)| jws).collect())
     }
 
-    /// Reads the whole chain, in bounded memory. `elsewhere` are checkpoints that were kept outside of the house.
+    /// Verifies the whole chain, in bounded memory. `elsewhere` are checkpoints that were kept outside of Gatehouse.
     pub async fn verify(
         &self,
         elsewhere: &[String],
@@ -239,7 +241,7 @@ impl<'a> AuditReader<'a> {
             Ok(elsewhere) => elsewhere,
             Err(problem) => return Ok(Err(AuditRefusal::UnreadableCheckpoint(problem))),
         };
-        // Before the seals: what is sealed and signed meanwhile is not missed at the end.
+        // Read before the seals: seals added and signed during the run are not reported as missing at the end.
         let memory = self.memory().await?;
         let newest_signed = self.store.newest_checkpoint().await?.map_or(0, |(number, _, _)| number);
         let mut check = VerificationRun { book: self, keys, elsewhere, verdict: VerificationResult::default() };
@@ -273,14 +275,14 @@ impl<'a> AuditReader<'a> {
     }
 }
 
-/// By their numbers. Those of other instances are left out: they may be published into one file.
+/// Checkpoints by seal number. Skips those of other instances, which may be published into the same file.
 fn read_elsewhere(keys: &CheckpointKeys, jwss: &[String]) -> Result<BTreeMap<i64, Vec<SignedSeal>>, String> {
     let mut elsewhere: BTreeMap<i64, Vec<SignedSeal>> = BTreeMap::new();
     for (number, jws) in (1..).zip(jwss) {
         match keys.read(jws) {
             Some(signed) => elsewhere.entry(signed.seal).or_default().push(signed),
             None if keys.is_of_another(jws) => {}
-            None => return Err(format!("checkpoint {number} was not signed by this instance's house")),
+            None => return Err(format!("checkpoint {number} was not signed by this instance")),
         }
     }
     if !jwss.is_empty() && jwss.iter().all(|jws| keys.is_of_another_instance(jws)) {
@@ -289,7 +291,7 @@ fn read_elsewhere(keys: &CheckpointKeys, jwss: &[String]) -> Result<BTreeMap<i64
     Ok(elsewhere)
 }
 
-/// One run over the chain.
+/// State of one verification.
 struct VerificationRun<'a> {
     book: &'a AuditReader<'a>,
     keys: CheckpointKeys,

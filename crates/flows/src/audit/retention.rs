@@ -1,6 +1,5 @@
-//! The audit's age and size: where a chain is kept for so many days, or within so many bytes, older seals go, whole ones
-//! only, the oldest first. A signed checkpoint stays in their place, so that what is left can still be checked from its
-//! beginning.
+//! Retention of the audit, by age or size. Deletes whole seals, the oldest first. A signed checkpoint takes their
+//! place, so that the remaining chain can still be verified from its beginning.
 
 use std::time::Duration;
 
@@ -15,16 +14,16 @@ use crate::audit::{AuditWriter, system_event};
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// What one batch deletes: the writer is held for some tens of milliseconds at most.
+/// Bounds of one batch: it holds the database's writer for some tens of milliseconds at most.
 const MAX_SEALS: u32 = 500;
 const MAX_BYTES: i64 = 8 * 1024 * 1024;
-/// Batches in one round, during which other instances wait for their round; the next one is a minute later.
+/// Batches in one round. Other instances wait meanwhile; the next round is a minute later.
 const MAX_BATCHES: usize = 8;
 
-/// What an old seal is: number, hash, events and bytes.
+/// Number, hash, events and bytes of an old seal.
 type OldSeal = (i64, String, i64, i64);
 
-/// What is kept of a chain.
+/// Retention of a chain.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Retention {
     Days(u32),
@@ -32,11 +31,11 @@ pub(crate) enum Retention {
 }
 
 impl Sealer {
-    /// Deletes what is beyond.
+    /// Deletes the seals beyond the retention.
     pub(crate) async fn prune(&self, keeping: Retention, moment: &mut Moment<'_>) -> Result<(), Fault> {
         for _ in 0..MAX_BATCHES {
             let old = match keeping {
-                // In whole days (UTC), so that the event that tells of it is one a day.
+                // In whole days (UTC), so that the event about it is written once a day.
                 Retention::Days(days) => {
                     self.store().old_seals(midnight(moment.now).minus(DAY * days), MAX_SEALS).await?
                 }
@@ -58,7 +57,7 @@ impl Sealer {
         Ok(())
     }
 
-    /// `false`: another node was first.
+    /// `false` if another node was first.
     async fn delete(&self, batch: &[OldSeal], keeping: Retention, moment: &mut Moment<'_>) -> Result<bool, Fault> {
         let store = self.store();
         let Some((number, hash, _, _)) = batch.last() else { return Ok(false) };
@@ -68,7 +67,7 @@ impl Sealer {
             seal: *number,
             hash: SealHash::parse(hash).ok_or_else(|| Fault::failed("the hash of a seal does not read back"))?,
             iat: moment.now.seconds(),
-            // What was before it went with it, and what comes after it is signed already.
+            // The seals before it are deleted with it, and the seals after it are already signed.
             prev: None,
             pruned: true,
             broken: None,

@@ -1,5 +1,5 @@
-//! The sealer takes events that were committed out of where they wait, and puts them into the chain. It draws its own
-//! line: an event that commits late is simply in a later seal, and none is in two.
+//! The sealer moves committed events from where they wait into the chain. It decides what each seal holds: an event
+//! that commits late is in a later seal, and no event is in two.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use crate::audit::person_keys::{PersonKeyCache, take_out};
 use crate::audit::publisher::{CheckpointPublisher, PublishedCheckpoint};
 use crate::{Fault, MasterKey};
 
-/// Rows that one seal takes at most, and blocks, each of about 256 KiB: as events they take many times as much.
+/// Rows in one seal at most, and blocks, each of about 256 KiB: as parsed events they take many times as much memory.
 const MAX_ROWS: u32 = 1024;
 const MAX_BLOCKS: u32 = 1;
-/// Seals that one beat makes of one instance: the others' events are to be sealed within a second, too.
+/// Seals that one tick adds for one instance: events of other instances must be sealed within a second, too.
 const MAX_SEALS: usize = 8;
-/// Tries to seal this process's own calls, until the next beat tries again.
+/// Attempts to seal this process's own calls, until the next tick tries again.
 pub(super) const MAX_ATTEMPTS: usize = 8;
-/// Beats to stay away for after another node was first: it will be again.
+/// Ticks to skip after another node was first: it will be first again.
 const REST: u32 = 4;
-/// How often the newest seal is signed, while there is news.
+/// Time between signatures of the newest seal, while there are new seals.
 pub(super) const SIGN_EVERY: Duration = Duration::from_mins(1);
 
 pub(crate) struct Sealer {
@@ -38,45 +38,45 @@ pub(crate) struct Sealer {
     people: PersonKeyCache,
     pub(super) key: ArcSwap<CheckpointKey>,
     pub(super) state: Mutex<SealerState>,
-    /// A row of the change feed that this process has seen: every seal is guarded by it.
+    /// A row of the change feed that this process has seen. Every seal is guarded by it.
     pub(super) mark: Mutex<Option<FeedMark>>,
-    /// One at a time in this process: who comes second would only have to look again.
+    /// Lets one task of this process seal at a time: a second one would only have to look again.
     sealing: tokio::sync::Mutex<()>,
-    /// Breaks of the chain by cause, and events that are not vouched for by doubt.
+    /// Breaks of the chain by cause, and doubtful events by doubt.
     pub(super) alarms: Arc<NamedCounters>,
-    /// Where checkpoints are announced, by the name of the instance.
+    /// The instance's name, and where its checkpoints are published.
     board: Option<(String, Arc<CheckpointPublisher>)>,
 }
 
 #[derive(Clone, Copy)]
 pub(super) struct SealerState {
     rest: u32,
-    /// The newest seal that this process made or saw.
+    /// The newest seal that this process made or read.
     pub(super) known: Option<SealLink>,
-    /// The newest seal that is signed, and when that was.
+    /// The newest seal that is signed, and the time of its signature.
     signed: i64,
     signed_at: Timestamp,
-    /// The change feed says that the database is of an earlier time than this process knows.
+    /// The change feed shows that the database is of an earlier time than this process knows.
     pub(super) went_back: bool,
 }
 
-/// Whether the database has the secret that this process works with.
+/// Whether the database holds the audit secret that this process works with.
 pub(super) enum SecretState {
     Here,
-    /// There was none, and the first seal brings it.
+    /// The database had none. The first seal stores this one.
     NotYet,
-    /// There was one that does not open.
+    /// The database had one that does not open.
     InPlaceOf(Vec<u8>),
 }
 
-/// The last try to seal some calls, of which it is not known whether it was committed.
+/// The last attempt to seal some calls. Whether it was committed is unknown.
 #[derive(Clone, Copy)]
 pub(crate) struct PendingCallSeal {
     at: Timestamp,
     seal: SealLink,
 }
 
-/// What became of one attempt.
+/// Outcome of one attempt to seal.
 enum SealAttempt {
     NothingWaits,
     Sealed(SealLink),
@@ -85,7 +85,7 @@ enum SealAttempt {
 }
 
 impl Sealer {
-    /// The chain is looked at before anything is put behind it: see [`model::audit::ChainMemory::check`].
+    /// Checks the chain before anything is added to it: see [`model::audit::ChainMemory::check`].
     pub(crate) async fn open(store: &Store, master: &MasterKey, moment: &mut Moment<'_>) -> Result<Self, Fault> {
         for _ in 0..MAX_ATTEMPTS {
             let (secret, kept) = Self::secret(store, master, moment).await?;
@@ -107,7 +107,8 @@ impl Sealer {
             None => (draw(moment.rng), SecretState::NotYet),
             Some(sealed) => match AuditSecret::open(store, master, sealed.clone()) {
                 Ok(secret) => (secret, SecretState::Here),
-                // Somebody put it there: what is remembered is lost with it, and told of.
+                // This installation did not write it. The recorded end of the chain is lost with it, and that is
+                // reported.
                 Err(_) => (draw(moment.rng), SecretState::InPlaceOf(sealed)),
             },
         })
@@ -138,13 +139,13 @@ impl Sealer {
         })
     }
 
-    /// From now on every checkpoint is announced there, by the name of the instance.
+    /// Publishes every checkpoint from now on, under the name of the instance.
     #[must_use]
     pub(crate) fn announcing(self, name: String, board: Arc<CheckpointPublisher>) -> Self {
         Self { board: Some((name, board)), ..self }
     }
 
-    /// Counts its alarms where those of another chain are counted.
+    /// Adds its alarms to the counts of another chain.
     #[must_use]
     pub(crate) fn alarming_with(self, other: &Self) -> Self {
         for (name, count) in self.alarms.read() {
@@ -160,26 +161,26 @@ impl Sealer {
         }
     }
 
-    /// The database is of an earlier time than what this process knows. What it remembers of people is not believed any
-    /// more; the next seal finds out what became of the chain, and tells of it.
+    /// The database is of an earlier time than this process knows. Cached keys of users are dropped; the next seal
+    /// checks the chain, and reports a break.
     pub(crate) fn database_went_back(&self) {
         self.people.forget();
         self.state.lock().went_back = true;
     }
 
-    /// The database was seen to have this row of the change feed.
+    /// Notes a row of the change feed that the database was seen to have.
     pub(crate) fn note_change(&self, mark: &FeedMark) {
         *self.mark.lock() = Some(mark.clone());
     }
 
-    /// Whether there is something to do although no event waits.
+    /// Whether there is work although no event waits.
     pub(crate) fn wants_to_sign(&self, now: Timestamp) -> bool {
         let state = *self.state.lock();
         let newest = state.known.map_or(0, |known| known.seal);
         state.went_back || (newest > state.signed && now.since(state.signed_at) >= SIGN_EVERY)
     }
 
-    /// One beat: what waits is sealed, as far as the bound allows, and signed once a minute.
+    /// One tick: seals waiting events, up to [`MAX_SEALS`] seals, and signs once a minute.
     pub(crate) async fn tick(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         if self.rests() {
             return Ok(());
@@ -208,21 +209,21 @@ impl Sealer {
         rests
     }
 
-    /// Everything that was committed before this call is in the chain after it, and the chain is signed.
+    /// Seals and signs everything committed before this call.
     pub(crate) async fn finish(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         loop {
             match self.attempt(moment).await? {
                 SealAttempt::NothingWaits => break,
                 SealAttempt::Sealed(head) => self.state.lock().known = Some(head),
-                // Who was first has shortened what waits: this ends.
+                // The node that was first has shortened the queue, so this loop ends.
                 SealAttempt::Overtaken => self.people.forget(),
             }
         }
         self.sign(moment.now).await
     }
 
-    /// Puts calls into a seal of their own. They name nobody, so there is nothing to take out of them; and they have waited
-    /// nowhere but in memory, so the head is the only guard.
+    /// Seals calls in a seal of their own. They hold no personal data that must be moved out; and they wait in memory
+    /// only, so the head of the chain is the only guard.
     pub(crate) async fn seal_calls(
         &self,
         calls: &Arc<Calls>,
@@ -232,14 +233,14 @@ impl Sealer {
         let _alone = self.sealing.lock().await;
         for _ in 0..MAX_ATTEMPTS {
             let ready = self.ready(now).await?;
-            // After the head was read: a try that is committed later than this look takes the place behind it.
+            // Checked after the head was read: an attempt that commits later than this check is behind that head.
             let last = *tried.lock();
             if let Some(last) = last
                 && self.store.has_seal(last.seal).await?
             {
                 return Ok(());
             }
-            // At the time of the first try, so that another one behind the same head is the same seal.
+            // Uses the time of the first attempt, so that another attempt behind the same head is the same seal.
             let at = last.map_or(now, |last| last.at);
             let (chain, calls) = (self.store.chain_id(), Arc::clone(calls));
             let seal = aside(move || Seal::of_calls(chain, &ready.head, at, &calls)).await?;
@@ -282,7 +283,7 @@ impl Sealer {
         });
         let (seal, keys) = seal.await?;
         let sealed = SealLink { seal: seal.number, hash: seal.actual_hash(chain) };
-        // The new seal first: who comes second learns it before anything else is done.
+        // The new seal first: a node that comes second fails here, before any other statement.
         let span = span.as_ref().map(|(first, last)| (first.as_str(), last.as_str()));
         let mut batch = Batch::from(vec![self.store.insert_seal(seal, span), self.remember(&ready, sealed)]);
         batch.extend(new_keys.into_iter().chain(taking_rows).chain(taking_blocks));
@@ -296,8 +297,8 @@ impl Sealer {
         })
     }
 
-    /// Of what waits, what is in the chain already. Ids begin with their time: those that lie far apart are asked for apart,
-    /// so that one that waited for long does not have the whole chain read.
+    /// Which waiting events are in the chain already. Ids begin with their time. Ids far apart in time are looked up
+    /// separately, so that one event that waited for long does not make the query read the whole chain.
     async fn sealed_before(&self, ids: &[&str]) -> Result<HashSet<String>, Fault> {
         let mut sorted = ids.to_vec();
         sorted.sort_unstable();
@@ -339,7 +340,7 @@ impl Sealer {
         (state.signed, state.signed_at) = (seal, now);
     }
 
-    /// The key may have been replaced.
+    /// Loads the key again: it may have been replaced.
     pub(crate) async fn reload_key(&self, master: &MasterKey) -> Result<(), Fault> {
         if let Some(key) = CheckpointKey::load(&self.store, master).await? {
             self.key.store(Arc::new(key));
@@ -351,7 +352,7 @@ impl Sealer {
         &self.store
     }
 
-    /// How often something was found that nobody of this installation wrote, by what it was.
+    /// Counts of breaks and of events that this installation did not write, by cause or doubt.
     pub(crate) fn alarms(&self) -> &NamedCounters {
         &self.alarms
     }
@@ -361,12 +362,13 @@ impl Sealer {
     }
 }
 
-/// A few thousand events take some tens of milliseconds: requests must not wait behind them.
+/// Runs work on a blocking thread. A few thousand events take some tens of milliseconds, and requests must not wait for
+/// them.
 pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
     tokio::task::spawn_blocking(work).await.map_err(Fault::failed)
 }
 
-/// Rows, and the lines of blocks, each with the doubt that there is of it.
+/// Events of rows, and of the lines of blocks, each with its doubt if there is one.
 fn read(
     codes: &EventCodes,
     repeated: &HashSet<String>,
@@ -387,7 +389,7 @@ fn read(
     events
 }
 
-/// Whether two ids are of the same minute, about: UUIDs of version 7 begin with 48 bits of milliseconds.
+/// Whether two ids are at most a minute apart: UUIDs of version 7 begin with 48 bits of milliseconds.
 fn are_near(one: &str, next: &str) -> bool {
     const NEAR: u64 = 60_000;
     let millis = |id: &str| u64::from_str_radix(&id.get(..13)?.replacen('-', "", 1), 16).ok();

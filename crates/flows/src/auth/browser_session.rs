@@ -19,25 +19,25 @@ use crate::audit::AuditWriter;
 use crate::auth::Auth;
 use crate::memory::live_sessions::close_sessions;
 
-/// How often the use of our own pages is written down.
+/// Page views refresh the session's idle timer at most this often.
 const SEEN_EVERY: Duration = Duration::from_mins(1);
 
-/// A person signed in at this browser.
+/// A user signed in at this browser.
 #[derive(Clone)]
 pub struct SignedIn {
     pub user: Arc<User>,
     pub session: IdentitySession,
-    /// Where; only that instance makes one.
+    /// The instance of the sign-in. Only that instance makes one.
     instance: InstanceId,
 }
 
 impl SignedIn {
-    /// Whether the sign-in is one of this instance.
+    /// Whether the sign-in is for this instance.
     pub(crate) fn is_of(&self, instance: InstanceId) -> bool {
         self.instance == instance
     }
 
-    /// The same sign-in under a new cookie, in a new epoch of the user: it goes on where all others end.
+    /// The same sign-in under a new cookie, in a new epoch of the user: it continues while all others end.
     pub(crate) fn renewed(
         &self,
         moment: &mut Moment<'_>,
@@ -52,11 +52,11 @@ fn new_cookie(id: SessionId, moment: &mut Moment<'_>) -> Presented<SessionCookie
     Presented::new(format!("{}.{}", id.0.simple(), URL_SAFE_NO_PAD.encode(moment.rng.secret())))
 }
 
-/// What a new sign-in rests on.
+/// Inputs for a new session: the user, the authentication method, and the statements that spend one-time factors.
 pub(crate) struct NewSession {
     pub(crate) user: Arc<User>,
     pub(crate) proof: AuthenticationMethod,
-    /// Guarded: each must take effect, or nobody is signed in.
+    /// Guarded: each must take effect, or the sign-in fails.
     pub(crate) spends: Vec<Statement>,
 }
 
@@ -69,7 +69,7 @@ impl Auth<'_> {
     ) -> Result<Option<SignedIn>, Fault> {
         let Some((id, _)) = cookie.expose().split_once('.') else { return Ok(None) };
         let Ok(id) = Uuid::try_parse(id) else { return Ok(None) };
-        // Before it is judged by memory's users and settings: whether it stands, and whether it has ended.
+        // Before memory's users and settings are used: checks whether the session is valid, and whether it has ended.
         self.memory.renew(now).await?;
         let Some(session) = self.memory.store.identity_session(SessionId(id)).await? else { return Ok(None) };
         if !session.secret.matches(cookie) || !session.is_live(now, self.memory.settings().session_lifetimes()) {
@@ -80,17 +80,17 @@ impl Auth<'_> {
         Ok(user.filter(same).map(|user| SignedIn { user, session, instance: *self.memory.store.instance() }))
     }
 
-    /// Whoever looks at our own pages is not idle. Written once a minute at most.
+    /// A user who views Gatehouse's own pages is not idle. Written once a minute at most.
     pub async fn extend_session(&self, browser: &SignedIn, now: Timestamp) -> Result<(), Fault> {
         if now.since(browser.session.last_seen) < SEEN_EVERY {
             return Ok(());
         }
         let touch = self.memory.store.touch_identity_session(browser.session.id, now);
-        // A failed guard: the sign-in has ended meanwhile, and the next request hears of it.
+        // A failed guard means that the sign-in has ended meanwhile; the next request reads that.
         self.memory.store.commit(Batch::new().with(touch)).await.map(|_| ())
     }
 
-    /// `None` when somebody was first to spend what the sign-in rests on.
+    /// `None` if a one-time factor was spent by another request first.
     pub(crate) async fn open_identity_session(
         &self,
         ctx: &mut Ctx<'_>,
@@ -127,7 +127,7 @@ impl Auth<'_> {
                     return Ok(Some((browser, cookie)));
                 }
                 CommitOutcome::GuardFailed { statement } if statement < spends.len() => return Ok(None),
-                // The old session ended, or another tab renewed it: this one begins on its own.
+                // The old session ended, or another tab renewed it: this sign-in opens a new session.
                 CommitOutcome::GuardFailed { .. } if again.take().is_some() => {}
                 CommitOutcome::GuardFailed { .. } => return Err(Fault::failed("two sign-ins with one id")),
             }
@@ -153,7 +153,7 @@ impl Auth<'_> {
             &mut ctx.moment(),
         ));
         batch.announce(change, now);
-        // A failed guard: somebody else ended it, and announced it.
+        // A failed guard means that another request ended it, and announced it.
         self.memory.commit(batch, now).await.map(|_| ())
     }
 }

@@ -1,4 +1,4 @@
-//! What users allowed applications, as a person and an administrator take it back.
+//! Consents of users to applications, and their withdrawal by the user or an administrator.
 
 use model::seat::CloseReason;
 use model::{ApplicationId, Moment, UserId};
@@ -25,7 +25,8 @@ pub(crate) async fn is_connected(
     Ok(connections(store, user, moment).await?.iter().any(|known| known.application == application))
 }
 
-/// The seats' row first, as everywhere; then the consent, which whoever issues a code relies on before its row is there.
+/// Locks the seats' row first, as all batches do; then the consent, because a request that issues a code relies on the
+/// consent before the code's row exists.
 pub(crate) fn withdrawal_batch(store: &AuditedStore, who: (UserId, ApplicationId), moment: &mut Moment<'_>) -> Batch {
     let (user, application) = who;
     let mut batch = Batch::from(vec![

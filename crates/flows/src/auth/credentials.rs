@@ -1,4 +1,4 @@
-//! Access tokens and reference tokens, as an API is called with them: that they are good, and that what they name is valid.
+//! Validates access tokens and reference tokens of API calls: the credential itself, and everything it names.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +21,10 @@ use crate::Answer;
 use crate::auth::Auth;
 use crate::memory::VerifiedToken;
 
-/// A clock that is a little behind the issuing node's must not refuse a fresh token.
+/// A clock slightly behind the issuing node's must not refuse a fresh token.
 const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
-/// A credential that stands, with what it names today.
+/// A valid credential, with the current records that it names.
 pub(crate) struct ValidCredential {
     pub(crate) credential: CredentialRecord,
     pub(crate) application: Arc<TrustedApplication>,
@@ -37,7 +37,7 @@ pub(crate) enum CredentialRecord {
 }
 
 impl CredentialRecord {
-    /// When the person behind it signed in. Nobody did for a reference token or a service's token.
+    /// When the user behind it signed in. `None` for a reference token or a service's token.
     pub(crate) fn signed_in(&self) -> Option<Timestamp> {
         match self {
             Self::Jwt(verified) => match verified.token.holder {
@@ -50,7 +50,7 @@ impl CredentialRecord {
 }
 
 impl ValidCredential {
-    /// A reference token is for the instance's APIs, whichever they are.
+    /// A reference token is valid for all APIs of the instance.
     pub(crate) fn is_for(&self, audience: &str) -> bool {
         match &self.credential {
             CredentialRecord::Jwt(verified) => verified.token.is_for(audience),
@@ -58,7 +58,7 @@ impl ValidCredential {
         }
     }
 
-    /// What was granted, within what the application may have today.
+    /// The granted scope, within what the application may have today.
     pub(crate) fn scope(&self) -> Scope {
         match &self.credential {
             CredentialRecord::Jwt(verified) => verified.token.scope.clone(),
@@ -97,7 +97,7 @@ impl ValidCredential {
 }
 
 impl Auth<'_> {
-    /// That the credential is good, and that everything it names stands.
+    /// Checks that the credential is valid, and everything it names, too.
     pub(crate) async fn validate_credential(
         &self,
         shown: &Presented<secret::AccessToken>,
@@ -111,7 +111,8 @@ impl Auth<'_> {
         }
     }
 
-    /// Signature, `typ`, issuer, times, and that everything it names stands, all but the first three at every call.
+    /// Checks signature, `typ`, issuer, times, and that everything it names is valid; all but the first three on every
+    /// call.
     async fn validate_jwt(
         &self,
         shown: &Presented<secret::AccessToken>,
@@ -122,7 +123,7 @@ impl Auth<'_> {
             self.memory.current().verified.get(&digest).filter(|verified| self.memory.keys().trusts(&verified.kid));
         let verified = match known {
             Some(verified) => verified,
-            // Boxed: it happens once for each token.
+            // Boxed: this happens once for each token.
             None => match Box::pin(self.verify_first(shown, digest, now)).await? {
                 Ok(verified) => verified,
                 Err(refusal) => return Ok(Err(refusal)),
@@ -154,8 +155,8 @@ impl Auth<'_> {
         }
     }
 
-    /// A token that memory does not know. After the database may have gone back, its authorization may be lost with the
-    /// transaction that made it: it is looked for once.
+    /// Verifies a token that memory does not know. After the database may have gone back, the token's authorization may
+    /// be lost with the transaction that made it: it is looked up once.
     async fn verify_first(
         &self,
         shown: &Presented<secret::AccessToken>,
@@ -179,7 +180,7 @@ impl Auth<'_> {
         Ok(Ok(verified))
     }
 
-    /// Found by digest, in memory if it was asked for lately (`identity.md` §3.4).
+    /// Found by digest; in memory if it was used recently (`identity.md` §3.4).
     async fn validate_reference_token(
         &self,
         shown: &Presented<secret::AccessToken>,
@@ -219,7 +220,7 @@ impl Auth<'_> {
         }
     }
 
-    /// What a token names that may have ended without this node's having heard.
+    /// Everything a token names that may have ended without this node having read of it yet.
     pub(crate) fn names(&self, standing: &ValidCredential) -> TokenNames {
         let common = TokenNames {
             user: (standing.user.id, None),
@@ -258,7 +259,7 @@ impl Auth<'_> {
         Ok(VerifiedToken { token, kid })
     }
 
-    /// Noted in memory, written in batches: a call costs no durable write.
+    /// Noted in memory and written in batches, so that a call costs no durable write.
     pub(crate) fn note_use(&self, standing: &ValidCredential, now: Timestamp) {
         match &standing.credential {
             CredentialRecord::Reference(token) => self.memory.current().token_uses.note(token.id, now),

@@ -1,7 +1,7 @@
 //! Device cookies: which accounts a browser signed in to before (`identity.md` §4.1).
 //!
-//! A cookie is no sign-in and admits nobody without the password. It only has its tries counted apart from strangers'.
-//! It is a list of entries under one code of authenticity of the instance: `base64url(entries).tag`.
+//! A cookie is no sign-in, and admits nobody without the password. It only makes the browser's attempts count
+//! separately from strangers'. It is a list of entries under one MAC of the instance: `base64url(entries).tag`.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::auth::Auth;
 use crate::auth::throttle::AccountKey;
 use crate::platform::seal::MacPurpose;
 
-/// Marks the device cookie.
+/// Type of the device cookie.
 pub enum DeviceCookie {}
 
-/// How long after its last sign-in a browser is known.
+/// How long after its last sign-in a browser stays known.
 pub const DEVICE_LIFETIME: Duration = Duration::from_hours(180 * 24);
 
-/// Accounts that one browser is known for. The newest are kept.
+/// Accounts that one browser is known for. Only the newest are kept.
 const MAX_ACCOUNTS: usize = 4;
 
 const ID: usize = 8;
@@ -31,7 +31,7 @@ const ENTRY: usize = 16 + ID + 8;
 struct KnownDevice {
     account: AccountKey,
     id: [u8; ID],
-    /// In whole seconds.
+    /// Unix time, in whole seconds.
     at: i64,
 }
 
@@ -56,7 +56,7 @@ impl KnownDevice {
 }
 
 impl Auth<'_> {
-    /// What the browser's cookies name. Anything else in them is as if it were not there.
+    /// Valid entries of the browser's cookies. Anything else in them is ignored.
     fn devices(&self, shown: &[Presented<DeviceCookie>], now: Timestamp) -> Vec<KnownDevice> {
         let read = |cookie: &Presented<DeviceCookie>| {
             let (entries, tag) = cookie.expose().split_once('.')?;
@@ -68,7 +68,7 @@ impl Auth<'_> {
         shown.iter().filter_map(read).flatten().filter(|device| device.is_live(now)).collect()
     }
 
-    /// The browser's id for an account, if it signed in to it lately.
+    /// The browser's id for an account, if it signed in to the account recently.
     pub(crate) fn device(
         &self,
         account: &AccountKey,
@@ -80,7 +80,8 @@ impl Auth<'_> {
         devices.iter().max_by_key(|device| device.at).map(|device| device.id)
     }
 
-    /// The cookie of a browser that from now on is known for an account too. It keeps its id, so that its failures go on.
+    /// The cookie of a browser that is now known for another account, too. The browser keeps its id for an account, so
+    /// that its failures continue to count.
     pub fn device_cookie(
         &self,
         login: &Login,

@@ -1,4 +1,5 @@
-//! Codes of authenticity that pages carry: a form is ours, and a sign-in was for this very request.
+//! MACs that pages carry: they prove that a form is Gatehouse's own (CSRF), and that a sign-in was for this very
+//! request.
 
 use std::time::Duration;
 
@@ -9,14 +10,14 @@ use crate::auth::Auth;
 use crate::auth::browser_session::SignedIn;
 use crate::platform::seal::MacPurpose;
 
-/// How long a person may think about a consent page.
+/// How long a user may stay on a consent page.
 pub const INTERACTION_LIFETIME: Duration = Duration::from_mins(10);
 
-/// Marks the random value in the browser's form cookie.
+/// Type of the random value in the browser's form cookie.
 pub enum FormCookie {}
 
 impl Auth<'_> {
-    /// What a form must bring back, for the browser that holds this cookie.
+    /// The token that a form must send back, for the browser with this cookie.
     pub fn form_token(&self, cookie: &Presented<FormCookie>) -> String {
         self.memory.current().secret.load().sign(MacPurpose::Form, &[cookie.expose().as_bytes()])
     }
@@ -25,8 +26,8 @@ impl Auth<'_> {
         self.memory.current().secret.load().verify(MacPurpose::Form, &[cookie.expose().as_bytes()], shown)
     }
 
-    /// What the forms of somebody who is signed in must bring back. It dies with the sign-in, and no other site can know
-    /// it, whatever cookies that may plant.
+    /// The token that forms of a signed-in user must send back. It ends with the sign-in. Another site cannot know it,
+    /// whatever cookies it may plant.
     pub fn person_token(&self, browser: &SignedIn) -> String {
         self.memory.current().secret.load().sign(MacPurpose::PersonForm, &[browser.session.secret.as_bytes()])
     }
@@ -35,7 +36,7 @@ impl Auth<'_> {
         self.memory.current().secret.load().verify(MacPurpose::PersonForm, &[browser.session.secret.as_bytes()], shown)
     }
 
-    /// Proves that the person signed in for this request, so that `prompt=login` is not asked twice. Good for
+    /// Proves that the user signed in for this request, so that `prompt=login` does not ask twice. Valid for
     /// [`INTERACTION_LIFETIME`], and for this sign-in only.
     pub fn interaction(&self, browser: &SignedIn, query: &str, now: Timestamp) -> String {
         let made_at = now.seconds().to_string();
@@ -62,6 +63,6 @@ impl Auth<'_> {
 }
 
 fn interaction_parts<'a>(browser: &'a SignedIn, query: &'a str, made_at: &'a str) -> [&'a [u8]; 3] {
-    // The secret's digest changes with every sign-in, so a proof dies with the sign-in it was made for.
+    // The secret's digest changes with every sign-in, so a proof ends with the sign-in it was made for.
     [browser.session.secret.as_bytes(), query.as_bytes(), made_at.as_bytes()]
 }

@@ -1,4 +1,5 @@
-//! A try's way to its comparison: counted, held, or let on with a lease of its account's guesses (`identity.md` §4.1).
+//! The path of an attempt to its comparison: counted, held, or admitted with a lease of its account's guesses
+//! (`identity.md` §4.1).
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,26 +22,26 @@ use crate::auth::throttle::{
 };
 use crate::platform::seal::MacPurpose;
 
-/// Leases that one try takes before it is told to come back.
+/// Leases that one attempt takes before the client is told to try again.
 const MAX_LEASES: usize = 4;
 
-/// What a browser sends along with a sign-in.
+/// Cookies and form token that a browser sends with a sign-in.
 #[derive(Clone, Copy, Default)]
 pub struct SignInCookies<'a> {
-    /// The page's form token, to which a first step is bound.
+    /// The page's form token. A first step is bound to it.
     pub form: &'a str,
     pub devices: &'a [Presented<DeviceCookie>],
-    /// Who is signed in there.
+    /// The user already signed in at this browser.
     pub signed_in: Option<&'a SignedIn>,
 }
 
-/// How a password came: what of it may have been right before.
+/// Where a password was entered, with what may prove a known browser or client.
 #[derive(Clone, Copy)]
 pub(crate) enum PasswordSource<'a> {
     Page(SignInCookies<'a>),
-    /// A page of somebody who is signed in.
+    /// A page for a signed-in user.
     SignedIn(SessionId),
-    /// A legacy client; whether its network was right lately.
+    /// A legacy client, with the digest of its network if the network was right recently.
     Client(Option<[u8; 32]>),
 }
 
@@ -49,20 +50,20 @@ impl Auth<'_> {
         FreeFailures::of(&self.memory.settings())
     }
 
-    /// Names the account of a login, whether or not it exists.
+    /// Identifies the account of a login, whether or not it exists.
     pub(crate) fn account_key(&self, login: &Login) -> AccountKey {
         let digest = self.memory.current().secret.load().digest(MacPurpose::Account, &[login.folded().as_bytes()]);
         *digest.first_chunk().expect("32 bytes")
     }
 
-    /// Names a user's second step, until the epoch rises: a new password opens it again.
+    /// Identifies a user's second step until the epoch rises: a new password resets its failures.
     fn second_step_key(&self, user: &User) -> AccountKey {
         let parts: [&[u8]; 2] = [user.id.0.as_bytes(), &user.epoch.to_be_bytes()];
         let digest = self.memory.current().secret.load().digest(MacPurpose::SecondStepAccount, &parts);
         *digest.first_chunk().expect("32 bytes")
     }
 
-    /// A try of a password.
+    /// An attempt with a password.
     pub(crate) fn attempt(
         &self,
         (login, password): (Option<&Login>, &Presented<Password>),
@@ -88,7 +89,7 @@ impl Auth<'_> {
         }
     }
 
-    /// A try of a code at the second step.
+    /// An attempt with a code at the second step.
     pub(crate) fn attempt_at_second_step(
         &self,
         user: &User,
@@ -114,7 +115,8 @@ impl Auth<'_> {
         Some(self.state.throttle.key.known("device", &id, account))
     }
 
-    /// A question after a forgotten password counts whoever asks it.
+    /// Counts a request for a password reset, by network and by account from that network. Answers how long to wait if
+    /// there were too many.
     pub(crate) fn count_reset_request(
         &self,
         login: Option<&Login>,
@@ -126,7 +128,7 @@ impl Auth<'_> {
         self.state.reset_failures.lock().count(&attempt, now, self.free_failures())
     }
 
-    /// A place for a try, once its account has a guess left; or how long to stay away.
+    /// A permit for an attempt, once its account has a guess left; or how long to stay away.
     pub(crate) async fn begin_attempt(
         &self,
         attempt: &SignInAttempt,
@@ -149,7 +151,7 @@ impl Auth<'_> {
             CommitOutcome::Committed => lease.granted(now),
             CommitOutcome::GuardFailed { .. } => {
                 let full_at = self.memory.store.guesses_full_at(account.key()).await?.unwrap_or(now);
-                // Swept meanwhile: asked again in a moment.
+                // The row was swept meanwhile: the client may try again in a second.
                 let wait = ceiling.until_block(now, full_at).max(Duration::from_secs(1));
                 lease.spent(now.plus(wait));
             }
@@ -157,8 +159,8 @@ impl Auth<'_> {
         Ok(())
     }
 
-    /// Somebody may have to be written to about an attack. It is looked into after the answer, so that neither the answer
-    /// nor its time tells who exists.
+    /// Reports an attack on an account, so that its user may get a letter. The report is handled after the response, so
+    /// that neither the response nor its time reveals which logins exist.
     pub(crate) fn report_attack(
         &self,
         attempt: &SignInAttempt,
@@ -167,7 +169,7 @@ impl Auth<'_> {
     ) {
         if attempt.account().is_some_and(|account| self.state.throttle.tell(account, now)) {
             let asked = ResetRequest { kind: question, request: request.clone(), at: now };
-            // A full queue: the next storm tells.
+            // If the queue is full, the next attack is reported.
             let _full = self.state.reset_queue.send(*self.memory.store.instance(), asked);
         }
     }

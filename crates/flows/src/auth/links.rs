@@ -1,4 +1,4 @@
-//! One-time links: drawn here, mailed or shown, and used by `account::links`.
+//! One-time links: created here, mailed or shown, and used by `account::links`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +10,7 @@ use store::{Statement, Store};
 
 use crate::platform::outbox::InstanceMail;
 
-/// A link that was made, and is shown or sent once.
+/// A new link, shown or sent once.
 pub struct IssuedLink {
     pub user: User,
     pub purpose: LinkPurpose,
@@ -19,7 +19,7 @@ pub struct IssuedLink {
 }
 
 impl IssuedLink {
-    /// Mails the link to its user, or gives its URL back, to be shown to whoever created it.
+    /// Mails the link to its user, or answers its URL, to be shown to its creator.
     pub fn hand_over(&self, mail: InstanceMail<'_>) -> HandedOver {
         let url = self.purpose.url(&mail.info.root, &self.code);
         match self.letter(&mail.info.name, &url) {
@@ -31,7 +31,7 @@ impl IssuedLink {
         }
     }
 
-    /// The letter that brings it to the user; `None` where no mail reaches the user.
+    /// The letter with the link; `None` if the user has no mailbox.
     pub fn letter(&self, instance: &str, url: &str) -> Option<MailMessage> {
         let to = self.user.mailbox()?;
         let letter = Letter { to, instance, user: &self.user };
@@ -46,9 +46,9 @@ impl IssuedLink {
 /// How a link reaches its user.
 #[derive(Debug, PartialEq, Eq)]
 pub enum HandedOver {
-    /// It is on its way to this address.
+    /// Queued for this address.
     Mailed(EmailAddress),
-    /// No mail goes there: whoever asked for the link gives it to the user.
+    /// The URL. The user has no mailbox: the creator of the link gives it to the user.
     Shown(String),
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn new_code(moment: &mut Moment<'_>) -> Presented<LinkCode> {
     Presented::new(URL_SAFE_NO_PAD.encode(moment.rng.secret()))
 }
 
-/// The link, and the statement that makes it good.
+/// The link, and the statement that stores it.
 pub(crate) fn draw_link(
     store: &Store,
     user: User,

@@ -1,7 +1,7 @@
-//! Passkeys (WebAuthn Level 2): what the browser's script is given, and how what it brings back is judged.
+//! Passkeys (WebAuthn Level 2): options for the browser's script, and verification of its answers.
 //!
-//! A challenge is not stored: it is in a state that the page carries under a code of authenticity, bound to the browser
-//! and to what it is for. That it was answered is stored, so that it is answered once.
+//! A challenge is not stored: it is in a state that the page carries under a MAC, bound to the browser and to its
+//! purpose. Only its answer is recorded, so that it can be answered once.
 
 use std::time::Duration;
 
@@ -27,22 +27,22 @@ use crate::platform::seal::MacPurpose;
 /// How long a page with a challenge may stay open.
 pub const CEREMONY_LIFETIME: Duration = Duration::from_mins(10);
 
-/// How long the browser waits for a touch.
+/// How long the browser waits for the user to touch the authenticator.
 const TOUCH: Duration = Duration::from_mins(2);
 
-/// What a page hands to the browser's script, and what must come back with the answer.
+/// Options for the browser's script, and the state that must come back with its answer.
 pub struct Ceremony {
     /// `CredentialCreationOptions` or `CredentialRequestOptions` as JSON, binary values in base64url.
     pub options: String,
     pub state: String,
 }
 
-/// What a challenge is for; an answer to one never passes for another.
+/// Purpose of a challenge: an answer for one purpose is never valid for another.
 #[derive(Clone, Copy)]
 pub(crate) enum CeremonyPurpose {
     SignIn,
     SecondStep(UserId),
-    /// By whom, at which sign-in.
+    /// The user, and the sign-in that registers it.
     Register(UserId, Digest<SessionCookie>),
 }
 
@@ -56,29 +56,29 @@ impl CeremonyPurpose {
     }
 }
 
-/// A passkey that proved itself, and what must be written down for it to count.
+/// A verified passkey, with the statements that must be committed with its use.
 pub(crate) struct VerifiedPasskey {
     pub(crate) passkey: StoredPasskey,
     pub(crate) synced: bool,
-    /// Guarded, in this order: the challenge is answered once, the passkey is as it was read.
+    /// Guarded, in this order: the challenge is answered once, and the passkey is unchanged since it was read.
     pub(crate) spends: [Statement; 2],
 }
 
-/// A passkey that was made, and what must be written down for it to count.
+/// A new passkey, with the statement that must be committed with it.
 pub(crate) struct RegisteredPasskey {
     pub(crate) credential: Vec<u8>,
-    /// JSON, as it is kept.
+    /// JSON, as stored.
     pub(crate) record: String,
     /// Guarded: the challenge is answered once.
     pub(crate) spend: Statement,
 }
 
-/// Where passkeys belong to: the instance's host. Asking another library than our own about signatures is deliberate;
-/// it draws the challenges itself.
+/// The relying party of passkeys: the instance's host. Signatures are deliberately verified by another library than
+/// Gatehouse's own. That library draws the challenges itself.
 pub(crate) struct RelyingParty(Webauthn);
 
 impl RelyingParty {
-    /// Nothing where the root URL has an address instead of a name, to which no passkey can belong.
+    /// `None` if the root URL has an address instead of a name: passkeys cannot be bound to an address.
     pub(crate) fn new(name: &str, root: &RootUrl) -> Option<Self> {
         let origin = Url::parse(root.as_str()).ok()?;
         origin.domain()?;
@@ -102,17 +102,17 @@ fn to_json(value: &impl Serialize) -> Result<Value, Fault> {
 }
 
 impl Auth<'_> {
-    /// Does this instance's address allow passkeys?
+    /// Whether this instance's root URL allows passkeys.
     pub fn knows_passkeys(&self) -> bool {
         self.state.relying_party.is_some()
     }
 
-    /// For the sign-in page: whoever has a passkey here is signed in by it alone. `form` is the page's form token.
+    /// For the sign-in page: a user with a passkey signs in with it alone. `form` is the page's form token.
     pub fn passkey_challenge(&self, form: &str, now: Timestamp) -> Result<Option<Ceremony>, Fault> {
         self.challenge(CeremonyPurpose::SignIn, form, None, now)
     }
 
-    /// `allowed` names the passkeys that may answer; any that the authenticator finds, where there are none.
+    /// `allowed` lists the passkeys that may answer. With `None`, any that the authenticator finds may.
     pub(crate) fn challenge(
         &self,
         about: CeremonyPurpose,
@@ -124,7 +124,7 @@ impl Auth<'_> {
         let (options, state) = webauthn.start_discoverable_authentication().map_err(Fault::failed)?;
         let mut options = to_json(&options)?;
         if let Some(options) = options.as_object_mut() {
-            // The page has a button; nothing waits in the background.
+            // The page has a button; no request waits in the background.
             options.remove("mediation");
         }
         if let Some(allowed) = allowed {
@@ -134,7 +134,7 @@ impl Auth<'_> {
         Ok(Some(Ceremony { options: options.to_string(), state: self.pack((about, form), &state, now)? }))
     }
 
-    /// WebAuthn §7.2. The answer to a challenge about a person must come from a passkey of that person's.
+    /// Verifies an answer (WebAuthn §7.2). If the challenge names a user, the passkey must be that user's.
     pub(crate) async fn judge_passkey(
         &self,
         (about, form): (CeremonyPurpose, &str),
@@ -175,7 +175,7 @@ impl Auth<'_> {
         Ok(Ok(VerifiedPasskey { synced: result.backup_eligible(), passkey, spends }))
     }
 
-    /// What an authenticator is asked to make. It should be found without a login, so that it can be the only factor.
+    /// Options for a new passkey. It should be discoverable without a login, so that it can be the only factor.
     pub(crate) fn registration(
         &self,
         (user, login, name): (UserId, &str, &str),
@@ -192,7 +192,7 @@ impl Auth<'_> {
         Ok(Some(Ceremony { options: options.to_string(), state: self.pack((about, form), &state, now)? }))
     }
 
-    /// WebAuthn §7.1, without attestation: who made the authenticator is not asked.
+    /// Verifies a new passkey (WebAuthn §7.1), without attestation: the authenticator's maker is not checked.
     pub(crate) fn judge_registration(
         &self,
         (about, form): (CeremonyPurpose, &str),
@@ -214,7 +214,7 @@ impl Auth<'_> {
         Ok(Ok(RegisteredPasskey { credential: made.cred_id().clone(), record, spend }))
     }
 
-    /// `made_at.state.tag`; nothing in it is secret.
+    /// `made_at.state.tag`; no part is secret.
     fn pack(
         &self,
         (about, form): (CeremonyPurpose, &str),
@@ -250,7 +250,7 @@ impl Auth<'_> {
     }
 }
 
-/// Marks a packed challenge.
+/// Type of a packed challenge.
 enum CeremonyState {}
 
 fn digest(packed: &str) -> [u8; 32] {

@@ -1,6 +1,6 @@
-//! Argon2id on a few threads of its own, never on an async worker.
+//! Argon2id password hashing, on a few threads of its own, never on an async worker.
 //!
-//! Of an instance's turns, known browsers have the first; strangers take turns by network.
+//! Within an instance, known browsers come first, and strangers take turns by network.
 
 mod lanes;
 
@@ -23,51 +23,53 @@ use crate::platform::meters::QueueFill;
 use crate::platform::pool::{Pool, PoolKind, Priority};
 use crate::{Answer, Fault};
 
-/// Passwords that may wait for a free thread, in fair shares of known browsers and strangers of each instance; more are
-/// told to come back.
+/// Passwords that may wait for a free thread, in fair shares of known browsers and strangers of each instance. Further
+/// callers are told to try again.
 const MAX_WAITING: usize = 512;
 
-/// What comparing a password told.
+/// Result of comparing a password.
 pub enum PasswordVerdict {
     Right,
-    /// Right, and the hash has weaker parameters than today's or is not of the NFC form: here is a better hash.
+    /// Right, but the hash has weaker parameters than today's or was not made of the NFC form. Carries a better hash.
     RightButWeak(PasswordHash),
     Wrong,
 }
 
-/// A password that may be stored, in NFC. Only the rule of [`Passwords::accept`] makes one, or who says that it does not
-/// apply; nothing else can be hashed.
+/// A password that may be stored, in NFC. Made only by the rule of [`Passwords::accept`], or by code that states that
+/// the rule does not apply. Nothing else can be hashed.
 pub struct AcceptedPassword(Zeroizing<String>);
 
 impl AcceptedPassword {
-    /// A password that is printed for everybody to use, as the demo's are: no rule makes it safer.
+    /// A published password, such as the demo's: no rule makes it safer.
     pub fn public(password: &str) -> Self {
         Self(nfc(password))
     }
 }
 
-/// Unicode's form NFC (RFC 8265 §4.2.2): keyboards write the same character in different ways.
+/// Unicode Normalization Form C (RFC 8265 §4.2.2): keyboards encode the same character in different ways.
 fn nfc(text: &str) -> Zeroizing<String> {
-    // UTF-8 grows threefold at most (Unicode, UAX #15): no part of a password stays behind in memory.
+    // UTF-8 grows at most threefold (Unicode, UAX #15), so the buffer is never reallocated and leaves no copy of the
+    // password in memory.
     let mut normal = Zeroizing::new(String::with_capacity(3 * text.len()));
     normal.extend(text.nfc());
     normal
 }
 
-/// Is it the same password, however its characters are written?
+/// Whether two passwords are the same, however their characters are encoded.
 pub(crate) fn is_same(one: &Presented<Password>, other: &Presented<Password>) -> bool {
     nfc(one.expose()) == nfc(other.expose())
 }
 
-/// What a password is compared as. Depends on what was typed alone, so that the time taken tells nothing of the account.
+/// The forms of a typed password that are compared. They depend on the typed text alone, so that timing reveals nothing
+/// about the account.
 struct PasswordForms {
     nfc: Option<Zeroizing<String>>,
-    /// As typed, where that is something else: hashes were made of it before.
+    /// As typed, if that differs from NFC: older hashes were made of it.
     typed: Option<Zeroizing<String>>,
 }
 
 impl PasswordForms {
-    /// Longer ones are not compared: hashing is work that a stranger orders.
+    /// Forms that are too long are not compared: anybody can request this work.
     fn new(shown: &Presented<Password>) -> Self {
         let fits = |text: &Zeroizing<String>| text.len() <= MAX_PASSWORD_BYTES;
         let (nfc, typed) = (nfc(shown.expose()), Zeroizing::new(shown.expose().to_owned()));
@@ -80,7 +82,7 @@ impl PasswordForms {
 
     fn verify(&self, kept: &PasswordHash, cost: PasswordCost, salt: &[u8; 16]) -> PasswordVerdict {
         let is = |text: &Option<Zeroizing<String>>| text.as_ref().is_some_and(|text| matches(kept, text.as_bytes()));
-        // Both are compared, whichever can be right.
+        // Compares both forms, even if only one can match.
         let (in_nfc, as_typed) = (is(&self.nfc), is(&self.typed) && !kept.is_nfc());
         if !in_nfc && !as_typed {
             return PasswordVerdict::Wrong;
@@ -93,12 +95,12 @@ impl PasswordForms {
 pub struct Passwords {
     lanes: HashingLanes,
     cost: PasswordCost,
-    /// Compared where there is no user, so that the time taken tells nothing.
+    /// Compared if there is no user, so that timing does not reveal which logins exist.
     nobody: PasswordHash,
 }
 
 impl Passwords {
-    /// The threads end when this is dropped and what waits is done.
+    /// The threads end when this is dropped and the waiting work is done.
     pub fn new() -> Self {
         Self::costing(PasswordCost::OWASP)
     }
@@ -115,7 +117,7 @@ impl Passwords {
         Self { lanes: HashingLanes::new(pool), cost, nobody: cost.dummy_hash() }
     }
 
-    /// The same threads, by turns with other instances.
+    /// The same threads, taking turns with other instances.
     pub(crate) fn of(&self, instance: InstanceId) -> Self {
         Self { lanes: self.lanes.of(instance), cost: self.cost, nobody: self.nobody.clone() }
     }
@@ -146,14 +148,15 @@ impl Passwords {
         self.lanes.run(HashingTurn::Known, move || cost.hash(password.0.as_bytes(), &salt)).await
     }
 
-    /// The one rule for new passwords, at every door: their length, how hard they are to guess, and that they are not
-    /// what others know of the user.
+    /// The one rule for new passwords, wherever they are set: their length, how hard they are to guess, and that they
+    /// are not what others know of the user.
     pub async fn accept(&self, chosen: &Presented<Password>, user: &User) -> Answer<AcceptedPassword, Weakness> {
         let (password, weakness) = self.judge(chosen, user).await?;
         Ok(weakness.map_or(Ok(password), Err))
     }
 
-    /// An operator overrides the rule: what it would have said comes along. The limits of length hold.
+    /// The same for an operator, who may override the rule: also answers the weakness that was found. The length limits
+    /// hold.
     pub async fn accept_weak(
         &self,
         chosen: &Presented<Password>,
@@ -184,7 +187,7 @@ impl Passwords {
             .await
     }
 
-    /// Those that wait to be hashed.
+    /// The number of passwords that wait to be hashed, and their bound.
     pub(crate) fn fill(&self) -> QueueFill {
         self.lanes.fill()
     }
@@ -196,7 +199,7 @@ impl Default for Passwords {
     }
 }
 
-/// By the parameters that the hash was made with.
+/// Uses the parameters that the hash was made with.
 fn matches(kept: &PasswordHash, shown: &[u8]) -> bool {
     Phc::new(kept.as_phc()).is_ok_and(|phc| Argon2::default().verify_password(shown, &phc).is_ok())
 }
@@ -227,7 +230,7 @@ mod tests {
         assert!(matches!(verdict(None, "right").await, PasswordVerdict::Wrong), "nobody cannot be guessed");
     }
 
-    /// Else the time taken would tell who exists.
+    /// Otherwise the time taken would reveal which logins exist.
     #[test]
     fn nobodys_hash_is_read_and_costs_what_every_hash_costs() {
         let cost = PasswordCost::OWASP;
@@ -251,7 +254,7 @@ mod tests {
         assert!(matches(&better, b"right") && PasswordCost::OWASP.is_of(&better));
     }
 
-    /// Ä, written by one character and by two.
+    /// Ä, encoded as one character and as two.
     const COMPOSED: &str = "r\u{e4}tsel-hafte-Worte";
     const DECOMPOSED: &str = "ra\u{308}tsel-hafte-Worte";
 
@@ -290,7 +293,8 @@ mod tests {
         assert!(matches!(verdict(&marked, DECOMPOSED).await, PasswordVerdict::Wrong), "only hashes made before");
     }
 
-    /// What is compared is decided without looking at the account, so that nobody learns from the time who exists.
+    /// The forms to compare are chosen without looking at the account, so that timing does not reveal which logins
+    /// exist.
     #[test]
     fn what_is_compared_depends_on_what_was_typed_alone() {
         let compared = |typed: &str| {
@@ -303,7 +307,7 @@ mod tests {
         let fits = "\u{e4}".repeat(512);
         assert_eq!(compared(&"a\u{308}".repeat(512)), (Some(fits), None), "1024 bytes in NFC, 1536 as typed");
         assert_eq!(compared(&"x".repeat(1025)), (None, None), "not looked at");
-        // U+0958 is two characters in NFC.
+        // U+0958 becomes two characters in NFC.
         let (nfc, typed) = compared(&"\u{958}".repeat(300));
         assert!(nfc.is_none() && typed.is_some_and(|typed| typed.len() == 900));
     }

@@ -1,4 +1,4 @@
-//! Reference tokens (`identity.md` §3.4): drawn, and revoked with their sessions.
+//! Reference tokens (`identity.md` §3.4): creation, and revocation together with their sessions.
 
 use model::audit::{AuditEvent, AuditKind};
 use model::reference_token::{NewTokenRequest, ReferenceToken, ReferenceTokenValue, draw, is_reference_token, masked};
@@ -12,7 +12,7 @@ use crate::audit::AuditWriter;
 use crate::auth::Auth;
 use crate::memory::live_sessions::close_sessions;
 
-/// A token as it was wished for, and its value, which is nowhere else.
+/// The requested token, and its value, which is stored nowhere.
 pub(crate) fn new_token(
     wish: &NewTokenRequest<'_>,
     (application, holder): (&TrustedApplication, &User),
@@ -39,13 +39,14 @@ pub(crate) fn new_token(
     (token, value)
 }
 
-/// That a token is revoked, for every node.
+/// The change that announces the revocation of a token to every node.
 pub(crate) fn of_token(token: &ReferenceToken) -> Change {
     Change { kind: ChangeKind::ReferenceTokenRevoked, subject: token.id.0 }
 }
 
 impl Auth<'_> {
-    /// Somebody found a token where it should not be. Nothing in the answer tells whether it was one of ours.
+    /// Revokes a token that was found in a wrong place. The answer does not reveal whether it was a token of this
+    /// instance.
     pub async fn revoke_leaked(&self, ctx: &mut Ctx<'_>, shown: &Presented<AccessToken>) -> Result<(), Fault> {
         if !is_reference_token(shown.expose()) {
             return Ok(());
@@ -53,14 +54,14 @@ impl Auth<'_> {
         let digest = Digest::<ReferenceTokenValue>::from_bytes(*shown.digest().as_bytes());
         let Some(token) = self.memory.store.reference_token(&digest).await? else { return Ok(()) };
         let revoked = self.revoke_reference_token(ctx, &token, "leaked").await?;
-        // A dead one is reported as often as somebody likes.
+        // A token that is already revoked may be reported any number of times: only the first report sends a letter.
         if revoked && let Some(user) = self.memory.store.user(token.user).await? {
             self.mail.write_to(&user, |letter| letter.token_leaked(&masked(&token.tail), &token.description));
         }
         Ok(())
     }
 
-    /// Whether it was this that ended it.
+    /// Answers whether this call revoked the token.
     pub(crate) async fn revoke_reference_token(
         &self,
         ctx: &mut Ctx<'_>,
@@ -68,11 +69,11 @@ impl Auth<'_> {
         reason: &'static str,
     ) -> Result<bool, Fault> {
         let batch = self.revocation_batch(ctx, token, reason);
-        // A failed guard: it was revoked before, and announced.
+        // A failed guard means that it was revoked, and announced, before.
         Ok(self.memory.commit(batch, ctx.now).await? == CommitOutcome::Committed)
     }
 
-    /// Ends a token and its session, with the event. Guarded: it was not revoked before.
+    /// Ends a token and its session, with the audit event. Guarded: the token must not be revoked yet.
     pub(crate) fn revocation_batch(&self, ctx: &mut Ctx<'_>, token: &ReferenceToken, reason: &'static str) -> Batch {
         let mut event = AuditEvent::done(ctx.now, AuditKind::TokenRevoked, ctx.request)
             .user(token.user)

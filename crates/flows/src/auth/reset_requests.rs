@@ -1,5 +1,6 @@
-//! Requests whose answer would tell who exists: a forgotten password, a browser to be known, an account under attack.
-//! They are queued, and handled after the request was answered, so neither answer nor time tells.
+//! Requests whose response could reveal which logins exist: a password reset, a link that makes a browser known, an
+//! attacked account. They are queued, and handled after the response, so that neither the response nor its time reveals
+//! anything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,10 @@ use crate::Fault;
 use crate::audit::InstanceAudit;
 use crate::auth::Auth;
 
-/// Questions that may wait, in fair shares; more are forgotten too.
+/// Requests that may wait, in fair shares. More are dropped.
 const MAX_WAITING: usize = 256;
 
-/// A question, and who asked it or gave rise to it.
+/// A queued request, with the HTTP request that caused it.
 pub(crate) struct ResetRequest {
     pub(crate) kind: ResetRequestKind,
     pub(crate) request: RequestInfo,
@@ -24,16 +25,16 @@ pub(crate) struct ResetRequest {
 }
 
 pub(crate) enum ResetRequestKind {
-    /// The login or address that was typed by somebody who forgot the password.
+    /// A password reset, with the login or address as typed.
     Forgotten(String),
-    /// Somebody wants a link that makes their browser known for this login.
+    /// A link that makes the browser known for this login.
     KnownBrowser(String),
     /// Strangers have used up their guesses at the login.
     AccountAttacked(Login),
     SecondStepAttacked(UserId),
 }
 
-/// Where questions wait.
+/// Queue of requests.
 pub(crate) type ResetQueue = Arc<FairSender<InstanceId, ResetRequest>>;
 
 pub(crate) fn reset_queue() -> (ResetQueue, FairReceiver<InstanceId, ResetRequest>) {
@@ -42,8 +43,8 @@ pub(crate) fn reset_queue() -> (ResetQueue, FairReceiver<InstanceId, ResetReques
 }
 
 impl Auth<'_> {
-    /// Somebody says they forgot the password of the login or address that they typed. `Some`: asked too often, wait so
-    /// long. Otherwise mail is sent to whom there is; nothing here tells whether there is anybody.
+    /// Requests a password reset for a login or address as typed. `Some`: too many requests, wait so long. Otherwise
+    /// mail is sent if the user exists; the response does not reveal whether one does.
     pub fn request_password_reset(
         &self,
         request: &RequestInfo,
@@ -54,8 +55,8 @@ impl Auth<'_> {
         self.enqueue((request, now), typed, kind)
     }
 
-    /// Somebody wants a link that makes their browser known for a login that strangers have spent. Answers as
-    /// [`Self::request_password_reset`] does.
+    /// Requests a link that makes the browser known for a login at which strangers have used up their guesses. Answers
+    /// as [`Self::request_password_reset`] does.
     pub fn request_browser_link(
         &self,
         request: &RequestInfo,

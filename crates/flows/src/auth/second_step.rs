@@ -21,20 +21,20 @@ use crate::auth::browser_session::NewSession;
 use crate::auth::browser_session::SignedIn;
 use crate::{Answer, Fault};
 
-/// How long a person may look for the phone.
+/// How long a user may take to find the phone.
 pub const FIRST_STEP_LIFETIME: Duration = Duration::from_mins(10);
 
-/// Somebody may be first that often before a passkey is refused.
+/// Attempts before a passkey is refused, if concurrent requests commit first each time.
 const MAX_ATTEMPTS: usize = 4;
 
-/// Wrong codes of strangers in a day, of which the person is told.
+/// Wrong codes by strangers within a day that make Gatehouse notify the user.
 const MANY_WRONG_CODES: u32 = 10;
 
-/// Marks the proof that somebody knew the password: `user.made_at.tag`. Good for [`FIRST_STEP_LIFETIME`], at the browser
-/// whose form it was, until the person's epoch rises.
+/// Type of the proof that the user knew the password: `user.made_at.tag`. Valid for [`FIRST_STEP_LIFETIME`], at the
+/// browser whose form it was, until the user's epoch rises.
 pub enum FirstStep {}
 
-/// What the page of the second step offers.
+/// Factors that the page of the second step offers.
 pub struct SecondStep {
     pub login: String,
     pub by_app: bool,
@@ -42,7 +42,7 @@ pub struct SecondStep {
     pub by_recovery_code: bool,
 }
 
-/// What a person shows at the second step.
+/// The proof that a user submits at the second step.
 #[derive(Clone, Copy)]
 pub enum SecondFactorProof<'a> {
     Code(&'a str),
@@ -50,7 +50,7 @@ pub enum SecondFactorProof<'a> {
     Passkey { state: &'a str, answer: &'a str },
 }
 
-/// Of these, what can be guessed.
+/// The proofs that can be guessed.
 #[derive(Clone, Copy)]
 enum TypedCode<'a> {
     Code(&'a str),
@@ -70,7 +70,8 @@ impl Auth<'_> {
         Presented::new(format!("{}.{made_at}.{tag}", user.id.0.simple()))
     }
 
-    /// Who took the first step, if that may be gone on from. A browser may show several proofs; stale ones are skipped.
+    /// The user of the first step, if a proof of it is still valid. A browser may send several proofs; stale ones are
+    /// skipped.
     async fn first_step_of(
         &self,
         form: &str,
@@ -108,7 +109,7 @@ impl Auth<'_> {
         Ok((is_ours && user.may_sign_in() && user.has_second_factor).then(|| Arc::new(user)))
     }
 
-    /// What the person may show now; nothing if the first step must be taken anew.
+    /// The factors that the user may use now; `None` if the first step must be repeated.
     pub async fn second_step(
         &self,
         form: &str,
@@ -129,8 +130,8 @@ impl Auth<'_> {
         }))
     }
 
-    /// Codes are throttled for each person and network, so that somebody else who knows the password does not keep the
-    /// person out. A passkey cannot be guessed, and is not.
+    /// Codes are throttled for each user and network, so that an attacker who knows the password does not lock the user
+    /// out. A passkey cannot be guessed, and is not throttled.
     pub async fn take_second_step(
         &self,
         ctx: &mut Ctx<'_>,
@@ -201,7 +202,7 @@ impl Auth<'_> {
         Ok(Ok(opened))
     }
 
-    /// Signs in by a passkey alone: it made sure of its user, so it is two factors in one.
+    /// Signs in with a passkey alone. The authenticator verifies its user, so a passkey counts as two factors.
     pub async fn sign_in_by_passkey(
         &self,
         ctx: &mut Ctx<'_>,
@@ -236,14 +237,14 @@ impl Auth<'_> {
             if let Some(opened) = self.open_identity_session(ctx, &opening, previous).await? {
                 return Ok(Ok(opened));
             }
-            // Either this challenge was answered, or another answer of the same passkey was first.
+            // Either this challenge was answered before, or another answer of the same passkey was first.
             refusal = (PasskeyRefusal::Answered, Some(passkey.user));
         }
         let (refusal, user) = refusal;
         self.refuse_sign_in(ctx, user, refusal)
     }
 
-    /// What spends the code; its guard fails if somebody is first.
+    /// The statement that spends the code; its guard fails if the code was spent meanwhile.
     async fn judge_code(
         &self,
         user: &User,
@@ -261,7 +262,7 @@ impl Auth<'_> {
         })
     }
 
-    /// Whether it is one of the person's is for the guard to say.
+    /// The guard decides whether the code is one of the user's.
     fn judge_recovery_code(&self, user: &User, code: &str) -> Result<Statement, SecondStepRefusal> {
         let code = recovery_code_as_typed(code).ok_or(SecondStepRefusal::WrongRecoveryCode)?;
         Ok(self.memory.store.use_recovery_code(user.id, code.digest()))

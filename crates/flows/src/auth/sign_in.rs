@@ -1,4 +1,4 @@
-//! Who is at the browser, and how somebody comes to be.
+//! Password sign-in (OpenID Connect Core §3.1.2.3).
 
 use std::sync::Arc;
 
@@ -22,21 +22,21 @@ use crate::auth::reset_requests::ResetRequestKind;
 use crate::auth::second_step::FirstStep;
 use crate::{Answer, Fault};
 
-/// What a right password led to.
+/// Outcome of a sign-in with the right password.
 pub enum SignInOutcome {
     Done(SignedIn, Presented<SessionCookie>),
-    /// The person has a second factor: on to [`Auth::second_step`], with a proof of the first.
+    /// The user has a second factor: continue with [`Auth::second_step`], with this proof of the first step.
     SecondStep(Presented<FirstStep>),
 }
 
-/// Whose password it was.
+/// A user whose password matched.
 pub(crate) struct PasswordMatch {
     pub(crate) user: User,
-    /// The hash that is kept, and a better one to put in its place.
+    /// The stored hash, and a stronger one to replace it.
     pub(crate) better_hash: Option<(PasswordHash, PasswordHash)>,
 }
 
-/// Why a password let nobody in, and whose it was thought to be.
+/// A failed sign-in. `user` is set if the login exists, for the audit only.
 pub(crate) struct FailedSignIn {
     pub(crate) refusal: SignInRefusal,
     pub(crate) user: Option<UserId>,
@@ -49,8 +49,8 @@ impl FailedSignIn {
 }
 
 impl Auth<'_> {
-    /// `identity.md` §4. The person who signs in again keeps the `sid`, so that no second seat is taken; the cookie is
-    /// new either way.
+    /// Signs in with login and password (`identity.md` §4). If the same user signs in again, the `sid` stays, so that
+    /// no second seat is taken. The cookie is always new.
     pub async fn sign_in(
         &self,
         ctx: &mut Ctx<'_>,
@@ -78,8 +78,8 @@ impl Auth<'_> {
         opened.map(|(browser, cookie)| Ok(SignInOutcome::Done(browser, cookie))).ok_or_else(overtaken)
     }
 
-    /// A person who is signed in types the password again, before something that a found browser must not do. The
-    /// sign-in's tries are counted by themselves.
+    /// Checks the password of a signed-in user again, before an operation that a browser left unattended must not
+    /// perform. Attempts are counted for this sign-in separately.
     pub(crate) async fn confirm_password(
         &self,
         ctx: &mut Ctx<'_>,
@@ -105,8 +105,8 @@ impl Auth<'_> {
         Ok(Err(refusal))
     }
 
-    /// Compares a password, whichever door it is shown at: throttled, in the same time for everybody, and a failure unless
-    /// it is right and `may` lets the user in. Tells the audit nothing.
+    /// Compares a password, from any source: throttled, in the same time for every login. It counts as a failure unless
+    /// the password is right and `may` admits the user. Does not audit.
     pub(crate) async fn check_password(
         &self,
         ctx: &mut Ctx<'_>,

@@ -1,8 +1,8 @@
 //! How hard a password is to guess, estimated offline.
 //!
-//! The estimate is zxcvbn's (Wheeler, USENIX Security 2016): the number of guesses that somebody needs who knows how
-//! people make passwords. It holds, among other lists, the 30 000 passwords met most often in leaks; who chooses one of
-//! them, as it is, reversed or with the usual letters exchanged, is told so.
+//! The estimate is zxcvbn's (Wheeler, USENIX Security 2016): the number of guesses of an attacker who knows how people
+//! choose passwords. Among other lists it holds the 30 000 passwords most frequent in leaks. A password from that list
+//! is rejected as common, also if it is reversed or uses the usual substitutions.
 
 use std::fmt;
 
@@ -12,33 +12,33 @@ use zxcvbn::matching::patterns::MatchPattern;
 /// NIST SP 800-63B §5.1.1.2, in characters.
 const MIN_PASSWORD_CHARACTERS: usize = 8;
 
-/// Longer ones are neither stored nor compared: hashing is work that a stranger orders.
+/// Longer passwords are neither stored nor compared: anybody can request this work.
 pub(crate) const MAX_PASSWORD_BYTES: usize = 1024;
 
-/// What is estimated: the work grows faster than the length, and more characters only add to a strength.
+/// Characters that are estimated: the work grows faster than the length, and further characters only add strength.
 const LOOKED_AT: usize = 64;
 
-/// The least that is accepted: 10⁸ guesses, which Argon2id makes a matter of weeks for whoever has stolen the hash.
+/// Minimum score: 10⁸ guesses, for which an attacker with a stolen Argon2id hash needs weeks.
 const LEAST: Score = Score::Three;
 
-/// Why a new password is not accepted. Pages have a text for each; the [`Display`](fmt::Display) is for programs and
-/// the command line.
+/// Why a new password is rejected. Pages have a text for each; the [`Display`](fmt::Display) is for programs and the
+/// command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weakness {
     Empty,
     TooShort,
-    /// Longer than anybody types; hashing it is work that a stranger orders.
+    /// Longer than anybody types. Anybody can request the work of hashing it.
     TooLong,
-    /// Among the passwords that are met most often in leaks, or a word of the lists that are tried with them.
+    /// Among the passwords most frequent in leaks, or a word of the lists that attackers try with them.
     Common,
-    /// As the person is called, or nearly.
+    /// Equal or similar to the user's login, name or address.
     AboutYou,
     /// Guessed within so many powers of ten of guesses.
     Guessable(u32),
 }
 
 impl Weakness {
-    /// By an operator who has a reason. The limits hold for everybody.
+    /// An operator with a reason may override these. The length limits hold for everybody.
     pub(crate) const fn may_be_overridden(self) -> bool {
         !matches!(self, Self::Empty | Self::TooLong)
     }
@@ -59,7 +59,7 @@ impl fmt::Display for Weakness {
     }
 }
 
-/// `about` is what others know of the person: login, name, address. All texts are in NFC.
+/// `about` lists what others know of the user: login, name, address. All texts are in NFC.
 pub(crate) fn weakness(shown: &str, about: &[&str]) -> Option<Weakness> {
     if shown.is_empty() {
         return Some(Weakness::Empty);
@@ -91,7 +91,7 @@ pub(crate) fn weakness(shown: &str, about: &[&str]) -> Option<Weakness> {
     })
 }
 
-/// Powers of ten, rounded down.
+/// The decimal logarithm, rounded down.
 fn tens(guesses: u64) -> u32 {
     guesses.checked_ilog10().unwrap_or(0)
 }

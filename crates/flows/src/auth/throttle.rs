@@ -1,8 +1,10 @@
-//! Wrong passwords and codes cost growing time, and strangers' have a ceiling (`identity.md` §4.1).
+//! Throttling of wrong passwords and codes: they cost growing time, and strangers' guesses have a ceiling
+//! (`identity.md` §4.1).
 //!
-//! A try holds a [`AttemptPermit`] while it is looked at, and becomes a failure only if it turns out wrong, so that any number of
-//! right passwords at one moment are all right. A try without a place waits for the outcomes of those that hold one.
-//! Memory and waiting are bounded. A browser that was right before is counted apart from strangers.
+//! An attempt holds an [`AttemptPermit`] while it is compared, and becomes a failure only if it turns out wrong, so
+//! that any number of right passwords at one moment are all accepted. An attempt without a permit waits for the
+//! outcomes of those that hold one. Memory and waiting are bounded. A browser that was right before is counted
+//! separately from strangers.
 
 mod attempt;
 mod history;
@@ -26,22 +28,22 @@ pub(crate) use self::attempt::{
 use self::attempt::{AttemptCounters, FailureCounter};
 pub(crate) use self::history::FailureHistory;
 
-/// For the outcomes of others.
+/// How long an attempt waits for the outcomes of others.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// For a try whose outcome did not come in time, or that found too many waiting.
+/// Answer to an attempt that waited too long for others' outcomes, or that found too many waiting.
 pub(crate) const COME_BACK: Throttled = Throttled::for_a_while(Duration::from_secs(1));
 
-/// Tries that wait, of all instances of a process together in fair shares, and of one counter or browser.
+/// Attempts that wait: of all instances of a process, in fair shares; and for one counter or browser.
 const MAX_WAITING: usize = 1024;
 const MAX_WAITING_PER_NETWORK: usize = 256;
 const MAX_WAITING_PER_ACCOUNT: usize = 32;
 const MAX_WAITING_PER_TURN: usize = 32;
 
-/// How long a turn takes at least behind a network that has used up its free failures: four tries a second.
+/// Minimum time of a turn for a network that has used up its free failures: four attempts a second.
 const TURN: Duration = Duration::from_millis(250);
 
-/// Leases that an instance takes in a second of this process: made-up logins must not become a storm of writes.
+/// Leases that an instance takes within a second of this process: made-up logins must not cause a storm of writes.
 const MAX_LEASES: u32 = 10;
 
 pub(crate) struct Throttle {
@@ -53,7 +55,7 @@ pub(crate) struct Throttle {
     turn: Duration,
 }
 
-/// Places of tries that wait, shared by all instances of the process.
+/// Places for waiting attempts, shared by all instances of the process.
 #[derive(Clone)]
 pub(crate) struct AttemptQueue(Arc<Mutex<Shares<InstanceId>>>);
 
@@ -67,7 +69,7 @@ impl AttemptQueue {
     }
 }
 
-/// Given back when dropped.
+/// A place in the queue. Dropping it returns the place.
 struct QueuedAttempt {
     places: AttemptQueue,
     instance: InstanceId,
@@ -85,28 +87,28 @@ struct ThrottleState {
     under_way: HashMap<FailureCounter, u32>,
     /// Accounts for which a lease is being taken.
     leasing: HashSet<GuessedAccount>,
-    /// Leases of a second.
+    /// A second, and the leases taken in it.
     leases: (i64, u32),
     queue: VecDeque<WaitingAttempt>,
 }
 
 struct WaitingAttempt {
     attempt: SignInAttempt,
-    /// When it came. A few seconds later it is still good: it makes no wait shorter.
+    /// When it arrived. A few seconds later it is still usable: it makes no wait shorter.
     now: Timestamp,
     free: FreeFailures,
     answer: oneshot::Sender<ThrottleDecision>,
 }
 
-/// What became of a try at the door.
+/// Decision on an attempt.
 pub(crate) enum ThrottleDecision {
     Place(AttemptPermit),
     Held(Throttled),
-    /// This try takes a lease for its account, and enters again.
+    /// This attempt must take a lease for its account, and enter again.
     Lease(LeaseRequest),
 }
 
-/// What a state decides, before it is somebody's.
+/// A decision of the state, before it is bound to an attempt.
 #[derive(Clone, Copy)]
 enum StateDecision {
     Place(AttemptCounters, bool),
@@ -114,7 +116,8 @@ enum StateDecision {
     Lease(GuessedAccount),
 }
 
-/// A try under way. It is given back when dropped; without an outcome (a fault, a caller who hung up) nothing is counted.
+/// An attempt under way. Dropping it returns the permit; without an outcome (a fault, a cancelled request) nothing is
+/// counted.
 #[must_use]
 pub(crate) struct AttemptPermit {
     throttle: Arc<Throttle>,
@@ -122,7 +125,7 @@ pub(crate) struct AttemptPermit {
     guess: Option<[u8; 16]>,
     network: IpAddr,
     counters: Box<AttemptCounters>,
-    /// Its network has used up its free failures, so that its turn takes a while.
+    /// A network of the attempt has used up its free failures, so its turn takes a minimum time.
     is_noisy: bool,
     outcome: Option<AttemptOutcome>,
 }
@@ -134,7 +137,7 @@ enum AttemptOutcome {
 }
 
 impl AttemptPermit {
-    /// Answers how many distinct failures strangers have had at the account lately.
+    /// Answers how many distinct failures strangers have had at the account recently.
     pub(crate) fn wrong(mut self, now: Timestamp) -> u32 {
         self.outcome = Some(AttemptOutcome::Wrong(now));
         let (throttle, account) = (Arc::clone(&self.throttle), self.account);
@@ -142,12 +145,13 @@ impl AttemptPermit {
         account.map_or(0, |account| throttle.state.lock().history.account(account).failures(now, account.ceiling()))
     }
 
-    /// The account begins anew for this browser or network.
+    /// Resets the account's failures for this browser or network.
     pub(crate) fn right(mut self) {
         self.outcome = Some(AttemptOutcome::Right);
     }
 
-    /// The network in whose name it waits; none for a known browser, which waits for no stranger.
+    /// The network under which a stranger's password waits; `None` for a known browser, which does not wait for
+    /// strangers.
     pub(crate) fn stranger(&self) -> Option<IpAddr> {
         let is_known = self.counters.iter().any(|counter| matches!(counter, FailureCounter::Known(_)));
         (!is_known).then_some(self.network)
@@ -160,7 +164,7 @@ impl Drop for AttemptPermit {
     }
 }
 
-/// A lease that one try of the account takes for all.
+/// A lease that one attempt takes for all attempts at the account.
 #[must_use]
 pub(crate) struct LeaseRequest {
     throttle: Arc<Throttle>,
@@ -199,7 +203,7 @@ impl ThrottleState {
         (counters, admission)
     }
 
-    /// `None`: it has to wait.
+    /// `None` if it has to wait.
     fn enter(&mut self, attempt: &SignInAttempt, now: Timestamp, free: FreeFailures) -> Option<StateDecision> {
         let (counters, admission) = self.admit(attempt, now, free);
         match (admission, attempt.account) {
@@ -251,7 +255,7 @@ impl ThrottleState {
             && self.history.counters(attempt, now).iter().all(|counter| before(counter) < counter.max_waiting())
     }
 
-    /// Puts those first whose account has fewer failures, and of these one of each browser before another of any.
+    /// Accounts with fewer failures first; among these, one attempt of each browser before a second of any.
     fn order(&mut self) {
         let mut taken: HashMap<[u8; 16], u32> = HashMap::new();
         let mut queue: Vec<_> = std::mem::take(&mut self.queue)
@@ -266,7 +270,7 @@ impl ThrottleState {
         self.queue = queue.into_iter().map(|(_, waiting)| waiting).collect();
     }
 
-    /// Whose wait is over, in their order.
+    /// Attempts whose wait is over, in queue order.
     fn decide(&mut self) -> Vec<(WaitingAttempt, StateDecision)> {
         let mut decided = Vec::new();
         self.order();
@@ -295,7 +299,7 @@ impl Throttle {
         })
     }
 
-    /// A place for a try, perhaps after those under way; or how long to stay away; or a lease to take first.
+    /// A permit for an attempt, perhaps after those under way; or how long to stay away; or a lease to take first.
     pub(crate) async fn enter(
         self: &Arc<Self>,
         attempt: &SignInAttempt,
@@ -320,7 +324,7 @@ impl Throttle {
         outcome.ok().and_then(Result::ok).unwrap_or(ThrottleDecision::Held(COME_BACK))
     }
 
-    /// Why the next try would be refused, if it would be. Counts nothing.
+    /// Why the next attempt would be refused; `None` if it would not. Counts nothing.
     pub(crate) fn held(&self, attempt: &SignInAttempt, now: Timestamp, free: FreeFailures) -> Option<Throttled> {
         let state = self.state.lock();
         let counters = state.history.counters(attempt, now);
@@ -331,7 +335,7 @@ impl Throttle {
         counters.iter().filter_map(refused).max()
     }
 
-    /// Whether somebody should be told that the account is attacked: once a day of this process.
+    /// Whether the user should be told that the account is attacked: once a day for each process.
     pub(crate) fn tell(&self, account: GuessedAccount, now: Timestamp) -> bool {
         self.state.lock().history.change(account, |budget| budget.tell(now))
     }
@@ -356,7 +360,7 @@ impl Throttle {
 
     fn answer(self: &Arc<Self>, decided: Vec<(WaitingAttempt, StateDecision)>) {
         for (waiting, decided) in decided {
-            // Whoever has gone away meanwhile gives the place, or the lease, back.
+            // If the caller was cancelled meanwhile, dropping the answer returns the permit or the lease.
             let _gone = waiting.answer.send(self.entered(&waiting.attempt, decided));
         }
     }

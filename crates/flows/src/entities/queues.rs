@@ -1,15 +1,16 @@
-//! Writers of one aggregate wait for one another here, before the database's guards decide: callers who do not contradict one
-//! another are all served, in the order in which they came. Other nodes are met by the guards alone.
+//! Queues for the writers of one aggregate on this node, ahead of the database's guards: callers with compatible writes
+//! are all served, in the order of arrival. Writers of other nodes only meet the guards.
 
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
-/// A fixed number, so that queues need no bookkeeping. Two aggregates that share one wait for each other, a commit at a time.
+/// A fixed number, so that queues need no bookkeeping. Two aggregates may share a queue; they then wait for each other,
+/// one commit at a time.
 const QUEUES: usize = 256;
 
-/// How long a caller waits for its turn.
+/// Maximum wait for a turn.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 pub(super) struct WriteQueues(Vec<Mutex<()>>);

@@ -1,4 +1,4 @@
-//! The Trusted Applications of an instance as memory holds them.
+//! The Trusted Applications of an instance, as memory holds them.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -9,12 +9,12 @@ use model::application::ClientRefusal;
 use model::{ApplicationId, AuthenticatedClient, Timestamp, TrustedApplication};
 use oauth::client::{ClientCredentials, ClientId};
 
-/// One immutable view. A changed application makes the next view: a copy of pointers.
+/// An immutable snapshot. A changed application makes the next snapshot, by copying pointers.
 #[derive(Clone, Default)]
 pub struct ApplicationRegister {
     by_id: HashMap<ApplicationId, Arc<TrustedApplication>>,
     by_uri: HashSet<ByUri>,
-    /// Origins of enabled applications, and how many have each.
+    /// Origins of enabled applications, with the number of applications of each.
     origins: HashMap<Arc<str>, u32>,
 }
 
@@ -51,7 +51,7 @@ impl ApplicationRegister {
         register
     }
 
-    /// The next view, with the application as it is now; without it if it is gone.
+    /// The next snapshot, with the application as it is now, or without it if it was deleted.
     pub(crate) fn with(&self, id: ApplicationId, now: Option<TrustedApplication>) -> Self {
         let mut next = self.clone();
         next.remove(id);
@@ -100,12 +100,12 @@ impl ApplicationRegister {
         self.by_id.get(&id)
     }
 
-    /// Origins of enabled applications, in order, and how many have each.
+    /// Origins of enabled applications, in order, with the number of applications of each.
     pub(crate) fn counted_origins(&self) -> BTreeMap<&str, u32> {
         self.origins.iter().map(|(origin, count)| (&**origin, *count)).collect()
     }
 
-    /// RFC 6749 §2.3.
+    /// Client authentication (RFC 6749 §2.3).
     pub(crate) fn authenticate(
         &self,
         credentials: &ClientCredentials,
@@ -114,7 +114,7 @@ impl ApplicationRegister {
         self.by_uri(credentials.client_id()).ok_or(ClientRefusal::Unknown)?.authenticate(credentials, now)
     }
 
-    /// May a page of this origin read the APIs' answers? Origins of enabled applications only.
+    /// Whether pages of this origin may read the APIs' answers. Only origins of enabled applications may.
     pub(crate) fn allows_origin(&self, origin: &str) -> bool {
         self.origins.contains_key(origin)
     }

@@ -1,4 +1,4 @@
-//! The proof that memory was checked before anything is judged by it.
+//! Proof that memory was checked before any decision uses it.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use model::{InstanceSettings, Timestamp, User, UserId};
 use crate::Fault;
 use crate::memory::{ApplicationRegister, InstanceMemory, KeyRing, Memory, Snapshot};
 
-/// That an instance's memory held what the database does when this was made. Only [`InstanceMemory::check`] makes one.
+/// Proof that an instance's memory matched the database when this was made. Only [`InstanceMemory::check`] makes one.
 #[derive(Clone, Copy)]
 pub(crate) struct Checked(());
 
-/// Memory that was checked. What is judged by memory (tokens, keys, settings, users, applications, revocations) is read
-/// through it.
+/// Checked memory. Every decision based on memory (tokens, keys, settings, users, applications, revocations) reads it
+/// through this type.
 #[derive(Clone, Copy)]
 pub struct Believed<'a>(&'a InstanceMemory);
 
 impl InstanceMemory {
-    /// Catches memory up where it is behind. Memory that is not behind costs two atomic reads.
+    /// Catches memory up if it is behind. If it is not, this costs two atomic reads.
     pub(crate) async fn check(&self, now: Timestamp) -> Result<Checked, Fault> {
         self.catch_up_if_behind(now).await.map(|()| Checked(()))
     }
@@ -29,7 +29,7 @@ impl InstanceMemory {
 }
 
 impl Believed<'_> {
-    /// Checks memory again: a request's body may have taken its time to arrive.
+    /// Checks memory again: a request's body may have taken long to arrive.
     pub(crate) async fn renew(self, now: Timestamp) -> Result<(), Fault> {
         self.0.catch_up_if_behind(now).await
     }
@@ -46,8 +46,8 @@ impl Believed<'_> {
         self.current().keys.load()
     }
 
-    /// May a page of this origin read the APIs' answers? Also asked when a request's answer is ready: none may where
-    /// memory has fallen behind meanwhile.
+    /// Whether pages of this origin may read the APIs' answers. Also checked when a request's answer is ready: no page
+    /// may if memory has fallen behind meanwhile.
     pub(crate) fn allows_origin(self, origin: &str) -> bool {
         self.is_current() && self.applications().allows_origin(origin)
     }
@@ -56,7 +56,7 @@ impl Believed<'_> {
         self.0.current.load()
     }
 
-    /// For a flow that waits between reading the database and remembering it.
+    /// For a flow that waits between reading the database and caching the result.
     pub(crate) fn kept(self) -> Arc<Memory> {
         self.0.current.load_full()
     }
@@ -65,7 +65,7 @@ impl Believed<'_> {
         self.kept().users.get(id, self.store.user(id)).await
     }
 
-    /// From memory if it is there.
+    /// From memory if the user is cached there.
     pub(crate) async fn cached_user(self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
         match self.current().users.known(id) {
             Some(known) => Ok(Some(known)),

@@ -1,8 +1,8 @@
 //! The one way to change what memory holds: a batch announces its changes, is committed, and is applied in the order of
 //! the change feed.
 //!
-//! Only [`InstanceMemory::follow`] applies changes, one caller at a time. It reads own changes and those of other processes
-//! from the same feed, so a snapshot is never replaced by one that was read earlier.
+//! Only [`InstanceMemory::follow`] applies changes, one caller at a time. It reads this process's changes and those of
+//! other processes from the same feed, so a snapshot is never replaced by an older one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,16 +25,17 @@ use crate::platform::fault_log::FaultContext;
 use crate::platform::seal::RootSecret;
 use model::claims::MAX_TOKEN_LIFETIME;
 
-/// Who needs memory to catch up waits no longer: a round asks the database several times, and others wait for their turn.
+/// How long a caller waits for memory to catch up. One round queries the database several times, and other callers wait
+/// for their turn.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Changes that are read at once.
+/// Changes read in one query.
 const PAGE: u32 = 1000;
-/// Changes that a round applies.
+/// Changes that one round applies.
 const MAX_CHANGES: u32 = 10 * PAGE;
 
 async fn in_time(following: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
-    // Boxed: it is large, and most calls never come here.
+    // Boxed: the future is large, and most calls do not get here.
     let done = tokio::time::timeout(PATIENCE, Box::pin(following)).await;
     done.unwrap_or_else(|_| Err(Fault::because(Trouble::Silent, "memory does not catch up in time")))
 }
@@ -42,34 +43,34 @@ async fn in_time(following: impl Future<Output = Result<(), Fault>>) -> Result<(
 /// How far this node's memory has followed the change feed of one instance.
 pub(crate) struct FeedPosition {
     progress: tokio::sync::Mutex<FeedProgress>,
-    /// Rounds of following that have begun. A round that began after a commit reads its changes.
+    /// Rounds begun. A round that began after a commit reads that commit's changes.
     rounds: AtomicU64,
-    /// How often something was committed, or may have been, that memory did not follow at once; and how many of these
-    /// cases a later round has healed.
+    /// `missed` counts commits, certain or possible, that memory did not follow at once. `healed` counts how many of
+    /// them a later round has covered.
     missed: AtomicU64,
     healed: AtomicU64,
-    /// This instance alone has seen that the database went back, and the others of the house have not been told.
+    /// This instance saw that the database went back, and the server's other instances have not been told yet.
     rewound: AtomicBool,
-    /// Another database may answer: memory is read anew, also where the feed shows nothing of it.
+    /// Another database may be answering: memory is read again even if the feed shows no difference.
     in_doubt: AtomicBool,
-    /// What is told of it. Nobody asks on the way of a request.
+    /// Details for reports on the lag. No request reads them.
     lag: Mutex<Option<Lag>>,
 }
 
 struct FeedProgress {
     place: FeedState,
-    /// Changes that were read and could not be applied, in their order. Every round tries them again.
+    /// Changes that were read and could not be applied, in feed order. Every round tries them again.
     unapplied: Vec<Change>,
     /// The last round that applied everything it read.
     completed: u64,
 }
 
-/// Where memory stands in the feed.
+/// Memory's position in the feed.
 enum FeedState {
-    /// The newest change that was read.
+    /// At the newest change that was read.
     At(FeedMark),
-    /// Nowhere: the database may have gone back, or memory is too far behind, and is to be read anew. Whether every node
-    /// knows that needs to.
+    /// Nowhere: the database may have gone back, or memory is too far behind, and memory must be read again.
+    /// `is_announced` if every node that needs to know has been told.
     Lost { is_announced: bool },
 }
 
@@ -77,7 +78,7 @@ enum FeedState {
 #[derive(Clone, Debug)]
 pub struct MemoryBehind {
     pub lasting: Duration,
-    /// The last fault, with its causes; empty where a commit was not heard of in time.
+    /// The last fault, with its causes; empty if the changes of a commit were not read in time.
     pub fault: String,
     /// Kinds of the changes that could not be applied.
     pub unapplied: Vec<&'static str>,
@@ -114,19 +115,19 @@ impl FeedPosition {
         self.lag.lock().get_or_insert_with(Lag::begin);
     }
 
-    /// Another database may answer than before. The next round looks, and until then memory is not believed. In this
-    /// order: a round that knows of the mark finds the doubt.
+    /// Another database than before may be answering. The next round checks, and until then memory is not believed. The
+    /// doubt is stored before the mark, so a round that sees the mark also sees the doubt.
     pub(crate) fn request_reload(&self) {
         self.in_doubt.store(true, Ordering::Release);
         self.mark_behind();
     }
 
-    /// Whether the database was seen to have gone back since this was last asked.
+    /// Whether the database was seen to have gone back since the last call of this function.
     pub(crate) fn take_rewound(&self) -> bool {
         self.rewound.load(Ordering::Acquire) && self.rewound.swap(false, Ordering::AcqRel)
     }
 
-    /// Everything that was missed when `missed` was read is in memory.
+    /// Memory holds everything that was missed when `missed` was read.
     fn heal(&self, missed: u64) {
         self.healed.fetch_max(missed, Ordering::AcqRel);
         let mut lag = self.lag.lock();
@@ -144,7 +145,7 @@ impl FeedPosition {
         lag.unapplied.dedup();
     }
 
-    /// Why memory is not believed, if it is not.
+    /// Why memory is not believed; `None` if it is.
     pub(crate) fn behind(&self) -> Option<MemoryBehind> {
         let lag = self.lag.lock();
         let lag = lag.as_ref().filter(|_| self.is_behind())?;
@@ -159,8 +160,8 @@ impl Lag {
     }
 }
 
-/// A commit whose changes memory has not followed yet. Dropped before that (a fault, a time-out, a caller who went
-/// away), it marks memory as behind: the batch may have been committed.
+/// A commit whose changes memory has not followed yet. If it is dropped before that (a fault, a time-out, a cancelled
+/// request), it marks memory as behind: the batch may have been committed.
 struct UnappliedCommit<'a>(Option<&'a FeedPosition>);
 
 impl UnappliedCommit<'_> {
@@ -178,11 +179,11 @@ impl Drop for UnappliedCommit<'_> {
 }
 
 impl InstanceMemory {
-    /// Commits a batch. Memory has followed the changes that it announces when this returns; if a guard failed, those of
-    /// who was first.
+    /// Commits a batch. When this returns, memory has followed the changes that the batch announces; if a guard failed,
+    /// it has followed the changes of the batch that was first.
     ///
-    /// A fault of following does not undo the commit: the answer is the commit's, and [`InstanceMemory::catch_up_if_behind`] does not
-    /// trust memory until a later round has caught up.
+    /// A fault while following does not undo the commit: the result is the commit's, and
+    /// [`InstanceMemory::catch_up_if_behind`] does not trust memory until a later round has caught up.
     pub(crate) async fn commit(&self, batch: Batch, now: Timestamp) -> Result<CommitOutcome, Fault> {
         if !batch.announces() {
             return self.store.commit(batch).await;
@@ -205,17 +206,17 @@ impl InstanceMemory {
         self.feed.memory_holds() && !self.position.is_behind()
     }
 
-    /// Memory as of now, where it may not answer as it is: after the feed was lost, or a change could not be applied.
-    /// [`Believed`](crate::memory::Believed) is the proof that this was done.
+    /// Brings memory up to date if it may not answer as it is: after the feed was lost, or a change could not be
+    /// applied. [`Believed`](crate::memory::Believed) proves that this was done.
     pub(crate) async fn catch_up_if_behind(&self, now: Timestamp) -> Result<(), Fault> {
         if self.is_current() {
             return Ok(());
         }
-        // Whatever the cause, it is a state that passes: the caller may come back.
+        // Whatever the cause, it is temporary: the caller may try again.
         in_time(self.catch_up(now)).await.map_err(Fault::unavailable)
     }
 
-    /// Applies everything that was committed before this call. Callers who wait here together share one round.
+    /// Applies everything that was committed before this call. Callers that wait here together share one round.
     async fn catch_up(&self, now: Timestamp) -> Result<(), Fault> {
         let begun = self.position.rounds.load(Ordering::Acquire);
         let mut progress = self.position.progress.lock().await;
@@ -225,14 +226,14 @@ impl InstanceMemory {
         self.follow_in_turn(&mut progress, now).await
     }
 
-    /// Applies what the feed has that memory has not.
+    /// Applies the changes of the feed that memory has not applied yet.
     pub(crate) async fn follow(&self, now: Timestamp) -> Result<(), Fault> {
         let mut progress = self.position.progress.lock().await;
         self.follow_in_turn(&mut progress, now).await
     }
 
-    /// Looks, now, whether the database is the one that memory knows: for who is about to write behind what was read before.
-    /// If it is another one, memory is read anew. What the sealer commits is guarded by what was seen here.
+    /// Checks now whether the database is the one that memory knows, before a caller writes on the basis of earlier
+    /// reads. If it is another one, memory is read again. The sealer's commits are guarded by the feed row seen here.
     pub(crate) async fn expect_known_database(&self, now: Timestamp) -> Result<(), Fault> {
         let mut progress = self.position.progress.lock().await;
         let is_known = match &progress.place {
@@ -250,7 +251,8 @@ impl InstanceMemory {
         Ok(())
     }
 
-    /// One round. A change that cannot be applied stops no later one; it leaves memory behind until it can be.
+    /// One round. A change that cannot be applied does not stop later ones; memory stays behind until it can be
+    /// applied.
     async fn follow_in_turn(&self, progress: &mut FeedProgress, now: Timestamp) -> Result<(), Fault> {
         let following = &self.position;
         let round = following.rounds.fetch_add(1, Ordering::AcqRel) + 1;
@@ -267,7 +269,8 @@ impl InstanceMemory {
         }
     }
 
-    /// What had been missed before the database was read.
+    /// Retries and applies changes, or reads memory again. Answers the value of `missed` from before the database was
+    /// read.
     async fn follow_round(&self, progress: &mut FeedProgress, now: Timestamp) -> Result<u64, Fault> {
         let missed = self.position.missed.load(Ordering::Acquire);
         let retried = self.retry(progress, now).await;
@@ -282,7 +285,7 @@ impl InstanceMemory {
         }
     }
 
-    /// Applies again what could not be applied.
+    /// Tries again to apply changes that could not be applied.
     async fn retry(&self, progress: &mut FeedProgress, now: Timestamp) -> Result<(), Fault> {
         let mut worst = Ok(());
         let mut tried = 0;
@@ -300,9 +303,9 @@ impl InstanceMemory {
         worst
     }
 
-    /// Reads what is new in pages and applies it, until there is no more. Where that is more than [`MAX_CHANGES`], memory
-    /// is read anew instead: a change may cost a question to the database, and a memory costs a dozen. An outer fault is of
-    /// reading, an inner one of applying.
+    /// Reads new changes in pages and applies them, until there are no more. If there are more than [`MAX_CHANGES`],
+    /// memory is read again instead: a change may cost a query, and all of memory costs a dozen. An outer fault comes
+    /// from reading, an inner one from applying.
     async fn read_changes(&self, progress: &mut FeedProgress, now: Timestamp) -> Result<Result<(), Fault>, Fault> {
         let mut worst = Ok(());
         for _ in 0..MAX_CHANGES / PAGE {
@@ -360,7 +363,7 @@ impl InstanceMemory {
         worst
     }
 
-    /// The row that was read last is not there. Either it was swept, or the database went back.
+    /// The row that was read last is missing. Either it was swept, or the database went back.
     async fn reload_all(&self, progress: &mut FeedProgress, now: Timestamp) -> Result<(), Fault> {
         let FeedState::At(known) = &progress.place else { return Ok(()) };
         self.position.mark_behind();
@@ -390,8 +393,8 @@ impl InstanceMemory {
         }
     }
 
-    /// Memory as the database has it, and nothing of what it was. What is noted and not written yet happened all the same,
-    /// and is written.
+    /// Replaces memory with what the database holds now; nothing of the old memory remains. Calls and uses that it
+    /// noted and did not write have happened all the same, and are written.
     async fn reload(&self, progress: &mut FeedProgress, is_announced: bool) -> Result<u64, Fault> {
         let (now, missed) = (self.platform.now(), self.position.missed.load(Ordering::Acquire));
         if !is_announced {
@@ -404,7 +407,7 @@ impl InstanceMemory {
         }
         let mut rng = self.platform.rng();
         let mut moment = Moment { now, rng: &mut *rng };
-        // Boxed, as a round is part of every change, and this is rare.
+        // Boxed: a round is part of every change, and this is rare.
         let (memory, mark) = Box::pin(Memory::load(&self.store, &self.master, &mut moment)).await?;
         for sealer in self.audit.sealers() {
             sealer.database_went_back();
@@ -420,7 +423,7 @@ impl InstanceMemory {
         Ok(missed)
     }
 
-    /// Brings memory up to one change. May be called for the same change again.
+    /// Applies one change to memory. May be called again for the same change.
     async fn apply(&self, change: Change, now: Timestamp) -> Result<(), Fault> {
         let memory = self.unchecked();
         match change.kind {
@@ -463,13 +466,13 @@ impl InstanceMemory {
             }
             ChangeKind::ConsentWithdrawn => self.apply_withdrawal(UserId(change.subject), now).await?,
             ChangeKind::ApiSessionsClosed => self.forget_closed(change.subject).await?,
-            // It is no change of a part: `follow_round` replaces the whole.
+            // No single part changed: `follow_round` replaces all of memory.
             ChangeKind::Reread => {}
         }
         Ok(())
     }
 
-    /// Reads one application anew. Older nodes announced the whole register, by the id of the instance.
+    /// Reads one application again. Older nodes announced the whole register, by the id of the instance.
     async fn reload_application(&self, subject: Uuid) -> Result<(), Fault> {
         if subject == self.store.instance().0 {
             self.unchecked().applications.store(Arc::new(ApplicationRegister::new(self.store.applications().await?)));
@@ -489,9 +492,9 @@ impl InstanceMemory {
         Ok(())
     }
 
-    /// What a user withdrew is dead in memory, and the user's sessions list anew who uses them.
+    /// Records the ended authorizations as revocations in memory. The user's sessions list their applications again.
     async fn apply_withdrawal(&self, user: UserId, now: Timestamp) -> Result<(), Fault> {
-        // A feed that is read late, or by a clock that is behind, finds them too.
+        // Twice the token lifetime: a feed that is read late, or a clock that is behind, still finds them.
         let since = now.minus(2 * MAX_TOKEN_LIFETIME);
         let ended = self.store.authorizations_of_user_ended_since(user, (CONSENT_WITHDRAWN, since)).await?;
         let memory = self.unchecked();

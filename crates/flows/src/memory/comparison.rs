@@ -1,5 +1,5 @@
-//! Compares what memory holds with what the database holds, for tests that break things on purpose: while nothing changes,
-//! and memory has followed the change feed, there is no difference.
+//! Compares memory with the database, for tests that break things on purpose. While nothing changes, and memory has
+//! followed the change feed, there is no difference.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
@@ -13,10 +13,10 @@ use crate::memory::InstanceMemory;
 use crate::memory::keys::KeyRing;
 use model::claims::MAX_TOKEN_LIFETIME;
 
-/// More sessions than an instance of a test has.
+/// More sessions than any test instance has.
 const MAX_SESSIONS: u32 = 100_000;
 
-/// What differs, each in words. Neither side prints a secret.
+/// Differences, each as text. Neither side prints a secret.
 #[derive(Default)]
 struct Differences(Vec<String>);
 
@@ -77,7 +77,8 @@ impl InstanceMemory {
         Ok(())
     }
 
-    /// A kill that memory lacks is a token that goes on; one that the database lacks comes back to life with a restart.
+    /// A revocation that memory lacks is a token that stays valid; one that the database lacks makes the token valid
+    /// again after a restart.
     async fn compare_kills(&self, found: &mut Differences, now: Timestamp) -> Result<(), Fault> {
         let since = now.minus(MAX_TOKEN_LIFETIME);
         let (authorizations, sessions, tokens) = self.unchecked().revocations.since(since);
@@ -103,13 +104,14 @@ impl InstanceMemory {
         Ok(())
     }
 
-    /// Whether the user is there and of that epoch. Otherwise the user's end is enough to end what memory lacks.
+    /// Whether the user exists with this epoch. If not, the end of the user also ends what the missing revocation
+    /// should end.
     async fn stands(&self, of: Option<(UserId, i64)>) -> Result<bool, Fault> {
         let Some((user, epoch)) = of else { return Ok(false) };
         Ok(self.store.user(user).await?.is_some_and(|user| user.epoch == epoch))
     }
 
-    /// Memory serves no session that has ended. One that it does not know is taken in by the next call.
+    /// Memory serves no session that has ended. A session that memory does not know is loaded by its next call.
     async fn compare_sessions(&self, found: &mut Differences, now: Timestamp) -> Result<(), Fault> {
         let rows = self.store.live_api_sessions(MAX_SESSIONS).await?;
         let rows: HashSet<_> = rows.into_iter().map(|row| (row.key, row.id)).collect();

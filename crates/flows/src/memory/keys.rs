@@ -1,4 +1,4 @@
-//! Signing keys: loaded and parsed once, rotated on time, their private halves sealed at rest.
+//! Signing keys: loaded and parsed once, rotated on schedule, with their private halves sealed at rest.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -32,9 +32,9 @@ impl RingKey {
     }
 }
 
-/// What a key of this version signs with, if its row is damaged. A row with an unknown algorithm is another version's, and
-/// nothing of it is missed here; unless it holds the very key that its `kid` names, which tells the algorithm too
-/// ([`SigningKey::kid`]).
+/// The algorithm of a key of this version whose row is damaged. A row with an unknown algorithm belongs to another
+/// version, and nothing of it is missing here; unless it holds the very key that its `kid` names, which also tells the
+/// algorithm ([`SigningKey::kid`]).
 pub(crate) fn algorithm_of(row: &UnreadableKey, instance: InstanceId, master: &MasterKey) -> Option<Algorithm> {
     if let Ok(algorithm) = row.algorithm.parse() {
         return Some(algorithm);
@@ -45,15 +45,15 @@ pub(crate) fn algorithm_of(row: &UnreadableKey, instance: InstanceId, master: &M
     Algorithm::ALL.into_iter().find(names)
 }
 
-/// The keys of an instance, as one immutable view.
+/// The keys of an instance, as one immutable snapshot.
 pub struct KeyRing {
     keys: Vec<RingKey>,
     jwks: Arc<[u8]>,
 }
 
 impl KeyRing {
-    /// Every key, or a fault that names those that cannot be used. None is left out: tokens that it signed would be refused,
-    /// and another would be made in its place, where all that is missing may be the master key that it was sealed under.
+    /// Every key, or a fault that names the unusable ones. None is skipped: tokens that it signed would be refused, and
+    /// another would be made in its place, although perhaps only the master key that it was sealed under is missing.
     pub(crate) async fn load(store: &Store, master: &MasterKey) -> Result<Self, Fault> {
         let (ring, broken) = Self::examine(store, master).await?;
         if broken.is_empty() {
@@ -66,7 +66,7 @@ impl KeyRing {
         )))
     }
 
-    /// The keys that can be used, and the `kid`s of those that cannot.
+    /// The usable keys, and the `kid`s of the others.
     pub(crate) async fn examine(store: &Store, master: &MasterKey) -> Result<(Self, Vec<String>), Fault> {
         let (mut keys, mut broken) = (Vec::new(), Vec::new());
         let stored = store.signing_keys().await?;
@@ -95,7 +95,7 @@ impl KeyRing {
         Arc::clone(&self.jwks)
     }
 
-    /// What this instance signs with, for discovery.
+    /// Algorithms that this instance signs with, for discovery.
     pub fn algorithms(&self) -> Vec<Algorithm> {
         Algorithm::ALL.into_iter().filter(|one| self.keys.iter().any(|key| key.times.algorithm == *one)).collect()
     }
@@ -118,10 +118,10 @@ impl KeyRing {
     }
 }
 
-/// Signatures that may wait, in fair shares; more are told to come back.
+/// Signatures that may wait, in fair shares. Further callers are told to try again.
 const MAX_SIGNATURES_WAITING: usize = 1024;
 
-/// Threads that sign with RSA, which is an order of magnitude slower than the curves.
+/// Threads for RSA signing, which is an order of magnitude slower than the curves.
 pub(crate) fn rsa_signers() -> Pool {
     Pool::new(PoolKind {
         name: "signatures",
@@ -133,7 +133,7 @@ pub(crate) fn rsa_signers() -> Pool {
 }
 
 impl Believed<'_> {
-    /// A compact JWS over the claims.
+    /// Signs the claims as a compact JWS.
     pub(crate) async fn sign(
         &self,
         algorithm: Algorithm,
@@ -159,7 +159,7 @@ impl InstanceMemory {
         algorithms(&memory.settings.load(), memory.applications.load().all().map(Arc::as_ref))
     }
 
-    /// Wakes who makes keys if something is to be signed for which there is none.
+    /// Wakes the task that makes keys if something is to be signed for which there is none.
     pub(crate) fn want_missing_keys(&self) {
         let known = self.published_keys().algorithms();
         if self.algorithms().iter().any(|algorithm| !known.contains(algorithm)) {
@@ -167,7 +167,7 @@ impl InstanceMemory {
         }
     }
 
-    /// Does what rotation wants done now. Memory is asked whether there is something.
+    /// Performs the rotation steps that are due. Memory tells whether there are any.
     pub(crate) async fn maintain_keys(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         let algorithms = self.algorithms();
         let times: Vec<KeyTimes> = self.published_keys().times().cloned().collect();
@@ -175,12 +175,12 @@ impl InstanceMemory {
             return Ok(());
         }
         rotate(&self.store, &self.master, &algorithms, moment.now, moment.rng).await?;
-        // Also what another node did meanwhile.
+        // Reads also what another node did meanwhile.
         self.follow(moment.now).await
     }
 
-    /// Makes the keys that a changed record or setting will need before it is committed, so that the change takes effect
-    /// at once.
+    /// Makes the keys that a changed record or setting will need, before the change is committed, so that it takes
+    /// effect at once.
     pub(crate) async fn prepare_keys(&self, wanted: &[Algorithm], moment: &mut Moment<'_>) -> Result<(), Fault> {
         let known = self.published_keys().algorithms();
         let missing: Vec<Algorithm> = wanted.iter().copied().filter(|wanted| !known.contains(wanted)).collect();
@@ -192,7 +192,7 @@ impl InstanceMemory {
     }
 }
 
-/// The first keys of a new instance.
+/// Makes the first keys of a new instance.
 pub(crate) async fn prepare(
     store: &AuditedStore,
     master: &MasterKey,
@@ -217,8 +217,8 @@ pub(crate) fn algorithms<'a>(
     algorithms
 }
 
-/// Does what rotation wants done now, for every algorithm. Safe on many nodes at once: each batch is guarded by the number
-/// of keys that was read.
+/// Performs the rotation steps that are due, for every algorithm. Safe on many nodes at once: each batch is guarded by
+/// the number of keys that was read.
 pub(crate) async fn rotate(
     store: &AuditedStore,
     master: &MasterKey,
@@ -226,7 +226,7 @@ pub(crate) async fn rotate(
     now: Timestamp,
     rng: &mut dyn Rng,
 ) -> Result<(), Fault> {
-    // Counted before the keys are looked at: a key that is made meanwhile fails the guard.
+    // Counted before the keys are read: a key that is made meanwhile fails the guard.
     let mut counts = Vec::new();
     for &algorithm in algorithms {
         counts.push((algorithm, store.key_count(algorithm.as_str()).await?));
@@ -235,7 +235,7 @@ pub(crate) async fn rotate(
     for (algorithm, known) in counts {
         for duty in keys::duties(&times, algorithm, now) {
             let mut batch = Batch::new();
-            let mut trail = AuditWriter::new(store, rng, now);
+            let mut writer = AuditWriter::new(store, rng, now);
             let (what, kid) = match duty {
                 KeyDuty::Create { signs_from } => {
                     let (key, sealed) = create(store, master, algorithm, signs_from).await?;
@@ -252,9 +252,9 @@ pub(crate) async fn rotate(
                     ("deleted", kid)
                 }
             };
-            batch.push(trail.key_rotated(what, &kid));
+            batch.push(writer.key_rotated(what, &kid));
             batch.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, now);
-            // A failed guard: another node did it.
+            // A failed guard means that another node did it.
             let (CommitOutcome::Committed | CommitOutcome::GuardFailed { .. }) = store.commit(batch).await?;
         }
     }
@@ -273,12 +273,12 @@ pub(crate) async fn create(
     Ok((times, sealed))
 }
 
-/// An RSA key is a search for primes: a few tenths of a second, on a thread that gives way to requests.
+/// Generating an RSA key searches for primes: a few tenths of a second, on a low-priority thread.
 async fn generate(algorithm: Algorithm) -> Result<(SigningKey, Zeroizing<Vec<u8>>), Fault> {
     let (reply, made) = tokio::sync::oneshot::channel();
     let work = move || {
         give_way();
-        // Whoever has gone away meanwhile needs no key.
+        // The receiver is gone if the caller was cancelled.
         let _ = reply.send(SigningKey::generate(algorithm));
     };
     std::thread::Builder::new().name("keys".into()).spawn(work).map_err(Fault::failed)?;

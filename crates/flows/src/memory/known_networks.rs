@@ -1,5 +1,5 @@
-//! Networks from which a legacy client of a login was right lately, so that strangers' guesses do not hold it up
-//! (`identity.md` §4.1). Such clients keep no cookie.
+//! Networks from which a legacy client of a login recently sent the right password, so that strangers' guesses do not
+//! delay it (`identity.md` §4.1). Such clients keep no cookie.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use model::Timestamp;
 use model::throttle::NETWORK_KNOWN_FOR;
 use quick_cache::sync::Cache;
 
-/// A digest of login and network under the instance's root secret.
+/// HMAC of login and network, under the instance's root secret.
 pub(crate) type NetworkKey = [u8; 32];
 
-/// What the database said, and when it was asked.
+/// The database's answer, and when it was read.
 #[derive(Clone, Copy)]
 pub(crate) struct NetworkRecord {
     pub(crate) right_at: Option<Timestamp>,
@@ -20,7 +20,7 @@ pub(crate) struct NetworkRecord {
 pub(crate) struct KnownNetworks(Cache<NetworkKey, NetworkRecord>);
 
 const MAX_REMEMBERED: usize = 10_000;
-/// Another node may have learnt of a network meanwhile.
+/// How long an unknown network stays cached: another node may have recorded it meanwhile.
 const UNKNOWN_FOR: Duration = Duration::from_mins(1);
 
 impl Default for KnownNetworks {

@@ -1,11 +1,12 @@
-//! Passwords that were right a moment ago, so that a client that sends one with every call does not cost an Argon2 each.
+//! Passwords that were right a moment ago, so that a client that sends one with every call does not cost an Argon2 each
+//! time.
 //!
-//! What is kept is a code of authenticity over application, login and password, under a key that this process drew and
-//! nobody else has; it finds the user and the epoch at which the password was right. It weakens nothing: whoever comes
-//! is throttled before it is asked, and a password that it does not know is compared and counted as at the page, so
-//! there is no guess that costs less. A new password and a disabled user raise the epoch, which is looked at every time.
-//! An entry is good for five minutes and then costs one more comparison. The first calls of one client, which often
-//! come side by side, wait for one comparison together instead of being taken for as many guesses.
+//! Each entry is an HMAC over application, login and password, under a key that this process drew and nobody else has.
+//! It leads to the user and the epoch at which the password was right. This weakens nothing: every caller is throttled
+//! before the lookup, and a password that is not found is compared and counted as on the sign-in page, so no guess
+//! costs less. A new password and a disabled user raise the epoch, which is checked every time. An entry is valid for
+//! five minutes, and then costs one more comparison. The first calls of one client often arrive side by side: they
+//! share one comparison, instead of counting as that many guesses.
 
 use std::time::Duration;
 
@@ -23,11 +24,11 @@ const KNOWN_FOR: Duration = Duration::from_mins(5);
 
 const MAX_KNOWN: usize = 10_000;
 
-/// Finds an entry; tells nothing without the key.
+/// Key of an entry. It reveals nothing without the HMAC key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct PasswordTag([u8; 32]);
 
-/// Whose password it was, and at which epoch.
+/// The user whose password was right, and the epoch at that time.
 #[derive(Clone, Copy)]
 pub(crate) struct KnownPassword {
     pub(crate) user: UserId,
@@ -40,7 +41,7 @@ pub(crate) struct KnownPasswords {
     known: Cache<PasswordTag, KnownPassword>,
 }
 
-/// How a comparison ended without a user.
+/// A comparison that ended without a user.
 enum Unproven<R> {
     Away(R),
     Fault(Fault),
@@ -59,7 +60,7 @@ impl KnownPasswords {
         let login = login.trim().to_ascii_lowercase();
         let mut context = hmac::Context::with_key(&self.key);
         for part in [application.0.as_bytes().as_slice(), login.as_bytes(), password.expose().as_bytes()] {
-            // Every part with its length, so that no two lists of parts read the same.
+            // Prefixes every part with its length, so that two different lists of parts never read the same.
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }
@@ -70,7 +71,7 @@ impl KnownPasswords {
         self.known.get(&tag).filter(|known| known.is_fresh(now))
     }
 
-    /// What `proving` finds out, once for all who ask at the same moment. Only what was right is kept.
+    /// Runs `proving` once for all concurrent callers. Only a right password is kept.
     pub(crate) async fn learn<R>(
         &self,
         (tag, now): (PasswordTag, Timestamp),
@@ -101,7 +102,8 @@ impl KnownPasswords {
 }
 
 impl KnownPassword {
-    /// A clock that was set back makes it stale too. Calls that come side by side read the clock one after another.
+    /// A clock that was set back also makes the entry stale. Concurrent calls read the clock one after another, so a
+    /// small difference is allowed.
     fn is_fresh(self, now: Timestamp) -> bool {
         now.since(self.at) < KNOWN_FOR && self.at.since(now) < FUTURE
     }

@@ -1,4 +1,4 @@
-//! API sessions as calls see them: known by their key, with timers that slide in memory and are written in batches.
+//! API sessions in memory: found by their key, with sliding timers that are written in batches.
 
 mod unwritten;
 
@@ -20,21 +20,21 @@ use crate::memory::seat_queries::SeatQueries;
 use crate::memory::{InstanceMemory, Memory};
 use crate::platform::meters::Meters;
 
-/// A session as calls see it: its sliding timer is one store into memory.
+/// A session in memory. Extending its sliding timer is one store into memory.
 pub(crate) struct LiveSession {
     pub(crate) id: ApiSessionId,
-    /// From where it was opened.
+    /// Client address that opened it.
     pub(crate) address: Option<IpAddr>,
     user: UserId,
     timer: SlidingTimer,
     applications: Mutex<CallingApplications>,
-    /// Among those that wait to be written down.
+    /// Whether it is queued to be written.
     waits: AtomicBool,
 }
 
 #[derive(Default)]
 struct CallingApplications {
-    /// One, or a few.
+    /// Usually one, or a few.
     known: Vec<ApplicationId>,
     unwritten: Vec<ApplicationId>,
 }
@@ -55,7 +55,7 @@ impl LiveSession {
     }
 }
 
-/// The newest of them, so many that no answer is on its way for as long.
+/// Recently closed sessions. Bounded: keeps the newest, more than can close while a database answer is in flight.
 #[derive(Default)]
 struct RecentlyClosed {
     known: HashSet<ApiSessionId>,
@@ -65,7 +65,7 @@ struct RecentlyClosed {
 impl RecentlyClosed {
     const MOST: usize = 10_000;
 
-    /// Whether it is news.
+    /// Whether the session was not known to be closed.
     fn add(&mut self, id: ApiSessionId) -> bool {
         let is_news = self.known.insert(id);
         if is_news {
@@ -83,16 +83,16 @@ impl RecentlyClosed {
 #[derive(Default)]
 pub(crate) struct ApiSessions {
     live: RwLock<HashMap<SessionKey, Arc<LiveSession>>>,
-    /// Sessions that were closed a moment ago: an answer that is on its way may still say that they live.
+    /// Sessions closed a moment ago: a database answer in flight may still list them as live.
     closed_lately: Mutex<RecentlyClosed>,
     pub(crate) looks: SeatQueries,
     waiting: UnwrittenSessions,
-    /// When somebody last looked whether the clock was set back.
+    /// When the clock was last checked for having been set back.
     minded: AtomicI64,
 }
 
 impl ApiSessions {
-    /// On SQLite a restart closes all sessions; on PostgreSQL they live on, and are taken in when they are called with.
+    /// On SQLite a restart closes all sessions. On PostgreSQL they stay open, and memory loads each at its next call.
     pub(crate) async fn load(store: &AuditedStore, moment: &mut Moment<'_>) -> Result<Self, Fault> {
         let (live, counted) = store.seats_taken().await?;
         if store.database().is_embedded() && (live, counted) != (0, 0) {
@@ -108,7 +108,7 @@ impl ApiSessions {
         self.live.read().get(key).filter(|live| live.timer.is_running(now)).cloned()
     }
 
-    /// Takes in what the database knows. Calls that it does not know of yet count on.
+    /// Takes in a row of the database. Calls that the database does not know of yet still extend the timer.
     pub(crate) fn learn(&self, row: ApiSessionRow) -> Arc<LiveSession> {
         let mut live = self.live.write();
         if let Some(known) = live.get(&row.key).filter(|known| known.id == row.id) {
@@ -129,7 +129,7 @@ impl ApiSessions {
         session
     }
 
-    /// Sessions that calls are let in by.
+    /// Sessions that admit calls now.
     pub(crate) fn running(&self, now: Timestamp) -> HashSet<(SessionKey, ApiSessionId)> {
         let live = self.live.read();
         let running = live.iter().filter(|(_, live)| live.timer.is_running(now));
@@ -144,14 +144,15 @@ impl ApiSessions {
         self.live.write().retain(|_, live| live.user != user);
     }
 
-    /// Who uses the user's sessions is written down anew, call by call: an application was taken off their lists.
+    /// Clears the lists of applications of the user's sessions, which fill again call by call: an application was
+    /// removed from them.
     pub(crate) fn relist(&self, user: UserId) {
         for live in self.live.read().values().filter(|live| live.user == user) {
             *live.applications.lock() = CallingApplications::default();
         }
     }
 
-    /// Each closing is counted once, however often it is heard of.
+    /// Counts each closing once, however often it is reported.
     pub(crate) fn forget(&self, closed: &[ClosedApiSession], meters: &Meters) {
         let mut live = self.live.write();
         let mut closed_lately = self.closed_lately.lock();
@@ -165,13 +166,13 @@ impl ApiSessions {
         }
     }
 
-    /// The call is noted, and is written down at a beat.
+    /// Notes a call. A tick writes it.
     pub(crate) fn called(&self, live: &Arc<LiveSession>, application: ApplicationId, now: Timestamp) {
         live.called(application, now);
         self.waiting.add(live);
     }
 
-    /// Looks through all sessions where the clock was set back, and only there.
+    /// Goes through all sessions if the clock was set back, and only then.
     pub(crate) fn check_clock(&self, now: Timestamp) {
         if self.minded.swap(now.0, Ordering::Relaxed) <= now.0 {
             return;
@@ -184,12 +185,13 @@ impl ApiSessions {
 }
 
 impl InstanceMemory {
-    /// How many sessions memory serves: for those who measure.
+    /// Number of sessions in memory, for measurements.
     pub fn sessions_in_memory(&self) -> usize {
         self.unchecked().api_sessions.live.read().len()
     }
 
-    /// Sessions whose timers are over, whichever node opened them. What this node knows of calls is written down first.
+    /// Closes sessions whose timers have run out, whichever node opened them. Writes the calls that this node has noted
+    /// first.
     pub(crate) async fn close_due_sessions(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         self.flush_sessions(moment.now).await?;
         let now = moment.now;
@@ -197,7 +199,7 @@ impl InstanceMemory {
         let (close_id, [lock, close, tell, count]) = self.store.close_api_sessions(due, CloseReason::Timer, moment);
         let mut batch = Batch::from(vec![lock, self.store.expect_some_to_close(due), close, tell, count]);
         batch.announce(closing_change(close_id), now);
-        // A failed guard: another node was first.
+        // A failed guard means that another node was first.
         self.commit(batch, now).await.map(|_| ())
     }
 
@@ -207,7 +209,7 @@ impl InstanceMemory {
         Ok(())
     }
 
-    /// Applications that were switched off are on no list any more.
+    /// Removes disabled applications from the lists of all sessions.
     pub(crate) fn forget_dead_applications(&self) {
         let memory = self.unchecked();
         let register = memory.applications.load();
@@ -219,12 +221,12 @@ impl InstanceMemory {
         }
     }
 
-    /// Every call that was answered before this one is written down.
+    /// Writes every call that was answered before this one.
     pub(crate) async fn flush_sessions(&self, now: Timestamp) -> Result<(), Fault> {
         self.flush_some_sessions(&self.unchecked(), now, usize::MAX).await
     }
 
-    /// What an older memory has noted and not written, after it was replaced: calls and uses happened all the same.
+    /// Writes the calls and uses that a replaced memory noted and did not write: they happened all the same.
     pub(crate) async fn flush_before_reload(&self, old: &Memory, now: Timestamp) -> Result<(), Fault> {
         let sessions = self.flush_some_sessions(old, now, usize::MAX).await;
         let proven = old.used_generations.flush(&self.store).await;
@@ -262,7 +264,7 @@ pub(crate) const fn closing_change(close_id: Uuid) -> Change {
     Change { kind: ChangeKind::ApiSessionsClosed, subject: close_id }
 }
 
-/// Closes sessions with the kill that ends them, and tells every node.
+/// Closes sessions in the batch that revokes their credentials, and announces it to every node.
 pub(crate) fn close_sessions(
     store: &AuditedStore,
     closing: SessionsToClose,
@@ -275,7 +277,7 @@ pub(crate) fn close_sessions(
     batch
 }
 
-/// The user's tokens are dead, so are its sessions; every node hears of it.
+/// Closes the sessions of a user whose tokens end, and announces it to every node.
 pub(crate) fn ending_user(store: &AuditedStore, user: UserId, moment: &mut Moment<'_>) -> Batch {
     let mut ending = close_sessions(store, SessionsToClose::OfUser(user), CloseReason::UserChanged, moment);
     ending.announce(Change { kind: ChangeKind::User, subject: user.0 }, moment.now);

@@ -1,6 +1,6 @@
-//! Looking at the seats for many callers at once: a node has one look under way for an instance, and whoever comes
-//! meanwhile shares the next. A storm of refusals costs the database a few questions, and none is answered from an old
-//! look.
+//! Queries the seats for many callers at once. A node has one query under way for an instance, and callers that arrive
+//! meanwhile share the next one. A storm of refusals costs the database a few queries, and no caller gets the answer of
+//! an older query.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use store::{Fault, MAX_KEYS_ASKED, SeatReading, SeatRequest, Store};
 use tokio::sync::oneshot;
 
-/// Callers that may wait for a look; more are sent away.
+/// Callers that may wait for a query. More are refused.
 const MAX_WAITING: usize = 16 * 1024;
 
 type QueryResult = Result<Arc<SeatReading>, Fault>;
@@ -27,8 +27,8 @@ pub(crate) struct SeatQueries {
 }
 
 impl SeatQueries {
-    /// The seats as they were at some moment after this was asked. `settings` are what memory believes: the database's
-    /// own decide.
+    /// The seats as they were at some moment after this call. `settings` are memory's; the database's own settings
+    /// decide.
     pub(crate) async fn query(
         &self,
         store: &Store,
@@ -37,8 +37,8 @@ impl SeatQueries {
     ) -> QueryResult {
         loop {
             let mut answered = self.queue(asking)?;
-            // Whoever has the turn answers others too, until it has its own answer. Dropped half-way, it drops those
-            // it took on, who ask again.
+            // The caller that has the turn also answers others, until it has its own answer. If it is dropped half-way,
+            // it drops the callers it had taken on, and they ask again.
             loop {
                 let _turn = tokio::select! {
                     biased;
@@ -74,16 +74,16 @@ impl SeatQueries {
         }
         let asking: Vec<SeatRequest> = group.iter().map(|one| one.asking.clone()).collect();
         let answer = seen(store, &asking, settings).await.map(Arc::new);
-        // A database that is away is away for those who wait, too.
+        // If the database is unavailable, the waiting callers get the same fault.
         let sent_along = if answer.is_err() { std::mem::take(&mut *self.waiting.lock()) } else { Vec::new() };
         for one in group.into_iter().chain(sent_along) {
-            // A caller that has gone away needs no answer.
+            // A caller that was cancelled needs no answer.
             let _ = one.answer.send(answer.clone());
         }
     }
 }
 
-/// Asks again where reserved accounts or ceilings are others than memory believes.
+/// Queries again if the database's reserved accounts or ceilings differ from memory's.
 async fn seen(store: &Store, asking: &[SeatRequest], settings: &InstanceSettings) -> Result<SeatReading, Fault> {
     let mut believed = settings.clone();
     loop {

@@ -1,4 +1,4 @@
-//! When reference tokens were last used: noted on calls, written in batches.
+//! Last uses of reference tokens: noted on calls, written in batches.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use store::{Batch, Store};
 
 use crate::Fault;
 
-/// When tokens were last used, to the minute: noted on calls, written in batches.
+/// Last uses of tokens, to the minute: noted on calls, written in batches.
 #[derive(Default)]
 pub(crate) struct LastUsed(RwLock<TokenUses>);
 
 #[derive(Default)]
 struct TokenUses {
     waiting: HashMap<ReferenceTokenId, Timestamp>,
-    /// Written down within the last minute or two: a token that is used all the time is a write a minute.
+    /// Written within the last minute or two: a token in constant use costs one write a minute.
     written: [HashMap<ReferenceTokenId, Timestamp>; 2],
     turned: Timestamp,
 }
@@ -28,13 +28,13 @@ impl TokenUses {
     }
 }
 
-/// How exactly the last use of a token is known.
+/// Precision of a token's last use.
 const EXACTLY: Duration = Duration::from_mins(1);
 
-/// Uses that are remembered at most. One that is not is noted again sooner, or not yet.
+/// Maximum number of remembered uses. Beyond it, a use is written again sooner, or is not noted yet.
 const MAX_NOTED: usize = 100_000;
 
-/// Uses written down in one batch. One batch a beat, so that a crowd of tokens holds nobody else up.
+/// Uses written in one batch. One batch a tick, so that many tokens do not delay other writers.
 const WRITTEN_AT_ONCE: usize = 100;
 
 impl LastUsed {
@@ -48,13 +48,13 @@ impl LastUsed {
         }
     }
 
-    /// One batch; whether there is more.
+    /// Writes one batch. Answers whether more uses wait.
     pub(crate) async fn flush(&self, store: &Store, now: Timestamp) -> Result<bool, Fault> {
         let mut noted: Vec<_> = self.0.read().waiting.iter().map(|(id, at)| (*id, *at)).take(WRITTEN_AT_ONCE).collect();
         if noted.is_empty() {
             return Ok(false);
         }
-        // In one order on all nodes, so that their batches do not wait for each other.
+        // All nodes use the same order, so that their batches do not wait for each other.
         noted.sort_unstable();
         let statements: Vec<_> = noted.iter().map(|(id, at)| store.reference_token_used(*id, *at)).collect();
         let _written = store.commit(Batch::from(statements)).await?;

@@ -1,4 +1,5 @@
-//! Which refresh generation has reached its application: noted when an access token of it is used, written in batches.
+//! Refresh generations that have reached their application: noted when an access token of the generation is used,
+//! written in batches.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,7 +23,7 @@ impl UsedGenerations {
             return;
         }
         if noted.len() >= MAX_NOTED {
-            noted.clear(); // what was written down stays known to the database
+            noted.clear(); // written generations stay in the database
         }
         noted.insert(descent.authorization, descent.generation);
         self.waiting.lock().insert(descent.authorization);
@@ -37,7 +38,7 @@ impl UsedGenerations {
         if waiting.is_empty() {
             return Ok(());
         }
-        // In one order on all nodes, so that their batches do not wait for each other.
+        // All nodes use the same order, so that their batches do not wait for each other.
         let mut in_order: Vec<_> = waiting.iter().collect();
         in_order.sort_unstable();
         let statements: Vec<_> = {

@@ -1,4 +1,4 @@
-//! Faults in the log: one line a minute for each kind, with the number of those that were left out.
+//! Faults in the log: one line a minute for each kind, with the number of lines left out.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use parking_lot::Mutex;
 use store::{Fault, Trouble};
 use tokio::time::Instant;
 
-/// A kind of fault has one line in so long.
+/// Each kind of fault gets one log line in this time.
 const EVERY: Duration = Duration::from_mins(1);
-/// Kinds that are told apart. Only bugs have more than one kind to a trouble.
+/// Kinds that are counted separately. Only bugs have more than one kind for each trouble.
 const MAX_KINDS: usize = 64;
 
-/// Who met a fault.
+/// The instance and the request that met a fault.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FaultContext<'a> {
     pub instance: Option<&'a str>,
@@ -27,7 +27,7 @@ pub struct FaultLog {
     counts: NamedCounters,
 }
 
-/// Bugs differ by their causes; of everything else, the trouble says it all.
+/// A bug is keyed by its causes too. For everything else the trouble is enough.
 type FaultKey = (Trouble, String);
 
 struct ReportedFault {
@@ -49,14 +49,14 @@ impl FaultLog {
         }
     }
 
-    /// Says how many were left out, once their minute is over.
+    /// Logs how many faults were left out, once their minute is over.
     pub(crate) fn sum_up(&self) {
         for (trouble, left_out) in self.over(Instant::now()) {
             tracing::error!(kind = trouble.name(), left_out, "and {left_out} more like this within a minute");
         }
     }
 
-    /// Faults since the start, by trouble.
+    /// Numbers of faults since the start, by trouble.
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
         self.counts.read()
     }
@@ -75,7 +75,8 @@ impl FaultLog {
         true
     }
 
-    /// Ends the minutes that are over. One that left something out begins another, so that its sum is that minute's line.
+    /// Ends the minutes that are over. A minute that left faults out begins another one, because its sum is that
+    /// minute's line.
     fn over(&self, now: Instant) -> Vec<(Trouble, u64)> {
         let mut sums = Vec::new();
         self.kinds.lock().retain(|(trouble, _), told| {

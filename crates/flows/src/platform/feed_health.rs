@@ -1,4 +1,4 @@
-//! Whether this node's memory may be believed: it follows the database's change feed, and knows when it last did.
+//! Health of the change feed: whether this node's memory may be believed, by when it last followed the database's feed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,16 +10,17 @@ use tokio::time::Instant;
 /// A node that has not followed the feed for this long asks the database instead of its memory.
 pub(crate) const FUSE: Duration = Duration::from_secs(2);
 
-/// A node that was away, or whose database was, waits this long before it takes other nodes' silence for an end: they
-/// have calls to write down.
+/// After a gap (the node or its database was away), a node waits this long before it takes other nodes' silence for the
+/// end of a session: they still have calls to write.
 const STEADY: Duration = Duration::from_secs(1);
 
-/// Measured by a clock that is never set.
+/// Time of the last read of the feed, by a monotonic clock.
 pub(crate) struct FeedHealth {
-    /// Nobody else changes the database unseen.
+    /// No other process changes the database unseen.
     alone: bool,
     born: Instant,
-    /// When the newest look at the feed began, and when the unbroken row of looks did, in milliseconds.
+    /// Milliseconds since `born`: when the newest read of the feed began, and when the current run of reads without a
+    /// gap began.
     followed: AtomicU64,
     steady_since: AtomicU64,
     /// See [`store::Database::timeline`].
@@ -49,7 +50,7 @@ impl FeedHealth {
         u64::try_from(at.duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Everything committed before `begun` has been taken in.
+    /// Memory has taken in everything committed before `begun`.
     pub(crate) fn followed(&self, begun: Instant) {
         let begun = self.millis(begun);
         let before = self.followed.swap(begun, Ordering::AcqRel);
@@ -58,12 +59,12 @@ impl FeedHealth {
         }
     }
 
-    /// Since when memory has not followed; nothing where it need not.
+    /// Time since memory last followed the feed; `None` if it need not.
     pub(crate) fn age(&self) -> Option<Duration> {
         (!self.alone).then(|| Duration::from_millis(self.behind(Instant::now())))
     }
 
-    /// May memory answer?
+    /// Whether memory may answer.
     pub(crate) fn memory_holds(&self) -> bool {
         self.alone || self.held(Instant::now())
     }
@@ -83,7 +84,7 @@ impl FeedHealth {
         self.behind(at) <= millis(FUSE)
     }
 
-    /// May sessions be closed because nobody called, as far as the database knows?
+    /// Whether sessions may be closed because the database knows of no recent call.
     fn was_steady(&self, at: Instant) -> bool {
         let (followed, since) = (self.followed.load(Ordering::Acquire), self.steady_since.load(Ordering::Acquire));
         self.behind(at) < millis(STEADY) && followed.saturating_sub(since) >= millis(STEADY)

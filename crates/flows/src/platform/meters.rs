@@ -1,9 +1,9 @@
-//! What the house counts of itself, for whoever watches it. Nothing here names a person, an app or an address.
+//! Meters: what Gatehouse counts of itself for monitoring. No meter names a person, an application or an address.
 
 use model::meter::{Counter, NamedCounters};
 use model::seat::CloseReason;
 
-/// The counts of one instance, made by this process since it started.
+/// Counts of one instance, since this process started.
 #[derive(Default)]
 pub struct Meters {
     /// By outcome: `done`, or the cause of the refusal.
@@ -15,7 +15,7 @@ pub struct Meters {
     pub sessions_opened: Counter,
     /// By cause.
     pub sessions_refused: NamedCounters,
-    /// By reason; each node counts all closings that it hears of, whoever closed.
+    /// By reason. Each node counts all closings that it reads of, whichever node closed.
     pub sessions_closed: NamedCounters,
     /// By cause.
     pub calls_refused: NamedCounters,
@@ -24,13 +24,13 @@ pub struct Meters {
 }
 
 impl Meters {
-    /// A reason of a newer version is counted as `other`.
+    /// Counts a reason of a newer version as `other`.
     pub(crate) fn closed(&self, reason: Option<CloseReason>) {
         self.sessions_closed.add(reason.map_or("other", CloseReason::as_str));
     }
 }
 
-/// How full the places are where work waits.
+/// Fill level of a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueFill {
     pub waiting: usize,

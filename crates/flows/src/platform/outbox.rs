@@ -1,4 +1,4 @@
-//! Letters on their way out: flows put them into a bounded queue, whoever holds its other end delivers them.
+//! Outgoing mail: flows put letters into a bounded queue, and the mailer that holds its other end delivers them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,31 +10,32 @@ use parking_lot::Mutex;
 
 use crate::platform::InstanceInfo;
 
-/// Letters that may wait, in fair shares; more are dropped and counted, for a mail server that is away must not hold people up.
+/// Letters that may wait, in fair shares. More are dropped and counted: a mail server that is away must not delay
+/// requests.
 const MAX_WAITING: usize = 1000;
 
-/// Where flows leave letters. Nobody need be there to take them: then flows give links to administrators instead.
+/// Queue for letters. Without a mailer, flows give links to administrators instead.
 #[derive(Default)]
 pub struct Outbox {
     queue: Mutex<Option<FairSender<InstanceId, MailMessage>>>,
     counts: MailCounts,
 }
 
-/// What became of letters.
+/// Counts of letters sent and lost.
 #[derive(Default)]
 struct MailCounts {
     sent: AtomicU64,
     lost: AtomicU64,
 }
 
-/// The other end: what is to be delivered, and where to tell how it went.
+/// The mailer's end: yields letters to deliver, and counts their outcomes.
 pub struct OutboxReader {
     waiting: FairReceiver<InstanceId, MailMessage>,
     outbox: Arc<Outbox>,
 }
 
 impl OutboxReader {
-    /// Of all instances in turn. `None`: the house is closed, and everything was taken.
+    /// Takes from all instances in turn. `None` once the outbox is closed and everything was taken.
     pub async fn next(&mut self) -> Option<MailMessage> {
         self.waiting.recv_async().await.map(|(_, message)| message)
     }
@@ -43,31 +44,31 @@ impl OutboxReader {
         self.outbox.counts.sent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// It will not arrive.
+    /// Counts a letter that will not arrive.
     pub fn lost(&self) {
         self.outbox.counts.lost.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Outbox {
-    /// From now on letters go to the answer.
+    /// Opens the queue: from now on letters go to the returned reader.
     pub(crate) fn open(self: &Arc<Self>) -> OutboxReader {
         let (sender, waiting) = channel(MAX_WAITING);
         *self.queue.lock() = Some(sender);
         OutboxReader { waiting, outbox: Arc::clone(self) }
     }
 
-    /// The receiver sees the end when it has taken what waits.
+    /// The reader sees the end once it has taken all waiting letters.
     pub(crate) fn close(&self) {
         self.queue.lock().take();
     }
 
-    /// Is there somebody who delivers?
+    /// Whether a mailer is connected.
     pub fn is_open(&self) -> bool {
         self.queue.lock().is_some()
     }
 
-    /// Whether it is on its way.
+    /// Answers whether the letter was queued.
     pub(crate) fn send(&self, instance: InstanceId, message: MailMessage) -> bool {
         let about = message.about;
         let taken = self.queue.lock().as_ref().is_some_and(|queue| queue.send(instance, message).is_ok());
@@ -78,7 +79,7 @@ impl Outbox {
         taken
     }
 
-    /// Letters that were delivered, and letters that never will be.
+    /// Numbers of letters that were delivered, and of letters that never will be.
     pub fn counts(&self) -> (u64, u64) {
         (self.counts.sent.load(Ordering::Relaxed), self.counts.lost.load(Ordering::Relaxed))
     }
@@ -93,7 +94,7 @@ pub struct InstanceMail<'a> {
 }
 
 impl InstanceMail<'_> {
-    /// Whether somebody delivers letters. Where nobody does, links are shown to administrators.
+    /// Whether a mailer is connected. Without one, links are shown to administrators.
     pub fn is_open(self) -> bool {
         self.outbox.is_open()
     }
@@ -102,7 +103,7 @@ impl InstanceMail<'_> {
         self.outbox.send(self.id, message)
     }
 
-    /// Writes to the user, if mail reaches them.
+    /// Writes to the user, if the user has a mailbox.
     pub fn write_to<'u>(&'u self, user: &'u User, letter: impl FnOnce(Letter<'u>) -> MailMessage) {
         if let Some(to) = user.mailbox() {
             self.send(letter(Letter { to, instance: &self.info.name, user }));

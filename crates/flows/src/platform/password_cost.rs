@@ -1,9 +1,9 @@
-//! What hashing a password costs.
+//! Cost of hashing a password.
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, Version};
 use model::user::PasswordHash;
 
-/// What one hash costs: memory and passes of Argon2id, in one lane.
+/// Argon2id parameters: memory in KiB and passes, in one lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswordCost {
     memory_kib: u32,
@@ -13,7 +13,7 @@ pub struct PasswordCost {
 impl PasswordCost {
     /// OWASP Password Storage Cheat Sheet: 19 MiB, two passes.
     pub const OWASP: Self = Self { memory_kib: 19 * 1024, passes: 2 };
-    /// The least that Argon2 allows. For tests alone: it protects nothing.
+    /// The minimum that Argon2 allows. For tests only: it protects nothing.
     pub const LEAST: Self = Self { memory_kib: Params::MIN_M_COST, passes: Params::MIN_T_COST };
 
     pub(crate) fn argon2(self) -> Argon2<'static> {
@@ -26,7 +26,8 @@ impl PasswordCost {
         PasswordHash::of_nfc(hash.to_string())
     }
 
-    /// As costly to compare with as any other, and written down instead of made: a start is not worth 19 MiB.
+    /// Costs as much to compare as any other hash. It is written as text instead of computed, because a start should
+    /// not spend 19 MiB on it.
     pub(crate) fn dummy_hash(self) -> PasswordHash {
         PasswordHash::of_nfc(format!("{}{}${}", self.prefix(), "A".repeat(22), "A".repeat(43)))
     }

@@ -1,8 +1,8 @@
-//! Threads for work that takes a core for long, shared between instances in turn.
+//! Thread pools for work that occupies a core for long, shared between instances in turn.
 //!
-//! Threads that give way keep a storm of such work from slowing requests that need none of it. They would also starve
-//! another instance's single piece of work while requests keep all cores busy, hence [`Priority::FirstPiece`]. Linux lets a
-//! thread lower its priority and not raise it again, so each priority has threads of its own.
+//! Low-priority threads keep a burst of such work from slowing other requests. While requests keep all cores busy, they
+//! would also starve another instance's single piece of work, hence [`Priority::FirstPiece`]. On Linux a thread can
+//! lower its priority but not raise it again, so each priority has its own threads.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,17 +19,17 @@ use crate::platform::meters::QueueFill;
 use crate::platform::tasks::give_way;
 
 type PoolWork = Box<dyn FnOnce() + Send>;
-/// An instance, or nothing for work that is no instance's; and, of its work, what takes turns by itself.
+/// The instance (none for work outside any instance), and the kind of its work, which takes turns by itself.
 type PoolTenant = (Option<InstanceId>, &'static str);
 
-/// What a pool is for, and its bounds.
+/// Name and bounds of a pool.
 pub(crate) struct PoolKind {
     pub(crate) name: &'static str,
-    /// For each priority.
+    /// Threads for each priority.
     pub(crate) threads: usize,
-    /// Work that may wait, in fair shares.
+    /// Pieces of work that may wait, in fair shares.
     pub(crate) max_waiting: usize,
-    /// What callers beyond their share are told.
+    /// Fault text for callers beyond their share.
     pub(crate) full: &'static str,
     pub(crate) priority: Priority,
 }
@@ -38,14 +38,14 @@ pub(crate) struct PoolKind {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Priority {
     Normal,
-    /// Gives way to all other threads.
+    /// Yields to all other threads.
     Low,
-    /// Normal for a tenant's first piece of work, low for the pieces it adds while that one is under way.
+    /// Normal for a tenant's first piece of work, low for pieces that the tenant adds while the first is under way.
     FirstPiece,
 }
 
-/// A few threads. Clones share them; each works for one tenant. They end when the last clone is dropped and what waits is
-/// done.
+/// A few threads. Clones share them; each clone works for one tenant. The threads end when the last clone is dropped
+/// and the waiting work is done.
 #[derive(Clone)]
 pub(crate) struct Pool {
     queues: Arc<PoolQueues>,
@@ -57,7 +57,7 @@ struct PoolQueues {
     first: Arc<FairSender<PoolTenant, PoolWork>>,
     /// The same queue, unless the priority is [`Priority::FirstPiece`].
     further: Arc<FairSender<PoolTenant, PoolWork>>,
-    /// Pieces of work that wait or run, per tenant.
+    /// Number of pieces that wait or run, per tenant.
     under_way: Arc<Mutex<HashMap<PoolTenant, usize>>>,
 }
 
@@ -68,14 +68,14 @@ impl PoolQueues {
     }
 }
 
-/// A piece of work that waits or runs, until it is dropped.
+/// Held while a piece of work waits or runs. Dropping it ends the piece.
 pub(crate) struct WorkPermit {
     under_way: Arc<Mutex<HashMap<PoolTenant, usize>>>,
     tenant: PoolTenant,
 }
 
 impl WorkPermit {
-    /// And whether it is the only one of its tenant.
+    /// Also answers whether the piece is its tenant's only one.
     fn begin(under_way: &Arc<Mutex<HashMap<PoolTenant, usize>>>, tenant: PoolTenant) -> (Self, bool) {
         let mut pieces = under_way.lock();
         let pieces = pieces.entry(tenant).or_default();
@@ -106,17 +106,17 @@ impl Pool {
         Self { queues: Arc::new(queues), kind: Arc::new(kind), tenant: (None, "") }
     }
 
-    /// The same threads, by turns with other instances.
+    /// The same threads, taking turns with other instances.
     pub(crate) fn of(&self, instance: InstanceId) -> Self {
         Self { tenant: (Some(instance), self.tenant.1), ..self.clone() }
     }
 
-    /// The same threads, by turns with other work of the instance.
+    /// The same threads, taking turns with other work of the instance.
     pub(crate) fn for_work(&self, work: &'static str) -> Self {
         Self { tenant: (self.tenant.0, work), ..self.clone() }
     }
 
-    /// What waits.
+    /// The number of waiting pieces, and their bound.
     pub(crate) fn fill(&self) -> QueueFill {
         QueueFill { waiting: self.queues.waiting(), most: self.kind.max_waiting }
     }
@@ -124,7 +124,7 @@ impl Pool {
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
         let (reply, answer) = oneshot::channel();
         self.submit(move |piece| {
-            // Nobody waits for the answer to a request that has gone away.
+            // Skips the work if the caller has gone away.
             if !reply.is_closed() {
                 let done = work();
                 drop(piece);
@@ -134,7 +134,8 @@ impl Pool {
         answer.await.map_err(Fault::failed)
     }
 
-    /// Work that answers by itself. It drops its piece before it answers: a caller's next piece is a first one again.
+    /// Submits work that sends its own answer. The work drops its permit before it answers, so that the caller's next
+    /// piece counts as a first one again.
     pub(crate) fn submit(&self, work: impl FnOnce(WorkPermit) + Send + 'static) -> Result<(), Fault> {
         let (piece, is_first) = WorkPermit::begin(&self.queues.under_way, self.tenant);
         let queue = if is_first { &self.queues.first } else { &self.queues.further };
@@ -153,7 +154,7 @@ fn start_threads(kind: &PoolKind, begin: fn()) -> Arc<FairSender<PoolTenant, Poo
             begin();
             serve(&work);
         });
-        // One is enough to go on with; without any the queue is closed, and everybody is told to come back.
+        // One thread is enough to continue. Without any, the queue is closed, and every caller is told to try again.
         if let Err(error) = spawned {
             tracing::error!(%error, pool = kind.name, "a thread does not start");
         }
@@ -163,7 +164,7 @@ fn start_threads(kind: &PoolKind, begin: fn()) -> Arc<FairSender<PoolTenant, Poo
 
 fn serve(queue: &FairReceiver<PoolTenant, PoolWork>) {
     while let Some((_, work)) = queue.recv() {
-        // A bug in one piece of work is that caller's fault, not the end of the thread that others wait for.
+        // A bug in one piece of work is a fault for that caller. The thread survives: others wait for it.
         let _ = catch_unwind(AssertUnwindSafe(work));
     }
 }
@@ -183,7 +184,8 @@ pub(crate) mod tests {
 
     type Held = Pin<Box<dyn Future<Output = Result<(), Fault>>>>;
 
-    /// Every thread of the pool is at work until the answer is dropped, and the pool's own tenant has a piece under way.
+    /// Keeps every thread of the pool busy until the answer is dropped. The pool's own tenant then has a piece under
+    /// way.
     pub(crate) fn occupy(pool: &Pool) -> (Vec<mpsc::Sender<()>>, Vec<Held>) {
         let others = |number| pool.of(InstanceId(Uuid::from_u128(u128::MAX - number)));
         let tenants: Vec<Pool> = [pool.clone()].into_iter().chain((1..).map(others)).take(pool.kind.threads).collect();
@@ -203,7 +205,7 @@ pub(crate) mod tests {
         (0..pieces).flat_map(|_| &tenants).map(hold).unzip()
     }
 
-    /// Starts as much as is taken, and answers what was said to the first that was not.
+    /// Starts work until a piece is refused. Answers the accepted pieces and that fault.
     pub(crate) fn fill<T, F: Future<Output = Result<T, Fault>>>(work: impl Fn() -> F) -> (Vec<Pin<Box<F>>>, Fault) {
         let mut waiting = Vec::new();
         loop {
@@ -216,7 +218,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Starts work, and waits for nothing: `None` while it is under way.
+    /// Polls the work once: `None` while it is under way.
     pub(crate) fn start<T>(
         running: &mut Pin<Box<impl Future<Output = Result<T, Fault>> + ?Sized>>,
     ) -> Option<Result<T, Fault>> {
@@ -261,7 +263,7 @@ pub(crate) mod tests {
         let pool = Pool::new(PoolKind { name: "tests", threads, max_waiting, full, priority: Priority::FirstPiece });
         let [storming, other] = [1, 2].map(|id| pool.of(InstanceId(Uuid::from_u128(id))));
         let (end, ended) = mpsc::channel::<()>();
-        // The storm's first piece is done; what it wants beside it keeps the thread that gives way.
+        // The storm's first piece is done. Its second occupies the low-priority thread.
         let mut first = Box::pin(storming.run(move || ended.recv().is_err()));
         assert!(start(&mut first).is_none());
         let (release, released) = mpsc::channel::<()>();
@@ -270,7 +272,7 @@ pub(crate) mod tests {
         drop(end);
         assert!(first.await.expect("done"));
         let (storm, refused) = fill(|| storming.run(|| ()));
-        // One less while the thread has not taken the second piece.
+        // One less if the thread has not yet taken the second piece.
         assert!((999..=1000).contains(&storm.len()), "{}", storm.len());
         assert_eq!(refused.kind(), FaultKind::Unavailable);
         for number in 0..3 {

@@ -1,4 +1,4 @@
-//! Secrets at rest are sealed under a master key that is not in the database.
+//! Encryption of secrets at rest, under a master key that is not in the database.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,14 +16,15 @@ use crate::Fault;
 
 const NONCE: usize = 12;
 
-/// AES-256-GCM with a nonce drawn for every secret.
+/// AES-256-GCM with a random nonce for every secret.
 pub(crate) struct SealingKey(RandomizedNonceKey);
 
-/// 256 bits, from a file or the environment. Holding it is being the operator of the installation.
+/// 256 bits, from a file or the environment. Its holder is the operator of the installation.
 ///
-/// While the master key is rotated there are two. Both open; which of them seals is one decision for all nodes, told by
-/// the database: once a root secret is sealed under the current key, the rotation has begun. A node that is restarted
-/// with both keys before that seals under the previous one, which nodes that wait for their restart can open.
+/// During a rotation of the master key there are two keys. Both open secrets. Which of them seals is one decision for
+/// all nodes, read from the database: once a root secret is sealed under the current key, the rotation has begun. A
+/// node that restarts with both keys before that seals under the previous key, which nodes that still wait for their
+/// restart can open.
 pub struct MasterKey {
     current: SealingKey,
     previous: Option<PreviousKey>,
@@ -31,11 +32,11 @@ pub struct MasterKey {
 
 struct PreviousKey {
     key: SealingKey,
-    /// Whether something was seen that the current key sealed.
+    /// Set once a secret sealed under the current key was seen.
     is_over: AtomicBool,
 }
 
-/// What is sealed under the master key: a variant for every column that holds it.
+/// The purpose of a secret sealed under the master key: a variant for every column that holds one.
 #[derive(Clone, Copy)]
 pub(crate) enum SealedSecret {
     RootSecret,
@@ -43,12 +44,12 @@ pub(crate) enum SealedSecret {
     AuditKey,
     AuditMemory,
     RefusalMemory,
-    /// For one person: moved to another's row, it does not open.
+    /// Bound to one user: moved to another user's row, it does not open.
     AuthenticatorApp(UserId),
 }
 
 impl SealedSecret {
-    /// What a row of a column is sealed as; nothing if the row's key cannot be one.
+    /// The purpose of a row of a column; `None` if the row's key cannot be one.
     pub(crate) fn of(column: SealedColumn, key: &str) -> Option<Self> {
         Some(match column {
             SealedColumn::RootSecret => Self::RootSecret,
@@ -72,10 +73,10 @@ impl SealedSecret {
     }
 }
 
-/// Which key a secret is under.
+/// The key that a secret is sealed under.
 pub(crate) enum SealedUnder {
     Current,
-    /// With the secret, to be sealed anew.
+    /// Carries the secret, to be sealed again.
     Previous(Zeroizing<Vec<u8>>),
     Neither,
 }
@@ -85,7 +86,7 @@ impl MasterKey {
         Self { current: SealingKey::new(bytes), previous: None }
     }
 
-    /// With the key before this one, from which the database is to be brought over.
+    /// Adds the previous key, from which the database is to be re-encrypted.
     #[must_use]
     pub fn with_previous(self, bytes: &[u8; 32]) -> Self {
         let previous = PreviousKey { key: SealingKey::new(bytes), is_over: AtomicBool::new(false) };
@@ -109,7 +110,7 @@ impl MasterKey {
         key.seal(instance, &what.purpose(), secret)
     }
 
-    /// For a rotation, which decides that from now on everything is sealed under the current key.
+    /// For a rotation: the batch that stores the result decides that all nodes seal under the current key from now on.
     pub(crate) fn seal_under_current(&self, instance: InstanceId, what: SealedSecret, secret: &[u8]) -> Vec<u8> {
         self.current.seal(instance, &what.purpose(), secret)
     }
@@ -147,7 +148,7 @@ impl SealingKey {
         Self(RandomizedNonceKey::new(&AES_256_GCM, bytes).expect("AES-256 takes 32 bytes"))
     }
 
-    /// Bound to the instance and the purpose: a sealed secret opens nowhere else.
+    /// Bound to instance and purpose: a sealed secret opens for no other.
     pub(crate) fn seal(&self, instance: InstanceId, purpose: &str, secret: &[u8]) -> Vec<u8> {
         let mut sealed = secret.to_vec();
         let nonce = self
@@ -173,10 +174,10 @@ fn context(instance: InstanceId, purpose: &str) -> Vec<u8> {
     format!("{instance}/{purpose}").into_bytes()
 }
 
-/// What an instance derives from its root secret, or from that of its audit: nothing of it is stored.
+/// Root of the secrets that an instance, or the audit of one, derives. The derived secrets are not stored.
 pub(crate) struct RootSecret(hmac::Key);
 
-/// What a code of authenticity is for; one never passes as another.
+/// Purpose of a MAC: a MAC for one purpose never passes for another.
 #[derive(Clone, Copy)]
 pub(crate) enum MacPurpose {
     RefreshToken,
@@ -211,13 +212,13 @@ impl RootSecret {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &framed(purpose, parts)))
     }
 
-    /// A digest that names what is not to be read in a row or cookie.
+    /// A keyed digest that stands in a row or cookie for text that must not be readable there.
     pub(crate) fn digest(&self, purpose: MacPurpose, parts: &[&[u8]]) -> [u8; 32] {
         let tag = hmac::sign(&self.0, &framed(purpose, parts));
         *tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes")
     }
 
-    /// A key for one purpose.
+    /// Derives a key for one purpose.
     pub(crate) fn derive(&self, purpose: MacPurpose) -> [u8; 32] {
         self.digest(purpose, &[])
     }
@@ -227,7 +228,7 @@ impl RootSecret {
     }
 }
 
-/// Every part with its length, so that no two lists of parts read the same.
+/// Prefixes every part with its length, so that two different lists of parts never read the same.
 fn framed(purpose: MacPurpose, parts: &[&[u8]]) -> Vec<u8> {
     let mut text = vec![purpose as u8];
     for part in parts {

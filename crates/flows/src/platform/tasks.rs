@@ -1,4 +1,4 @@
-//! Work in the background: tasks that are started again when they panic, and threads that give way to requests.
+//! Background tasks: restarted when they panic, on threads that yield to requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 pub(crate) type StopSignal = watch::Receiver<bool>;
 
-/// How often each task panicked, by its name.
+/// Number of panics by task name.
 pub(crate) type PanicCounts = Arc<NamedCounters>;
 
-/// When each task last had its turn.
+/// When each task last ran.
 pub(crate) struct TaskTimes {
     born: Instant,
     tasks: Vec<LastRun>,
@@ -26,11 +26,11 @@ struct LastRun {
     last: AtomicU64,
 }
 
-/// A task that has had no turn for so many of its periods stands still.
+/// A task that has not run for this many of its periods counts as stuck.
 const MISSED: u32 = 10;
 
 impl TaskTimes {
-    /// Tasks with their periods.
+    /// Tasks by name, with their periods.
     pub(crate) fn new(tasks: &[(&'static str, Duration)]) -> Self {
         let turn =
             |(name, period): &(&'static str, Duration)| LastRun { name, period: *period, last: AtomicU64::new(0) };
@@ -47,7 +47,7 @@ impl TaskTimes {
         }
     }
 
-    /// Each task, for how long it has had no turn, and whether that is too long.
+    /// Each task, the time since it last ran, and whether that is too long.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, Duration, bool)> {
         self.all_at(Instant::now())
     }
@@ -65,8 +65,8 @@ impl TaskTimes {
     }
 }
 
-/// Runs a task until it ends by itself. A panic ends that run alone: it is logged and counted, and `start` is called
-/// again after a pause, long enough that a bug which strikes every time does not fill the log.
+/// Runs a task until it ends by itself. A panic ends only that run: it is logged and counted, and `start` is called
+/// again after a pause. The pause keeps a bug that strikes every time from filling the log.
 pub(crate) async fn supervise<F>(
     name: &'static str,
     (panics, pause): (PanicCounts, Duration),
@@ -87,8 +87,8 @@ pub(crate) async fn supervise<F>(
     }
 }
 
-/// A tenth of a core is left to this thread where tokens and calls want all of them; all of it where they do not (`nice`,
-/// POSIX).
+/// Lowers this thread's priority (`nice`, POSIX): about a tenth of a core while tokens and calls use all cores, a whole
+/// core otherwise.
 #[cfg(target_os = "linux")]
 pub(crate) fn give_way() {
     if let Err(error) = rustix::process::nice(10) {
@@ -96,7 +96,7 @@ pub(crate) fn give_way() {
     }
 }
 
-/// Elsewhere it would be the whole process that gives way.
+/// On other systems, `nice` would lower the priority of the whole process.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn give_way() {}
 

@@ -23,7 +23,7 @@ use crate::auth::browser_session::SignedIn;
 use crate::protocol::Protocol;
 use crate::{Answer, Fault};
 
-/// A request whose answer has somewhere to go.
+/// An authorization request with a verified redirect URI: the answer, even an error, goes back to the application.
 pub struct VerifiedTarget {
     pub application: Arc<TrustedApplication>,
     pub redirect_uri: String,
@@ -31,27 +31,27 @@ pub struct VerifiedTarget {
     pub state: Option<String>,
 }
 
-/// What the browser does next.
+/// The result of an authorization request.
 pub enum AuthorizeOutcome {
     SignIn,
     Consent {
         scope: Scope,
     },
-    /// To the application: with a code, or with an error.
+    /// Redirects to the application, with a code or an error.
     Redirect(String),
 }
 
-/// What a code is issued on.
+/// The consent that a code is issued on.
 enum Agreement {
-    /// The application needs none.
+    /// The application requires no consent.
     NotNeeded,
-    /// What the user agreed to earlier, and has not withdrawn.
+    /// The user consented earlier, and has not withdrawn the consent.
     Earlier(Scope),
-    /// What was agreed to before, as it was written, and is now.
+    /// The user consents now. `before` is the stored text of the earlier consent.
     Now { before: String, agreed: Scope },
 }
 
-/// Somebody may be first that often before a page gives up.
+/// Attempts when concurrent requests win the race, before the page fails.
 const MAX_ATTEMPTS: usize = 4;
 
 impl Protocol<'_> {
@@ -95,8 +95,7 @@ impl Protocol<'_> {
         self.refuse_target(ctx, Some(&target.client_id), refusal).map(Err)
     }
 
-    /// Checks 3 to 7, and the code. `for_this_request` says that the person has just signed in for it, or confirmed who
-    /// they are.
+    /// Checks 3 to 7, and the code. `for_this_request`: the user just signed in or reauthenticated for this request.
     pub async fn authorize(
         &self,
         ctx: &mut Ctx<'_>,
@@ -143,7 +142,7 @@ impl Protocol<'_> {
         }
     }
 
-    /// The person's answer on the consent page, which was reached through [`Self::authorize`] by the same browser.
+    /// The user's answer on the consent page, which the same browser reached through [`Self::authorize`].
     pub async fn consent(
         &self,
         ctx: &mut Ctx<'_>,
@@ -176,8 +175,8 @@ impl Protocol<'_> {
         self.refuse(ctx, target, &AuthorizeRefusal::Overtaken)
     }
 
-    /// Check 8. What was agreed to is remembered in the batch that issues the code. `None` when somebody was first: the
-    /// sign-in ended, another page agreed to something, or the consent was withdrawn.
+    /// Check 8. The consent is stored in the batch that issues the code. `None` if another request was first: the
+    /// sign-in ended, another page stored a consent, or the consent was withdrawn.
     async fn issue(
         &self,
         ctx: &mut Ctx<'_>,
@@ -210,7 +209,7 @@ impl Protocol<'_> {
             event.application(application.uri.as_str()).user(browser.user.id).session(browser.session.id)
         };
         let mut batch = Batch::new().with(self.memory.store.touch_identity_session(browser.session.id, now));
-        let mut trail = AuditWriter::new(&self.memory.store, ctx.rng, now);
+        let mut writer = AuditWriter::new(&self.memory.store, ctx.rng, now);
         let who = (browser.user.id, application.id);
         match agreement {
             Agreement::NotNeeded => {}
@@ -218,12 +217,12 @@ impl Protocol<'_> {
             Agreement::Now { before, agreed } => {
                 batch.push(self.memory.store.remember_consent(who, (&before, &agreed), now));
                 let detail = serde_json::json!({ "scope": agreed.to_string() });
-                batch.push(trail.event(&about(AuditEvent::done(now, AuditKind::Consent, ctx.request)).detail(&detail)));
+                batch.push(writer.event(&about(AuditEvent::done(now, AuditKind::Consent, ctx.request)).detail(&detail)));
             }
         }
         batch.push(self.memory.store.insert_authorization(&authorization, &issued));
         let event = about(AuditEvent::done(now, AuditKind::CodeIssued, ctx.request)).token(id.to_string());
-        batch.push(trail.event(&event));
+        batch.push(writer.event(&event));
         Ok(match self.memory.store.commit(batch).await? {
             CommitOutcome::Committed => {
                 Some(AuthorizeOutcome::Redirect(self.response(target, &[("code", code.expose())])))
@@ -238,7 +237,7 @@ impl Protocol<'_> {
         target: &VerifiedTarget,
         refusal: &AuthorizeRefusal,
     ) -> Result<AuthorizeOutcome, Fault> {
-        // Everything else is asked before anybody has to be signed in.
+        // All other checks come before the sign-in.
         let (kind, asker) = match refusal {
             AuthorizeRefusal::ConsentRefused { .. } => (AuditKind::Consent, Asker::Authenticated),
             _ => (AuditKind::Authorize, Asker::Stranger),
@@ -246,7 +245,8 @@ impl Protocol<'_> {
         let event = AuditEvent::refused(ctx.now, kind, ctx.request, (asker, refusal))
             .application(target.application.uri.as_str());
         self.audit.put(event)?;
-        // The application sees no header of a redirect: the reference goes along in what its developer reads.
+        // The application cannot read the headers of a redirect, so the reference goes into the description for its
+        // developer.
         let description = format!("{} (reference {})", refusal.description(), ctx.request.id);
         let error = [("error", refusal.code().as_str()), ("error_description", &*description)];
         Ok(AuthorizeOutcome::Redirect(self.response(target, &error)))
@@ -272,12 +272,12 @@ impl Protocol<'_> {
     }
 }
 
-/// A code names its row, so that it is found by key, and carries 256 random bits, so that it is not guessed.
+/// Encodes the row id, for lookup by key, and 256 random bits, so that a code cannot be guessed.
 fn encode_code(id: AuthorizationId, secret: &[u8; 32]) -> String {
     URL_SAFE_NO_PAD.encode([id.0.as_bytes().as_slice(), secret].concat())
 }
 
-/// The row that a code names. Proves nothing.
+/// The authorization id in a code. Proves nothing.
 pub(crate) fn authorization_of(code: &Presented<AuthorizationCode>) -> Option<AuthorizationId> {
     let bytes = URL_SAFE_NO_PAD.decode(code.expose()).ok()?;
     let id = bytes.get(..16).filter(|_| bytes.len() == 48)?;

@@ -32,7 +32,7 @@ use crate::protocol::Protocol;
 use crate::protocol::authorize::authorization_of;
 use crate::{Answer, Fault};
 
-/// Somebody may be first that often before a caller gives up.
+/// Attempts when concurrent requests win the race, before the request fails.
 const MAX_ATTEMPTS: usize = 4;
 
 impl Protocol<'_> {
@@ -66,7 +66,7 @@ impl Protocol<'_> {
                 self.memory.meters.tokens_issued.add(request.grant_type());
                 Ok(Ok(response))
             }
-            // Reuse kills; its event was committed with the kill.
+            // Reuse revokes the family; the event was committed with the revocation.
             Err(
                 refusal @ (ExchangeRefusal::Code(RedeemRefusal::Reused { .. })
                 | ExchangeRefusal::Refresh(RefreshRefusal::Reused { .. })),
@@ -248,7 +248,7 @@ impl Protocol<'_> {
         Err(Fault::unavailable("the refresh token was fought over"))
     }
 
-    /// What memory knows beyond the row: an access token of the newest generation was seen.
+    /// Adds a fact that only memory has: an access token of the newest generation was used.
     pub(crate) fn with_memory<'a>(&self, authorization: &'a mut Authorization) -> &'a Authorization {
         if let AuthorizationState::Redeemed(RefreshFamily { generation, proven, .. }) = &mut authorization.state {
             *proven |= self.memory.current().used_generations.knows(authorization.id, *generation);
@@ -256,8 +256,8 @@ impl Protocol<'_> {
         authorization
     }
 
-    /// The user, while nothing happened that ends what was agreed: disabled, a new password, signed out, the
-    /// application disabled in between.
+    /// The user, unless something ended the authorization: the user was disabled, got a new password or signed out, or
+    /// the application was disabled.
     pub(crate) async fn valid_user(
         &self,
         client: AuthenticatedClient<'_>,
@@ -267,7 +267,7 @@ impl Protocol<'_> {
         Ok(validity::signed_in(user, client.get(), authorization.epochs))
     }
 
-    /// The authorization dies with everything it gave, JWTs included, before the answer is sent.
+    /// Ends the authorization with everything issued from it, JWTs included, before the request is answered.
     pub(crate) async fn end_authorization(
         &self,
         moment: &mut Moment<'_>,
@@ -342,7 +342,7 @@ impl Protocol<'_> {
         self.memory.sign(algorithm, "at+jwt", claims, moment.now).await
     }
 
-    /// Derived, not stored: `authorization . generation . code of authenticity`.
+    /// Derived, not stored: `authorization . generation . MAC`.
     fn refresh_token(&self, id: AuthorizationId, generation: Generation) -> Presented<RefreshToken> {
         let number = generation.0.to_string();
         let tag =
@@ -363,7 +363,7 @@ impl Protocol<'_> {
     }
 }
 
-/// What a signed-in user's tokens are made from.
+/// Inputs for the tokens of a signed-in user.
 struct TokenInputs<'a> {
     authorization: &'a Authorization,
     user: &'a User,
@@ -383,7 +383,7 @@ pub(crate) fn with_subject(
         .token(authorization.id.to_string())
 }
 
-/// The register may have been narrowed since the person agreed.
+/// The scopes that the application may still have: its record may have been narrowed since the user consented.
 fn still_registered(application: &TrustedApplication, granted: &Scope) -> Scope {
     granted.filter(|token| PROTOCOL_SCOPES.contains(&token) || application.scope.contains(token))
 }

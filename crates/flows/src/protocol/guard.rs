@@ -1,4 +1,4 @@
-//! The door of the APIs: credential, audience, scope, seat, in this order; nothing before "seat" opens a session.
+//! The API guard: checks credential, audience, scope and seat, in this order. Only the last check opens a session.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -18,17 +18,17 @@ use crate::protocol::Protocol;
 use crate::seats::SessionRequest;
 use crate::{Answer, Fault};
 
-/// Who was let in.
+/// An authorized caller.
 pub struct Caller {
     pub user: Arc<User>,
     pub application: Arc<TrustedApplication>,
     pub session: ApiSessionId,
-    /// From where the session was opened, if that was before this call.
+    /// The address that opened the session, if the session is older than this call.
     pub(crate) opened_from: Option<IpAddr>,
 }
 
 impl Caller {
-    /// What the user may do; an administrator may do everything.
+    /// The user's permissions. An administrator has all of them.
     pub fn permissions(&self) -> Cow<'_, Permissions> {
         if self.user.is_admin() {
             Cow::Owned(Permissions::new(&["*"], &["*"]))
@@ -38,13 +38,13 @@ impl Caller {
     }
 }
 
-/// One event for one answered call. Its path is without the query, which may hold anything.
+/// Audits one answered call. The path excludes the query, which may contain anything.
 pub(crate) fn audit_call(
     memory: &InstanceMemory,
     (now, request): (Timestamp, &RequestInfo),
     call: &ApiCallReport<'_>,
 ) -> Result<(), Fault> {
-    // A path is ASCII (RFC 3986 §3.3), so that a cut is never within a character.
+    // A path is ASCII (RFC 3986 §3.3), so the cut cannot split a character.
     let path = call.path.get(..512).unwrap_or(call.path);
     if let (None, Some(caller)) = (call.refused, call.caller)
         && caller.opened_from == Some(request.address)
@@ -78,7 +78,7 @@ pub(crate) fn audit_call(
     memory.audit.put(event)
 }
 
-/// What only an API call has.
+/// Audit details of API calls.
 #[derive(Serialize)]
 struct CallDetail<'a> {
     method: &'a str,
@@ -104,7 +104,7 @@ pub struct ApiCallReport<'a> {
 }
 
 impl Protocol<'_> {
-    /// Lets a call in, or says why not. Tells the audit only of refusals; the call itself is told of when it is answered.
+    /// Authorizes a call or refuses it. Audits only refusals here; an authorized call is audited when it is answered.
     pub async fn authorize_call(
         &self,
         ctx: &mut Ctx<'_>,
@@ -138,7 +138,7 @@ impl Protocol<'_> {
                 application_uri: standing.application.uri.as_str(),
                 continues: None,
             };
-            // Boxed, as all that is large and rare on the way of a call.
+            // Boxed, like all large and rare futures on the path of a call.
             match Box::pin(self.seats.session_for(&calling, ctx)).await? {
                 Ok(session) => (session, None),
                 Err(refusal) => return Ok(Err(refusal)),
@@ -148,7 +148,7 @@ impl Protocol<'_> {
         Ok(Ok(Caller { user: standing.user, application: standing.application, session, opened_from }))
     }
 
-    /// UserInfo (OpenID Connect Core §5.3): opens no session and takes no seat.
+    /// UserInfo (OpenID Connect Core §5.3). Opens no session and takes no seat.
     pub async fn user_info(
         &self,
         ctx: &mut Ctx<'_>,

@@ -1,4 +1,4 @@
-//! The legacy schemes at the door of the APIs (`identity.md` §3.5): Basic, and ErpLogin with its sessions.
+//! Legacy authentication of API calls (`identity.md` §3.5): Basic, and ErpLogin with its sessions.
 
 mod networks;
 mod uses;
@@ -31,29 +31,29 @@ use crate::protocol::guard::Caller;
 use crate::seats::SessionRequest;
 use crate::{Answer, Fault};
 
-/// Marks what follows `ErpSession` in `Authorization`: a credential, derived like a refresh token and kept nowhere, so
-/// that the same login gets the same one again.
+/// The credential after `ErpSession` in `Authorization`. It is derived like a refresh token and not stored, so that the
+/// same login gets the same credential again.
 pub enum ErpSession {}
 
-/// A person's password as a legacy client shows it.
+/// A login and password sent by a legacy client.
 pub struct LegacyPassword<'a> {
     pub scheme: LegacyScheme,
     pub login: &'a str,
     pub password: &'a Presented<Password>,
-    /// The application that calls, if it is named.
+    /// The calling application, if the client names it.
     pub application: Option<&'a str>,
 }
 
-/// What a legacy credential stands for today.
+/// A legacy credential, checked against the current state.
 struct LegacyCredential {
     scheme: LegacyScheme,
     application: Arc<TrustedApplication>,
     user: Arc<User>,
-    /// The session that an `ErpSession` names.
+    /// The session that an `ErpSession` credential names.
     session: Option<ApiSessionId>,
 }
 
-/// What an `ErpSession` says, under the instance's code of authenticity.
+/// The claims in an `ErpSession` credential, protected by a MAC of the instance.
 #[derive(Clone, Copy)]
 struct ErpSessionClaims {
     session: ApiSessionId,
@@ -62,7 +62,7 @@ struct ErpSessionClaims {
     epochs: Epochs,
 }
 
-/// Not let in, and whose password it was thought to be.
+/// A refused legacy call, with the user that the password seemed to belong to.
 struct LegacyDenial {
     refusal: LegacyRefusal,
     user: Option<UserId>,
@@ -127,7 +127,7 @@ impl LegacyCredential {
 }
 
 impl Protocol<'_> {
-    /// A call with Basic credentials: credential, scope, seat, as for a token.
+    /// Authorizes a call with Basic credentials. Checks credential, scope and seat, as for a token.
     pub async fn authorize_call_by_password(
         &self,
         ctx: &mut Ctx<'_>,
@@ -140,7 +140,7 @@ impl Protocol<'_> {
         }
     }
 
-    /// A call with an `ErpSession`. Without a scope it asks for nothing but that the session lives.
+    /// Authorizes a call with an `ErpSession`. Without a scope, it only requires that the session is live.
     pub async fn authorize_call_by_erp_session(
         &self,
         ctx: &mut Ctx<'_>,
@@ -153,8 +153,8 @@ impl Protocol<'_> {
         }
     }
 
-    /// ErpLogin: opens an API session, with its seat, and answers what names it. The same credentials, while the session
-    /// lives, are answered the same.
+    /// ErpLogin: opens an API session, which takes a seat, and returns the credential that names it. While the session
+    /// is live, the same login and password get the same answer.
     pub async fn erp_login(
         &self,
         ctx: &mut Ctx<'_>,
@@ -177,7 +177,7 @@ impl Protocol<'_> {
         Ok(Ok((caller, self.erp_session(named))))
     }
 
-    /// Would a password be looked at, if this application's client sent one? For whoever asks how to come in.
+    /// Whether Basic would be accepted for this application. Decides if a challenge offers it.
     pub fn offers_basic(&self, application: Option<&str>, now: Timestamp) -> bool {
         let (settings, register) = (self.memory.settings(), self.memory.applications());
         check_open(now, &settings).is_ok() && calling_application(application, &settings, &register).is_ok()
@@ -255,15 +255,16 @@ impl Protocol<'_> {
         )
     }
 
-    /// Whose password it is. One that was right a moment ago costs no Argon2 ([`KnownPasswords`](crate::memory::known_passwords::KnownPasswords)); the throttle comes
-    /// first either way, so that remembering lets nobody guess faster than at the page.
+    /// Checks the password. One that matched recently costs no Argon2
+    /// ([`KnownPasswords`](crate::memory::known_passwords::KnownPasswords)). The throttle is checked first in either
+    /// case, so that the cache allows no faster guessing than the sign-in page.
     async fn password_user(
         &self,
         application: &TrustedApplication,
         shown: &LegacyPassword<'_>,
         ctx: &mut Ctx<'_>,
     ) -> Answer<Arc<User>, LegacyDenial> {
-        /// Overtaken this often by whoever changes the user.
+        /// Attempts when concurrent changes to the user win the race.
         const TRIES: usize = 4;
         let memory = self.memory.kept();
         let (tag, now) = (memory.known_passwords.tag(application.id, (shown.login, shown.password)), ctx.now);
@@ -279,7 +280,7 @@ impl Protocol<'_> {
                 known
             } else {
                 let proving = self.check_password_for(application, (shown, door), ctx);
-                // Boxed: it is large, and most calls never come here.
+                // Boxed: the future is large, and most calls do not need it.
                 match Box::pin(memory.known_passwords.learn((tag, now), proving)).await? {
                     Ok(known) => known,
                     Err(away) => return Ok(Err(away)),
@@ -298,7 +299,7 @@ impl Protocol<'_> {
         Err(Fault::unavailable("the user is being changed at this moment"))
     }
 
-    /// The full comparison, as at the page.
+    /// The full Argon2 comparison, as at the sign-in page.
     async fn check_password_for(
         &self,
         application: &TrustedApplication,
@@ -313,11 +314,11 @@ impl Protocol<'_> {
         let user = proven.user;
         if let Some((old, better)) = proven.better_hash {
             let batch = Batch::new().with(self.memory.store.rehash_password(user.id, &old, &better));
-            // Not replaced if the password was set anew meanwhile; then the epoch tells.
+            // Replaces nothing if a new password was set meanwhile; the user's epoch then differs.
             let _replaced = self.memory.store.commit(batch).await?;
         }
         self.note_network(&user, ctx.request.address, ctx.now).await?;
-        // Memory may not have heard yet of a change that the password was just compared after.
+        // The password was compared with the database, and memory may not yet know a change that was committed before.
         self.memory.current().users.forget(user.id);
         let event = AuditEvent::done(ctx.now, AuditKind::SignIn, ctx.request)
             .user(user.id)
@@ -388,7 +389,7 @@ impl Protocol<'_> {
     }
 }
 
-/// The application that is named, else the instance's default, if it may use the schemes.
+/// The named application, else the instance's default, if it may use the legacy schemes.
 fn calling_application(
     named: Option<&str>,
     settings: &InstanceSettings,

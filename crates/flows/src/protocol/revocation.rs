@@ -20,7 +20,7 @@ use crate::protocol::Protocol;
 use crate::protocol::exchange::with_subject;
 use crate::{Answer, Fault};
 
-/// RFC 7662 §2.2. A dead token says nothing but that it is not active.
+/// RFC 7662 §2.2. A token that is not active discloses nothing else.
 #[derive(Default, Serialize)]
 pub struct Introspection {
     pub active: bool,
@@ -48,14 +48,14 @@ pub struct Introspection {
     pub sid: Option<String>,
 }
 
-/// A refresh token of ours, with the row that it descends from.
+/// A refresh token of this instance, with the authorization it descends from.
 struct StoredRefreshToken {
     authorization: Authorization,
     shown: Generation,
 }
 
 impl Protocol<'_> {
-    /// RFC 7009 §2: whatever was shown, the answer is the same; only a token of this client's own dies.
+    /// RFC 7009 §2: the answer is the same for every token. Only a token of this client is revoked.
     pub async fn revoke(
         &self,
         ctx: &mut Ctx<'_>,
@@ -95,7 +95,7 @@ impl Protocol<'_> {
             CredentialRecord::Jwt(verified) => verified,
         };
         match verified.token.holder {
-            // RFC 7009 §2.1: the refresh tokens of the same grant go too, and with them every access token of it.
+            // RFC 7009 §2.1: the refresh tokens of the same grant are revoked too, and all its access tokens with them.
             TokenSubject::User { descent, .. } => match self.memory.store.authorization(descent.authorization).await? {
                 Some((authorization, _)) => self.end_family(ctx, client, &authorization).await,
                 None => Ok(()),
@@ -138,8 +138,8 @@ impl Protocol<'_> {
         self.end_authorization(&mut ctx.moment(), authorization.id, "revoked", &event).await
     }
 
-    /// RFC 7662 §2. A Confidential application learns about its own tokens; of any other it learns that it is not active,
-    /// as of one that never was.
+    /// RFC 7662 §2. A Confidential application may introspect its own tokens. Any other token is reported as not
+    /// active, like one that never existed.
     pub async fn introspect(
         &self,
         ctx: &mut Ctx<'_>,
@@ -150,7 +150,8 @@ impl Protocol<'_> {
         let register = self.memory.applications();
         let client = match register.authenticate(credentials, ctx.now) {
             Ok(client) if client.is_confidential() => client,
-            // "The endpoint MUST also require some form of authorization" (RFC 7662 §2.1): a name alone is none.
+            // "The endpoint MUST also require some form of authorization" (RFC 7662 §2.1): a bare `client_id` is not
+            // enough.
             Ok(_) => return self.refuse_client(ctx, credentials, ClientRefusal::SecretMissing),
             Err(refusal) => return self.refuse_client(ctx, credentials, refusal),
         };
@@ -213,7 +214,7 @@ impl Protocol<'_> {
         }
     }
 
-    /// Active is what a refresh would rotate; else the cause, for the audit.
+    /// Active if a refresh would succeed; else the cause, for the audit.
     async fn describe_refresh(
         &self,
         client: AuthenticatedClient<'_>,

@@ -15,15 +15,16 @@ use crate::Fault;
 use crate::auth::browser_session::SignedIn;
 use crate::protocol::Protocol;
 
-/// What happens to a sign-out.
+/// The result of a logout request.
 pub enum SignOutOutcome {
-    /// Nothing proves that the person wants it: ask.
+    /// Nothing proves that the user wants to sign out: ask for confirmation.
     Confirm { application: Option<Arc<TrustedApplication>> },
-    /// Signed out; on to the application, where it may be trusted with the browser.
+    /// Signed out. `redirect` is the application's URI, if it was requested and may be used.
     Done { application: Option<Arc<TrustedApplication>>, redirect: Option<String> },
 }
 
-/// RP-Initiated Logout 1.0 §3: exactly a registered URI, with `state` as it came; nowhere, where nothing was asked for.
+/// RP-Initiated Logout 1.0 §3: the URI must be registered exactly; `state` is returned unchanged. `None` if the request
+/// names no URI.
 fn after_sign_out(application: Option<&TrustedApplication>, params: &Params) -> Result<Option<String>, ReturnRefusal> {
     let Some(uri) = params.get("post_logout_redirect_uri") else { return Ok(None) };
     let sent = || uri.to_owned();
@@ -37,8 +38,7 @@ fn after_sign_out(application: Option<&TrustedApplication>, params: &Params) -> 
 }
 
 impl Protocol<'_> {
-    /// `confirmed` says that the person pressed the button on our page. The session ends, and its seat is free, before
-    /// this returns.
+    /// `confirmed`: the user pressed the button on our page. The session has ended and its seat is free on return.
     pub async fn sign_out(
         &self,
         ctx: &mut Ctx<'_>,
@@ -68,7 +68,7 @@ impl Protocol<'_> {
         Ok(SignOutOutcome::Done { application, redirect })
     }
 
-    /// An ID token that we signed for this issuer, expired or not.
+    /// Parses an ID token that this issuer signed, expired or not.
     pub(crate) fn read_hint(&self, hint: &str) -> Option<IdTokenHint> {
         let jws = UnverifiedJws::parse(hint).ok()?;
         let keys = self.memory.keys();
@@ -78,7 +78,7 @@ impl Protocol<'_> {
         (hint.iss == self.info.issuer).then_some(hint)
     }
 
-    /// Which application asks: by its hint or its name; where the two disagree, neither is believed.
+    /// The requesting application, by its hint or its name. `None` if the two disagree.
     fn departing_application(&self, params: &Params, hint: Option<&IdTokenHint>) -> Option<Arc<TrustedApplication>> {
         let named = params.get("client_id");
         let hinted = hint.map(|hint| hint.aud.as_str());

@@ -1,4 +1,4 @@
-//! The background tasks: each takes its turns until the server stops.
+//! The background tasks. Each runs in turns until the server stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,28 +8,28 @@ use crate::platform::fault_log::FaultContext;
 use crate::platform::tasks::StopSignal;
 use crate::server::Server;
 
-/// How often memory follows what changed elsewhere, timers are looked at, and sliding timers are written down.
-const BEAT: Duration = Duration::from_millis(200);
-const TIDY_EVERY: u32 = 300;
-/// How often somebody looks whether a signing key is due.
+/// The tick: how often memory follows changes made elsewhere, timers are checked, and sliding timers are flushed.
+const TICK: Duration = Duration::from_millis(200);
+const MAINTENANCE_EVERY: u32 = 300;
+/// How often signing keys are checked for rotation.
 const KEYS_EVERY: Duration = Duration::from_mins(1);
-/// How often the database is asked whether it works.
+/// How often the database is probed.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// The background tasks, with their periods. A beat comes more often than every second, but on a busy disk a turn may take as
-/// long.
+/// The background tasks, with their expected periods. A tick is due more often than every second, but a turn may take
+/// that long on a busy disk.
 pub(super) const TASKS: [(&str, Duration); 6] = [
     ("follow", Duration::from_secs(1)),
     ("beat", Duration::from_secs(1)),
-    ("reset-requests", QUESTIONS_EVERY),
+    ("reset-requests", RESET_REQUESTS_EVERY),
     ("seal", Duration::from_secs(1)),
     ("keys", KEYS_EVERY),
     ("probe", Duration::from_secs(2)),
 ];
-/// A task that waits for questions says so often that it does.
-const QUESTIONS_EVERY: Duration = Duration::from_secs(10);
+/// An idle task reports that it is waiting this often.
+const RESET_REQUESTS_EVERY: Duration = Duration::from_secs(10);
 
-/// Every task of [`TASKS`], under supervision.
+/// Starts every task of [`TASKS`], under supervision.
 pub(super) fn start(server: &Arc<Server>) {
     server.keep_running("follow", follow);
     server.keep_running("beat", beat);
@@ -39,9 +39,9 @@ pub(super) fn start(server: &Arc<Server>) {
     server.keep_running("probe", probe);
 }
 
-/// Waits for the next beat; whether there is one.
-async fn beats(stopping: &mut StopSignal) -> bool {
-    tokio::time::timeout(BEAT, stopping.wait_for(|stop| *stop)).await.is_err()
+/// Waits for the next tick. Returns `false` when the server stops.
+async fn ticks(stopping: &mut StopSignal) -> bool {
+    tokio::time::timeout(TICK, stopping.wait_for(|stop| *stop)).await.is_err()
 }
 
 impl Server {
@@ -54,9 +54,9 @@ impl Server {
     }
 }
 
-/// Apart from everything else that beats: a kill must not wait until timers are written down.
+/// Separate from the tick: applying revocations must not wait for the flush of timers.
 async fn follow(server: Arc<Server>, mut stopping: StopSignal) {
-    while beats(&mut stopping).await {
+    while ticks(&mut stopping).await {
         let done = server.follow_in_time().await;
         server.end_turn("follow", done, "memory may be behind");
     }
@@ -64,25 +64,25 @@ async fn follow(server: Arc<Server>, mut stopping: StopSignal) {
 
 async fn beat(server: Arc<Server>, mut stopping: StopSignal) {
     for beat in 1_u32.. {
-        if !beats(&mut stopping).await {
+        if !ticks(&mut stopping).await {
             return;
         }
         let done = async {
             let beaten = server.tick().await;
-            let tidied = if beat.is_multiple_of(TIDY_EVERY) { server.maintain().await } else { Ok(()) };
+            let tidied = if beat.is_multiple_of(MAINTENANCE_EVERY) { server.maintain().await } else { Ok(()) };
             beaten.and(tidied)
         };
         server.end_turn("beat", done.await, "timers and audit events wait to be written down");
     }
 }
 
-/// Looks into forgotten passwords one after another, of all instances in turn, away from the requests that told of them.
-/// What waits when the server stops is asked again by its people.
+/// Handles password reset requests one by one, taking turns between instances, after their HTTP requests were answered.
+/// Requests that are still queued when the server stops are lost; users ask again.
 async fn answer(server: Arc<Server>, mut stopping: StopSignal) {
     loop {
         let request = tokio::select! {
-            request = server.asked.recv_async() => request,
-            () = tokio::time::sleep(QUESTIONS_EVERY) => {
+            request = server.reset_requests.recv_async() => request,
+            () = tokio::time::sleep(RESET_REQUESTS_EVERY) => {
                 server.turns.take("reset-requests");
                 continue;
             }
@@ -94,17 +94,17 @@ async fn answer(server: Arc<Server>, mut stopping: StopSignal) {
     }
 }
 
-/// Apart from the beat: what is sealed late is late for nobody but the auditor.
+/// Separate from the tick: a late seal delays nobody but the auditor.
 async fn seal(server: Arc<Server>, mut stopping: StopSignal) {
-    while beats(&mut stopping).await {
+    while ticks(&mut stopping).await {
         server.end_turn("seal", server.seal().await, "the audit is not sealed");
     }
 }
 
-/// Apart from everything else: an RSA key is a search for primes.
+/// Separate from all other tasks: generating an RSA key is a search for primes.
 async fn keep_keys(server: Arc<Server>, mut stopping: StopSignal) {
     loop {
-        // Many keys may be due at once: a server that stops does not wait until all are made.
+        // Many keys may be due at once. A server that stops does not wait for all of them.
         tokio::select! {
             done = server.maintain_keys() => server.end_turn("keys", done, "signing keys are not rotated"),
             _ = stopping.wait_for(|stop| *stop) => return,
@@ -117,7 +117,7 @@ async fn keep_keys(server: Arc<Server>, mut stopping: StopSignal) {
     }
 }
 
-/// Asks the database whether it works, so that readiness need not.
+/// Probes the database, so that a readiness check need not.
 async fn probe(server: Arc<Server>, mut stopping: StopSignal) {
     while tokio::time::timeout(PROBE_EVERY, stopping.wait_for(|stop| *stop)).await.is_err() {
         server.probe().await;

@@ -1,4 +1,4 @@
-//! Figures of the process and its instances, for whoever watches it.
+//! Metrics of the process and its instances.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::platform::fault_log::FaultLog;
 use crate::platform::meters::{Meters, QueueFill};
 use crate::server::{Instance, Server};
 
-/// The seats of one instance, as the database says.
+/// The seats of one instance, from the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatFigures {
-    /// `None` is unlimited.
+    /// `None`: unlimited.
     pub total: Option<u32>,
     pub used: u64,
-    /// Accounts that are guaranteed one.
+    /// Number of accounts with a guaranteed seat.
     pub reserved: usize,
 }
 
@@ -26,22 +26,22 @@ impl Instance {
         &self.memory.meters
     }
 
-    /// Why memory is not believed, if the database holds something that memory could not follow.
+    /// Why memory is not trusted, if it could not apply a change that the database has.
     pub fn behind(&self) -> Option<MemoryBehind> {
         self.memory.position.behind()
     }
 
-    /// How often something was found in the audit that this installation did not write, or a break of its chain.
+    /// Number of audit findings: records that this installation did not write, or breaks of the chain.
     pub fn audit_alarms(&self) -> &NamedCounters {
         self.audit().main.alarms()
     }
 
-    /// How many refusals of strangers there were, by what became of them.
+    /// Number of refusals of unauthenticated clients, by how they were recorded.
     pub fn refusals_kept(&self) -> &NamedCounters {
         self.audit().buffer.refusals.kept()
     }
 
-    /// Whether refusals of strangers are counted only, because the disk is nearly full.
+    /// Whether refusals of unauthenticated clients are only counted, because the disk is nearly full.
     pub fn are_refusals_held_back(&self) -> bool {
         self.audit().buffer.refusals.is_held_back()
     }
@@ -53,7 +53,7 @@ impl Instance {
 }
 
 impl Server {
-    /// The seats of each instance, in the order of [`Server::instances`]; one question to the database.
+    /// The seats of each instance, in the order of [`Server::instances`]. One query.
     pub async fn seats(&self) -> Result<Vec<SeatFigures>, Fault> {
         let used = self.database().seats_used().await?;
         let seats = self.instances().iter().map(|instance| {
@@ -67,18 +67,18 @@ impl Server {
         Ok(seats.collect())
     }
 
-    /// As [`Server::seats`], asked where the connections of the database live, whichever runtime waits for the answer.
+    /// As [`Server::seats`], but runs on the server's runtime, where the database connections live.
     pub async fn seats_aside(self: Arc<Self>) -> Option<Vec<SeatFigures>> {
         let server = Arc::clone(&self);
         self.runtime.spawn(async move { server.seats().await }).await.ok()?.ok()
     }
 
-    /// Where faults are reported.
+    /// The log of faults.
     pub fn faults(&self) -> &FaultLog {
         &self.faults
     }
 
-    /// For how long each background task has had no turn.
+    /// The time since the last turn of each background task.
     pub fn idle_tasks(&self) -> impl Iterator<Item = (&'static str, Duration)> {
         self.turns.all().map(|(name, idle, _)| (name, idle))
     }
@@ -87,17 +87,17 @@ impl Server {
         self.database().figures()
     }
 
-    /// Passwords that are compared or wait for it.
+    /// Passwords being compared or waiting.
     pub fn password_queue(&self) -> QueueFill {
         self.passwords().fill()
     }
 
-    /// For how long memory has not followed the change feed; nothing where nobody else changes the database.
+    /// The time since memory last followed the change feed. `None` if no other process changes the database.
     pub fn feed_age(&self) -> Option<Duration> {
         self.feed().age()
     }
 
-    /// Letters that were sent, and letters that never will be.
+    /// Letters sent, and letters given up.
     pub fn letters(&self) -> (u64, u64) {
         self.outbox().counts()
     }

@@ -1,17 +1,17 @@
-//! What memory and the audit's buffers hold that the database does not, written down.
+//! Flushing: writes to the database what only memory and the audit buffers hold.
 
 use model::{Moment, Timestamp};
 
 use crate::Fault;
 use crate::server::Instance;
 
-/// Timers that a beat writes down where nobody else goes by them: a crowd of sessions is written down in turns. Nodes
-/// that share a database write all of them at every beat.
+/// Maximum timers flushed per tick while no other node reads them: many sessions are then spread over several ticks.
+/// Nodes that share a database flush all of them with every tick.
 const FLUSHED_ALONE: usize = 100;
 
 impl Instance {
-    /// Writes down what memory learnt. Where crowds call, sliding timers that are left wait for the next beat. No part
-    /// waits for another; the first fault is answered.
+    /// Flushes memory. With many active sessions, some sliding timers are left for the next tick. No part waits for
+    /// another; the first fault is returned.
     pub(crate) async fn flush(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         let _turn = self.flushing.lock().await;
         let most = if self.memory.store.database().is_embedded() { FLUSHED_ALONE } else { usize::MAX };
@@ -31,7 +31,7 @@ impl Instance {
         sessions.and(events).and(calls).and(proven).and(used.map(drop)).and(legacy)
     }
 
-    /// A seal rests on the one before, so the database must be the one that it was read from.
+    /// A seal continues the one before, so the database must be the one that the previous seal was read from.
     async fn seal_calls(&self, now: Timestamp) -> Result<(), Fault> {
         if !self.audit().buffer.has_calls() {
             return Ok(());
@@ -40,7 +40,7 @@ impl Instance {
         self.audit().buffer.seal_calls(&self.audit().main, now).await
     }
 
-    /// The same, and nothing is left.
+    /// As [`Self::flush`], and leaves nothing.
     pub(crate) async fn flush_all(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         self.memory.flush_sessions(moment.now).await?;
         self.flush(moment).await?;

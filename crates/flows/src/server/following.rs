@@ -1,4 +1,4 @@
-//! Following the change feeds of all instances, side by side: a slow or broken one keeps no other waiting.
+//! Follows the change feeds of all instances concurrently. A slow or broken one does not delay the others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -13,30 +13,30 @@ use crate::Fault;
 use crate::server::Server;
 use crate::server::instance::Instance;
 
-/// Instances that begin to follow at once, of one round. Twice the connections that read, so that none idles.
+/// Maximum instances that one round starts concurrently. Twice the number of read connections, so that none idles.
 const MAX_AT_ONCE: usize = 8;
 
-/// A round waits no longer for an instance, so that the others' next changes are heard within a second. It goes on by
-/// itself, and is not believed meanwhile.
+/// Maximum time that a round waits for an instance, so that the other instances learn of their next changes within a
+/// second. The slow instance continues in the background; its memory is not trusted meanwhile.
 const ROUND_WAIT: Duration = Duration::from_millis(500);
 
 /// How far memory has followed the change feeds.
 pub(super) struct FeedFollower {
     seen: HashMap<InstanceId, FeedEnd>,
-    /// Something may have changed that nobody looked at.
+    /// There may be changes that were not read.
     is_behind: bool,
     running: JoinSet<Result<(), Fault>>,
-    /// Who follows, by the task.
+    /// The followed instance of each task.
     names: HashMap<task::Id, FollowTask>,
 }
 
-/// An instance that follows, and the end of its feed when it began. Without one, it is not in the database.
+/// An instance to follow, and the end of its feed at the start. `None`: it is not in the database.
 struct FollowedInstance {
     instance: Arc<Instance>,
     newest: Option<FeedEnd>,
 }
 
-/// An instance whose task runs. Weak: the task holds it as long as it works for it.
+/// A running task. Weak: the task itself keeps the instance alive while it runs.
 struct FollowTask {
     id: InstanceId,
     instance: Weak<Instance>,
@@ -52,7 +52,7 @@ impl FollowTask {
 }
 
 impl FeedFollower {
-    /// Behind from the start: what changed between loading and now was nobody's to tell.
+    /// Starts as behind: changes between loading and now have not been read.
     pub(super) fn new() -> Self {
         Self { seen: HashMap::new(), is_behind: true, running: JoinSet::new(), names: HashMap::new() }
     }
@@ -61,7 +61,7 @@ impl FeedFollower {
         self.names.values().any(|running| running.id == id)
     }
 
-    /// Takes in how a task ended. A panic is one of its own instance alone.
+    /// Records the result of a task. A panic affects only its own instance.
     fn settle(
         &mut self,
         server: &Server,
@@ -87,7 +87,7 @@ impl FeedFollower {
         done
     }
 
-    /// Runs until everything that is due has ended, or `until`.
+    /// Runs until every due instance has been followed, or until `until`.
     async fn run(
         &mut self,
         server: &Server,
@@ -95,9 +95,9 @@ impl FeedFollower {
         until: Option<Instant>,
     ) -> Result<(), Fault> {
         let mut worst = Ok(());
-        // What still runs from the round before takes no place from this one.
+        // Tasks still running from the previous round do not count against the limit of this one.
         let places = self.names.len() + MAX_AT_ONCE;
-        // The first is started first.
+        // `pop` takes from the end; this starts the first instance first.
         due.reverse();
         loop {
             while self.names.len() < places
@@ -128,28 +128,29 @@ impl FeedFollower {
 }
 
 impl Server {
-    /// Memory follows what other processes changed before this call, and what it missed of its own changes.
+    /// Brings memory up to date with the changes that other processes committed before this call, and with its own
+    /// unapplied changes.
     pub async fn catch_up(&self) -> Result<(), Fault> {
         let mut follower = self.follower.lock().await;
-        // What began before this call may have read before it.
+        // A task started before this call may have read too early.
         let before = follower.run(self, Vec::new(), None).await;
         self.follow_changes(&mut follower, None).await.and(before)
     }
 
-    /// A turn of the background task: as [`Self::catch_up`], and nobody is waited for longer than [`ROUND_WAIT`].
+    /// One turn of the background task: as [`Self::catch_up`], but waits no longer than [`ROUND_WAIT`].
     pub async fn follow_in_time(&self) -> Result<(), Fault> {
         self.follow_changes(&mut *self.follower.lock().await, Some(ROUND_WAIT)).await
     }
 
-    /// A fault of one instance takes the trust in memory from that instance alone.
+    /// A fault of one instance makes only that instance's memory untrusted.
     async fn follow_changes(&self, follower: &mut FeedFollower, wait: Option<Duration>) -> Result<(), Fault> {
         let begun = Instant::now();
         self.check_database_identity().await?;
-        // The database tells of a change once: an answer that is lost counts as a yes.
+        // The database reports a change once: a lost answer must count as a yes.
         let was_behind = std::mem::replace(&mut follower.is_behind, true);
         let changed = self.database.changed_elsewhere().await;
         if matches!(&changed, Err(fault) if fault.trouble() == Trouble::Replaced) {
-            // What others change is somewhere else.
+            // The changes of other processes are in the file at the path, not in the one that is open.
             self.instances.iter().for_each(|instance| instance.memory.position.mark_behind());
         }
         follower.is_behind = changed? || was_behind;
@@ -160,7 +161,7 @@ impl Server {
         let mut due = Vec::new();
         for instance in &self.instances {
             let id = instance.id();
-            // An instance that is not in the database has nothing in it that memory knows.
+            // Without a row in the database, the instance has nothing that memory could know.
             let newest = feeds.remove(&id);
             if newest.is_some() && follower.seen.get(&id) == newest.as_ref() && !instance.memory.position.is_behind() {
                 continue;

@@ -1,5 +1,5 @@
-//! Whether the server can do its work, by what the work itself met. Looking asks the database nothing, so that an answer
-//! never waits for it.
+//! Health of the server, judged by the results of its own work. A health check asks the database nothing, so that its
+//! answer never waits for it.
 
 use std::time::Duration;
 
@@ -10,28 +10,28 @@ use crate::platform::fault_log::FaultContext;
 use crate::platform::meters::QueueFill;
 use crate::server::Server;
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CheckState {
     Well,
-    /// It works, with less comfort, or not for everybody. Another node would do no better.
+    /// It works, but worse than usual or not for everyone. Another node would do no better.
     Impaired,
     /// The server is not ready.
     Failed,
 }
 
-/// One thing that was looked at.
+/// The check of one part of the server.
 #[derive(Clone, Debug)]
 pub struct HealthCheck {
-    /// A word of the program: `database-writes`, `memory`.
+    /// A fixed name: `database-writes`, `memory`.
     pub name: &'static str,
     pub subject: CheckSubject,
     pub state: CheckState,
-    /// What is wrong, since when, and what to do. Empty where all is well.
+    /// The problem, since when, and what to do. Empty if there is none.
     pub detail: String,
 }
 
-/// What a check is of.
+/// The subject of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckSubject {
     Server,
@@ -41,9 +41,9 @@ pub enum CheckSubject {
     Task(&'static str),
 }
 
-/// Questions come every second ([`Server::probe`]); without an answer for so long something stands still.
+/// [`Server::probe`] reads every second. No answer within this time means that the database is stuck.
 const UNANSWERED: Duration = Duration::from_secs(5);
-/// Where nobody commits, a commit is tried after this long.
+/// After this time without a commit, [`Server::probe`] tries one.
 const IDLE: Duration = Duration::from_secs(10);
 
 impl HealthCheck {
@@ -57,11 +57,11 @@ impl HealthCheck {
     }
 }
 
-/// Of an embedded database's disk. With less, refusals of strangers are no longer recorded.
+/// On the disk of an embedded database. With less, refusals of unauthenticated clients are no longer recorded.
 pub const MIN_FREE_BYTES: u64 = 64 * 1024 * 1024;
 
 impl Server {
-    /// Everything that readiness rests on.
+    /// All checks that readiness depends on.
     pub fn health(&self) -> Vec<HealthCheck> {
         self.probing.asked();
         let mut checks = vec![
@@ -93,7 +93,8 @@ impl Server {
         checks
     }
 
-    /// Refusals of strangers are the first to be given up where the disk is nearly full, and come back by themselves.
+    /// Stops or resumes recording the refusals of unauthenticated clients. They are the first to be dropped when the
+    /// disk is nearly full.
     pub fn hold_refusals_back(&self, held_back: bool) {
         for instance in self.instances() {
             let refusals = &instance.audit().buffer.refusals;
@@ -118,8 +119,8 @@ impl Server {
         reads.ailment().or_else(|| (reads.age() > UNANSWERED).then(silent)).map(outage_text)
     }
 
-    /// Asks the database once, so that there is something to look at. Writes only while commits fail, or while nobody
-    /// commits and somebody looks.
+    /// Asks the database once, so that there is a result to judge. Writes only while commits fail, or if nothing
+    /// commits while health is being checked.
     pub(crate) async fn probe(&self) {
         let database = self.database();
         let write = async {
@@ -137,12 +138,12 @@ impl Server {
     }
 }
 
-/// By what commits run into, and by the bytes that are free where that is known.
+/// Judged by the errors of commits, and by the free bytes if they are known.
 fn is_nearly_full(trouble: Option<Trouble>, free: Option<u64>) -> bool {
     trouble == Some(Trouble::Full) || free.is_some_and(|free| free < MIN_FREE_BYTES)
 }
 
-/// Why memory is not believed; without a change that it lacks, the feed was not heard for too long.
+/// Why memory is not trusted. `None`: no change is missing, but the feed has been silent for too long.
 fn memory(behind: Option<MemoryBehind>) -> String {
     let Some(MemoryBehind { lasting, fault, unapplied }) = behind else {
         return "the change feed does not answer; requests ask the database".to_owned();
@@ -164,7 +165,7 @@ fn buffer(fill: QueueFill) -> Option<(CheckState, String)> {
     let said = |state, what: &str| {
         Some((state, format!("{what}: {} of {} bytes wait to be written", fill.waiting, fill.most)))
     };
-    // Calls are counted in pages, of which the last is not full: they are refused a page early.
+    // Calls are counted in pages and the last page may be partly filled, so they are refused one page early.
     if fill.waiting >= fill.most - fill.most / 32 {
         said(CheckState::Failed, "full")
     } else if fill.waiting > fill.most / 2 {
@@ -178,7 +179,7 @@ fn seconds(span: Duration) -> String {
     format!("{} s", span.as_secs())
 }
 
-/// Whether somebody has looked since the last write that was made for the look alone.
+/// Whether health was checked since the last write made only for a check.
 #[derive(Default)]
 pub(crate) struct WriteProbe(std::sync::atomic::AtomicBool);
 

@@ -1,4 +1,4 @@
-//! One issuer: what its rooms keep, and how a request reaches them.
+//! One issuer: its state, and the access to its services.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ use crate::protocol::legacy::LegacyUses;
 use crate::seats::Seats;
 use model::claims::MAX_TOKEN_LIFETIME;
 
-/// An instance, whether its memory was checked or not. What judges by memory is reached through a [`BelievedInstance`].
+/// An instance, whose memory may be outdated. Decisions based on memory need a [`BelievedInstance`].
 pub struct Instance {
     pub info: InstanceInfo,
     pub entities: Entities,
@@ -49,11 +49,11 @@ pub struct Instance {
     pub(crate) legacy_uses: LegacyUses,
     image_decoder: Pool,
     outbox: Arc<Outbox>,
-    /// One flush at a time: who has flushed knows that everything noted before is written, also what another flush took.
+    /// Serialises flushes: after a flush, everything noted before is written, including what another flush had taken.
     pub(crate) flushing: tokio::sync::Mutex<()>,
 }
 
-/// What all instances of a process share.
+/// Services shared by all instances of a process.
 pub(crate) struct SharedServices {
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) master: Arc<MasterKey>,
@@ -79,7 +79,7 @@ impl Instance {
         moment: &mut Moment<'_>,
     ) -> Result<Self, Fault> {
         let store = Store::new(shared.database.clone(), stored.id);
-        // Under a wrong master key nothing is done: a chain whose memory does not open would be broken off.
+        // Fails under a wrong master key: a chain whose memory does not open would be treated as broken.
         shared.master.open(stored.id, SealedSecret::RootSecret, &stored.root_secret)?;
         let sealer = Box::pin(Sealer::open(&store, &shared.master, moment)).await?;
         let sealer = sealer.announcing(stored.name.clone(), Arc::clone(&shared.checkpoints));
@@ -123,7 +123,7 @@ impl Instance {
         *self.memory.store.instance()
     }
 
-    /// The key set that everybody is told, whether memory is behind or not. Nothing is judged by it.
+    /// The published key set, whether or not memory is behind. No decision is based on it.
     pub fn published_keys(&self) -> Snapshot<KeyRing> {
         self.memory.published_keys()
     }
@@ -140,18 +140,17 @@ impl Instance {
         &self.memory.audit
     }
 
-    /// What memory holds and the database does not, or the other way round, each in words: nothing where both agree. For
-    /// the project's own tests.
+    /// Differences between memory and the database, as texts. Empty if both agree. For the project's own tests.
     pub async fn differences(&self, now: Timestamp) -> Result<Vec<String>, Fault> {
         self.memory.differences(now).await
     }
 
-    /// API sessions that memory serves: for those who measure.
+    /// Number of API sessions in memory, for measurements.
     pub fn sessions_in_memory(&self) -> usize {
         self.memory.sessions_in_memory()
     }
 
-    /// One event for one answered call of an API.
+    /// Audits one answered API call.
     pub fn audit_call(&self, now: Timestamp, request: &RequestInfo, call: &ApiCallReport<'_>) -> Result<(), Fault> {
         guard::audit_call(&self.memory, (now, request), call)
     }
@@ -165,7 +164,7 @@ impl Instance {
         self.audit().put(AuditEvent::refused(ctx.now, kind, ctx.request, (Asker::Stranger, refusal)))
     }
 
-    /// What wants doing now and then: sweeping, forgetting.
+    /// Periodic maintenance: sweeps dead rows, forgets old revocations.
     pub(crate) async fn maintain(&self, now: Timestamp, rng: &mut dyn Rng) -> Result<(), Fault> {
         let store = &self.memory.store;
         let dead_before = now.minus(MAX_TOKEN_LIFETIME);
@@ -196,7 +195,7 @@ impl Instance {
     }
 }
 
-/// An instance whose memory was checked: the only way to the rooms that judge by it.
+/// An instance with checked memory: the only access to services that decide by memory.
 #[derive(Clone)]
 pub struct BelievedInstance {
     instance: Arc<Instance>,
@@ -204,7 +203,7 @@ pub struct BelievedInstance {
 }
 
 impl BelievedInstance {
-    /// Catches memory up where it is behind, and gives the instance back with the fault where that fails.
+    /// Brings memory up to date if it is behind. If that fails, returns the instance with the fault.
     pub async fn of(instance: Arc<Instance>, now: Timestamp) -> Result<Self, (Arc<Instance>, Fault)> {
         match instance.memory.check(now).await {
             Ok(checked) => Ok(Self { instance, checked }),
@@ -212,7 +211,7 @@ impl BelievedInstance {
         }
     }
 
-    /// Checks memory again: a request's body may have taken its time to arrive.
+    /// Checks memory again, because the body of a request may have arrived slowly.
     pub async fn renew(&self, now: Timestamp) -> Result<(), Fault> {
         self.memory().renew(now).await
     }

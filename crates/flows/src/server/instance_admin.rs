@@ -1,4 +1,4 @@
-//! An administrator at the network's doors.
+//! An administrator admitted over the network.
 
 use std::sync::Arc;
 
@@ -16,12 +16,13 @@ use crate::auth::browser_session::SignedIn;
 use crate::server::BelievedInstance;
 use crate::{Answer, Fault, MasterKey, Passwords};
 
-/// An administrator who asks over the network; only [`BelievedInstance::admit_admin`] makes one, for that instance alone.
+/// An administrator who calls over the network. Only [`BelievedInstance::admit_admin`] and
+/// [`BelievedInstance::admit_admin_at_browser`] make one, for their own instance.
 pub struct InstanceAdmin {
     instance: BelievedInstance,
     administrator: Administrator,
     pub user: Arc<User>,
-    /// Through which the administrator came; none where it was by a page.
+    /// The calling application. `None` for a page.
     pub application: Option<Arc<TrustedApplication>>,
     request: RequestInfo,
 }
@@ -35,7 +36,7 @@ impl InstanceAdmin {
         self.instance.passwords()
     }
 
-    /// What the instance's keys are sealed under.
+    /// The key that the instance's keys are sealed under.
     pub fn master(&self) -> &MasterKey {
         &self.instance.memory.master
     }
@@ -44,23 +45,24 @@ impl InstanceAdmin {
         AdminService::for_request(&self.instance.memory, &self.administrator, &self.request)
     }
 
-    /// For changes of weight.
+    /// The service for sensitive changes.
     pub fn elevated_service(&self, now: Timestamp) -> Result<ElevatedAdminService<'_>, SignInTooOld> {
         self.service().elevate(now)
     }
 
-    /// Whether the sign-in, if there is one behind this, carries changes of weight.
+    /// Whether sensitive changes are allowed: the sign-in is recent, or there is none because the credential is a
+    /// machine's.
     pub fn is_recent(&self, now: Timestamp) -> bool {
         self.administrator.check_recent(now).is_ok()
     }
 
-    /// Writes to the administrator about a service token that they issued.
+    /// Sends the administrator a letter about a service token that they issued.
     pub fn tell_issued(&self, uri: &str, token: &ReferenceToken) {
         let about = (masked(&token.tail), token.description.as_str());
         self.instance.mail().write_to(&self.user, |letter| letter.service_token_issued(uri, (&about.0, about.1)));
     }
 
-    /// Tells the audit of a change at a page that was refused before it began.
+    /// Audits a change on a page that was refused before any flow ran.
     pub fn audit_refusal(&self, now: Timestamp, refusal: &impl Refusal) -> Result<(), Fault> {
         let event = AuditEvent::refused(now, AuditKind::AdminChange, &self.request, (Asker::Authenticated, refusal))
             .user(self.user.id);
@@ -69,7 +71,7 @@ impl InstanceAdmin {
 }
 
 impl BelievedInstance {
-    /// An administrator by an access token with the admin API's scope.
+    /// Admits an administrator by an access token with the admin API's scope.
     pub async fn admit_admin(
         &self,
         ctx: &mut Ctx<'_>,
@@ -79,7 +81,7 @@ impl BelievedInstance {
         Ok(admitted.map(|admitted| self.admin(admitted, ctx)))
     }
 
-    /// Whoever is signed in at the browser, if they administer the instance; that they do not is audited.
+    /// Admits the signed-in user if they are an administrator of the instance. A refusal is audited.
     pub fn admit_admin_at_browser(
         &self,
         ctx: &mut Ctx<'_>,
@@ -89,7 +91,7 @@ impl BelievedInstance {
         Ok(admitted.map(|admitted| self.admin(admitted, ctx)))
     }
 
-    /// One event for one answered call of the admin API.
+    /// Audits one answered call of the admin API.
     pub fn audit_admin_call(
         &self,
         now: Timestamp,

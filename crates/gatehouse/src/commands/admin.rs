@@ -1,4 +1,4 @@
-//! The operator's commands. They work beside a running server, which follows the change feed.
+//! Administration commands. They may run beside a server, which learns of changes by the change feed.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::path::Path;
@@ -26,10 +26,10 @@ use crate::config::Environment;
 use crate::output;
 use crate::platform::SystemPlatform;
 
-/// A record is a few kilobytes.
+/// Maximum size of a record's file; a record is a few kilobytes.
 const LARGEST_RECORD: u64 = 1024 * 1024;
 
-/// Longer than any password that is accepted.
+/// Maximum length of a line on standard input: more than any password that is accepted.
 const MAX_LINE: u64 = 64 * 1024;
 
 pub(super) async fn instance(command: InstanceCommand, environment: Environment<'_>) -> Result<()> {
@@ -38,7 +38,7 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
         InstanceCommand::Create { installation, name, administrator, seats, output } => {
             let desk = CliSession::begin(&installation, &name, environment).await?;
             let mut moment = moment!(rng);
-            // Refused before anything is made: an instance without anybody to administer it is of no use.
+            // Checked before anything is created: an instance without an administrator is of no use.
             granted(Ok(parse_login(&administrator)))?;
             let settings = InstanceSettings { seats, ..InstanceSettings::default() };
             granted(create_instance((&desk.database, &desk.master), &name, &settings, &mut moment).await)?;
@@ -268,7 +268,7 @@ fn with(mut object: Value, name: &str, value: Value) -> Value {
     object
 }
 
-/// Where the link is now; `said` is what programs are told besides.
+/// Reports the link: sent by e-mail, or to be printed. `said` holds further members of the JSON output.
 fn tell_link(output: &Output, said: Value, (handed, link): (&HandedOver, &IssuedLink)) -> Result<()> {
     let (login, life) = (link.user.login.as_str(), link.life.text());
     let name = if link.purpose == LinkPurpose::SetUp { "set_up_link" } else { "reset_link" };
@@ -284,7 +284,7 @@ fn tell_link(output: &Output, said: Value, (handed, link): (&HandedOver, &Issued
     }
 }
 
-/// A person types the login once more; a program says `--yes`.
+/// Asks for the login once more to confirm; `--yes` skips this for scripts.
 fn confirm_erasing(login: &str) -> Result<()> {
     if !std::io::stdin().is_terminal() {
         bail!("erasing cannot be undone; add --yes to confirm");
@@ -424,7 +424,7 @@ fn read_record(path: &Path) -> Result<ApplicationRecord> {
     serde_json::from_str(&text).with_context(|| format!("{} is not a valid application record", path.display()))
 }
 
-/// Typed at a terminal, where it is not shown, or one line of standard input.
+/// Reads a password: at a terminal without echo, otherwise one line of standard input.
 fn read_password(login: &str) -> Result<Presented<Password>> {
     let mut line = Zeroizing::new(String::new());
     if std::io::stdin().is_terminal() {

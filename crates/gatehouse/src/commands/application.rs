@@ -1,4 +1,4 @@
-//! `gatehouse app`: changing records, and secrets.
+//! `gatehouse app`: application records and client secrets.
 
 use anyhow::Result;
 use flows::Platform as _;

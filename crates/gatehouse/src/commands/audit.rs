@@ -1,4 +1,4 @@
-//! `gatehouse audit`: the chain as a file, and whether it is whole.
+//! `gatehouse audit`: exports and verifies the audit.
 
 mod list;
 
@@ -25,7 +25,7 @@ use crate::output::Progress;
 use crate::platform::SystemPlatform;
 use crate::problem::{AuditBroken, AuditTampered};
 
-/// A published checkpoint is about 700 bytes: those of two months, one a minute.
+/// Maximum size of a file of checkpoints: two months at one a minute, about 700 bytes each.
 const LARGEST_FILE: u64 = 64 * 1024 * 1024;
 
 pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> Result<()> {
@@ -100,7 +100,7 @@ async fn verify(
     }
 }
 
-/// The first chain; where there is another, in a member of its name. `whole` is of all.
+/// The first chain's result as an object. The other chain is a member under its name; `whole` covers both.
 fn all_as_json(verdicts: &[(Chain, VerificationResult)]) -> Value {
     let Some(((first, verdict), others)) = verdicts.split_first() else { return Value::Null };
     let mut json = as_json(*first, verdict);
@@ -111,7 +111,7 @@ fn all_as_json(verdicts: &[(Chain, VerificationResult)]) -> Value {
     json
 }
 
-/// As `audit checkpoint` prints one, with or without `--json`, or as they are published: one a line.
+/// Reads checkpoints: one as printed by `audit checkpoint`, with or without `--json`, or published ones, one a line.
 fn read_checkpoints(path: &Path) -> Result<Vec<String>> {
     let mut text = String::new();
     let file = File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;

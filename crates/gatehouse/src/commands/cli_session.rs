@@ -1,4 +1,4 @@
-//! What the operator's commands share.
+//! Shared context of the administration commands.
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use flows::admin::{AdminRefusal, ElevatedAdminService, check_master_key};
@@ -16,7 +16,7 @@ use crate::output;
 use crate::post::Mailer;
 use crate::provisions::Provisions;
 
-/// Where the operator works: the installation's database, under its master key.
+/// The installation's configuration, open database and master key.
 pub(super) struct CliSession {
     pub(super) config: Config,
     pub(super) database: Database,
@@ -31,7 +31,7 @@ impl CliSession {
         Self::over(database, config, provisions).await
     }
 
-    /// For an instance that is to be made: the only way in which a database comes to be.
+    /// For `instance create`, the only command that creates a database.
     pub(super) async fn begin(
         installation: &Installation,
         instance: &str,
@@ -64,14 +64,14 @@ impl CliSession {
         Ok((name, admin))
     }
 
-    /// The address of a one-time link.
+    /// The URL of a one-time link.
     pub(super) fn url(&self, instance: &str, link: &IssuedLink) -> Result<String> {
         let found = self.config.instances.iter().find(|known| known.name == instance);
         let known = found.with_context(|| format!("instance {instance} has no url in the configuration"))?;
         Ok(link.purpose.url(&known.root, &link.code))
     }
 
-    /// Mails the link to its user; where that does not work, it is given back to be shown.
+    /// Sends the link to its user by e-mail. If that fails, returns it to be printed.
     pub(super) async fn hand_over(&self, instance: &str, link: &IssuedLink) -> Result<HandedOver> {
         let url = self.url(instance, link)?;
         let (Some(post), Some(letter)) = (&self.post, link.letter(instance, &url)) else {
@@ -88,7 +88,7 @@ impl CliSession {
 }
 
 impl CliSession {
-    /// Writes to a user, if mail reaches them; that it does not is no reason to undo what was done.
+    /// Sends a user a letter if e-mail works. A failure is no reason to undo the change.
     pub(super) async fn write_to<'a>(
         &self,
         instance: &'a str,
@@ -102,12 +102,12 @@ impl CliSession {
     }
 }
 
-/// A refusal is what the person at the terminal reads.
+/// Turns a refusal into an error that is printed.
 pub(super) fn granted<T>(answer: Answer<T, AdminRefusal>) -> Result<T> {
     answer.context("database error")?.map_err(|refusal| anyhow!("{refusal}"))
 }
 
-/// One reading of the clock, with the dice that are given.
+/// Reads the clock once, for a flow that uses the given randomness.
 macro_rules! moment {
     ($rng:ident) => {
         Moment { now: SystemPlatform.now(), rng: &mut $rng }

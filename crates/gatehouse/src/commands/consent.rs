@@ -1,4 +1,4 @@
-//! `gatehouse consent`: what users allowed applications.
+//! `gatehouse consent`: users' consents to applications.
 
 use anyhow::Result;
 use flows::Platform as _;

@@ -1,4 +1,4 @@
-//! `gatehouse demo`: the whole product on an embedded database, in under a second.
+//! `gatehouse demo`: a complete server on an embedded database, ready in under a second.
 
 use std::fs;
 use std::io::Write as _;
@@ -37,7 +37,7 @@ pub(super) async fn run(demo: Demo, environment: Environment<'_>) -> Result<()> 
     let listeners = bind(&[demo.listen])?;
     let port = listeners[0].local_addr()?.port();
 
-    // Removed when it is dropped, after everything is written.
+    // Removed on drop, after all writes.
     let temporary = match demo.data {
         None => Some(tempfile::tempdir().context("cannot create a temporary folder")?),
         Some(_) => None,
@@ -58,7 +58,7 @@ pub(super) async fn run(demo: Demo, environment: Environment<'_>) -> Result<()> 
     Ok(())
 }
 
-/// Hosts, root URLs and issuers follow this start's listener and are not stored.
+/// Hosts, root URLs and issuers depend on the listener of this run and are not stored.
 fn root(instance: DemoInstance, port: u16) -> Result<RootUrl> {
     let host = match instance {
         DemoInstance::TestDb => "localhost",
@@ -67,8 +67,8 @@ fn root(instance: DemoInstance, port: u16) -> Result<RootUrl> {
     RootUrl::parse(&format!("http://{host}:{port}")).map_err(anyhow::Error::msg)
 }
 
-/// The demo's database, filled on first use. It is filled aside and moved into place whole: what was only half filled
-/// is filled anew, and nothing that was not made here is ever touched.
+/// Opens the demo's database and fills it on first use. It is filled in a separate folder and then renamed, so that a
+/// partly filled one is replaced. Files that the demo did not create are never touched.
 async fn open(folder: &Path) -> Result<(Database, MasterKey)> {
     let place = folder.join("demo");
     if !place.exists() {

@@ -1,4 +1,4 @@
-//! `gatehouse key`: the signing keys. They rotate by themselves; this is for those who want it now, or must.
+//! `gatehouse key`: signing keys. They rotate automatically; these commands rotate or replace them at once.
 
 use anyhow::{Result, anyhow};
 use flows::Platform as _;

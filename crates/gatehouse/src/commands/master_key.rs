@@ -1,4 +1,4 @@
-//! `gatehouse master-key`: what is sealed under which key, and sealing it under a new one.
+//! `gatehouse master-key`: counts the secrets encrypted with each master key, and re-encrypts them with a new one.
 
 use anyhow::{Context as _, Result, bail};
 use flows::admin::rotation::{MasterKeyRotationRefusal, SealCounts, examine_seals, rotate_master_key};
@@ -49,7 +49,7 @@ async fn rotate(installation: &Installation, output: &Output, environment: Envir
     Ok(())
 }
 
-/// A secret that does not open is a reason for an exit code, whatever was done with the others.
+/// Fails if a secret could not be decrypted, even if all others were re-encrypted.
 fn check_opened(seals: &SealCounts) -> Result<()> {
     if seals.neither == 0 {
         return Ok(());
@@ -105,7 +105,8 @@ fn as_json(seals: &SealCounts, resealed: Option<u64>) -> Value {
     json
 }
 
-/// With where each key is: the one that seals everything is the one to keep, whatever was thought of it before.
+/// The counts, with the source of each key: the operator must keep the key that encrypts the secrets, which may not be
+/// the expected one.
 fn as_text(seals: &SealCounts, (current, previous): &(String, Option<String>)) -> String {
     let text = format!("{} secrets are encrypted with [master_key] ({current}).", seals.current);
     match (previous, seals.previous) {

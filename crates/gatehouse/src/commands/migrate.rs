@@ -1,4 +1,4 @@
-//! `gatehouse migrate`: the tables of an installation, brought up to this version before a server of it starts.
+//! `gatehouse migrate`: applies an installation's migrations before a server of this version starts.
 
 use anyhow::Result;
 use flows::DatabaseReport;
@@ -9,7 +9,7 @@ use crate::commands::cli_session::print;
 use crate::commands::{bring_up, look, open_as_it_is};
 use crate::config::{Config, Environment};
 
-/// Needs the database alone, so that whoever rolls out a version need not hold the master key.
+/// Needs only the database, so that a deployment does not need the master key.
 pub(super) async fn run(migrate: &Migrate, environment: Environment<'_>) -> Result<()> {
     let config = Config::load(&migrate.installation.config)?;
     let url = config.database(environment)?;

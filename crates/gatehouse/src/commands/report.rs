@@ -1,4 +1,4 @@
-//! `gatehouse report`: what is used, before it is changed.
+//! `gatehouse report`: usage reports.
 
 use anyhow::Result;
 use flows::admin::legacy_report::ApplicationUse;
@@ -86,7 +86,7 @@ fn line(one: &ApplicationUse) -> String {
     )
 }
 
-/// In UTC.
+/// A date in UTC.
 fn day(at: Timestamp) -> String {
     odata::format_instant(at.micros()).chars().take(10).collect()
 }

@@ -1,4 +1,4 @@
-//! `gatehouse role`: what users may do on the APIs.
+//! `gatehouse role`: permissions on the APIs.
 
 use anyhow::Result;
 use flows::Platform as _;
@@ -14,7 +14,7 @@ use crate::commands::table::table;
 use crate::config::Environment;
 use crate::platform::SystemPlatform;
 
-/// Roles that one look brings.
+/// Roles fetched with one query.
 const AT_ONCE: u32 = 500;
 
 pub(super) async fn run(command: RoleCommand, environment: Environment<'_>) -> Result<()> {

@@ -20,20 +20,20 @@ use crate::problem::StartupProblem;
 use crate::watch::{Watch, WatchSettings, tell_unwritten};
 use crate::{logging, signals, tls};
 
-// Running requests, then these, one after the other: together less than the watch gives a process that stops.
-/// For writing down what memory knows.
+// Shutdown waits for running requests, then for these one after the other. Their sum is less than the watch's limit.
+/// Time to write the state held in memory.
 const CLOSING: Duration = Duration::from_secs(4);
-/// For letters and spans that wait.
+/// Time to send queued letters and spans.
 const LAST_POST: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(installation: &Installation, environment: Environment<'_>) -> Result<()> {
     let (config, provisions) = provisions(installation, environment)?;
-    // Dropped last: what is logged while stopping is still written.
+    // Dropped last, so that log lines of the shutdown are still written.
     let _log = logging::start(config.log, environment("RUST_LOG").as_deref())?;
     let mut watch = Watch::start()?;
     let reload = signals::reload()?;
     let listeners = bind(&config.listen)?;
-    // As bound: with port 0 the operating system chose it.
+    // The bound address: with port 0 the operating system chooses the port.
     let listen = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let figures = config.metrics.as_ref().map(|metrics| bind_aside(metrics.listen)).transpose()?;
     let metrics = figures.iter().map(std::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
@@ -75,7 +75,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     serve(listeners, HttpService::new(Arc::clone(&gate)), terms, watch.stop()).await;
     close(&server).await;
     watch.hide().await;
-    // The last owner of the tracer: its spans end here.
+    // The last owner of the tracer: dropping it closes the span channel.
     drop(gate);
     tokio::join!(
         at_last(exporting, "the collector of traces is too slow: the last spans are not exported"),
@@ -94,7 +94,7 @@ async fn at_last(task: Option<JoinHandle<()>>, too_slow: &'static str) {
     }
 }
 
-/// Writes down what memory knows, if the database takes it.
+/// Writes the state held in memory, if the database accepts it.
 async fn close(server: &Arc<Server>) {
     if !server.close_within(CLOSING).await {
         tracing::error!("the database does not take what is to be written before the end");
@@ -102,7 +102,7 @@ async fn close(server: &Arc<Server>) {
     }
 }
 
-/// Every instance of the configuration must have been made, because it has keys and an administrator.
+/// Every configured instance must exist in the database, because it needs keys and an administrator.
 fn check_made(config: &Config, made: &[String]) -> Result<()> {
     let missing = config.instances.iter().map(|instance| instance.name.as_str());
     let problems: Vec<String> = missing
@@ -116,13 +116,13 @@ fn check_made(config: &Config, made: &[String]) -> Result<()> {
     if problems.is_empty() { Ok(()) } else { bail!("{}", problems.join("\n")) }
 }
 
-/// Decides which requests are traced, and exports their spans.
+/// Starts a tracer and a task that exports its spans.
 fn trace(settings: TraceSettings) -> (Tracer, JoinHandle<()>) {
     let (tracer, spans) = Tracer::new(settings.sample);
     (tracer, tokio::spawn(settings.collector.export(spans)))
 }
 
-/// For a runtime that is not this one.
+/// Binds a listener that is served by another runtime.
 fn bind_aside(address: SocketAddr) -> Result<std::net::TcpListener> {
     let listener = std::net::TcpListener::bind(address).with_context(|| taken(address))?;
     listener.set_nonblocking(true)?;
@@ -141,7 +141,7 @@ pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
-/// Serves until told to stop; then finishes what runs and writes everything down.
+/// Serves until `stop` completes, then finishes running requests and writes the state held in memory.
 pub(super) async fn answer(
     server: &Arc<Server>,
     proxies: TrustedProxies,

@@ -1,4 +1,4 @@
-//! `gatehouse session`: who is using the APIs.
+//! `gatehouse session`: live API sessions and seat usage.
 
 use anyhow::Result;
 use flows::Platform as _;

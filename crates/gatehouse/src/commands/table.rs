@@ -1,9 +1,9 @@
-//! Lists for people.
+//! Tables for display.
 
 use model::line::marked;
 
-/// Rows below the names of their columns, each column as wide as it must be. What a terminal would obey, or a reader be
-/// misled by, is shown as U+FFFD.
+/// Formats rows below column names; each column is as wide as its longest value. Control characters, and characters
+/// that could mislead a reader, are shown as U+FFFD.
 pub(super) fn table<const N: usize>(names: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let printable = |text: String| marked(&text).into_owned();
     let head = names.map(str::to_uppercase);

@@ -1,4 +1,4 @@
-//! `gatehouse token`: reference tokens by the operator's hand.
+//! `gatehouse token`: reference tokens (API keys).
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,10 +1,11 @@
-//! What the demo prints when it is ready: every command works as printed, one after another in one shell.
+//! The text that the demo prints when it is ready. Every command works as printed, in order, in one shell.
 
 use std::fmt::Write as _;
 
 use demo::{password_of, people};
 
-/// PKCE of the printed sign-in; a fixed pair will do where everything else is public too (RFC 7636 Appendix B).
+/// PKCE verifier of the printed sign-in. A fixed pair is fine because everything else is public too (RFC 7636 Appendix
+/// B).
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 

@@ -1,4 +1,4 @@
-//! `gatehouse why`: what stands behind a reference.
+//! `gatehouse why`: explains a refusal by its reference.
 
 use std::fmt::Write as _;
 
@@ -52,7 +52,7 @@ pub(super) fn entry(event: &AuditedEvent) -> Value {
     })
 }
 
-/// One line for what happened, one for each thing that is known, and a mark under the first difference of two texts.
+/// One line for the event, one for each detail, and a mark below the first difference of two texts.
 fn describe(event: &AuditedEvent) -> String {
     let mut text = format!("{}: {}", event.kind, event.outcome);
     if !event.reason.is_empty() {
@@ -82,7 +82,7 @@ fn describe(event: &AuditedEvent) -> String {
     text
 }
 
-/// What the check was, what was sent and expected, and whatever else the event knows.
+/// The check that failed, the values sent and expected, and every other detail of the event.
 fn describe_detail(detail: &Value, text: &mut String) {
     let Some(members) = detail.as_object() else { return };
     let own = ["check", "rule", "sent", "expected"];

@@ -1,5 +1,5 @@
-//! Secrets that come from outside: the master key, under which the databases' secrets are sealed, and others. They are
-//! never written anywhere by this program.
+//! Secrets from files and environment: the master key, which encrypts the secrets in the databases, and others. This
+//! program never writes them anywhere.
 
 use std::fmt;
 use std::fs::File;
@@ -16,7 +16,7 @@ use crate::config::Environment;
 use crate::problem::StartupProblem;
 
 const MAKE_ONE: &str = "create a key with: (umask 077; openssl rand -base64 32 > master.key)";
-/// Far more than a key and its line end.
+/// Maximum file size: far more than a key and its line end.
 const MAX_FILE: u64 = 1024;
 
 /// 256 bits.
@@ -27,7 +27,7 @@ impl MasterKeyBytes {
         &self.0
     }
 
-    /// 32 bytes in base64 (RFC 4648 §4), white space around them allowed.
+    /// Parses 32 bytes in base64 (RFC 4648 §4); surrounding white space is allowed.
     fn parse(text: &[u8]) -> Option<Self> {
         let mut key = Zeroizing::new([0; 32]);
         let decoded = Zeroizing::new(STANDARD.decode(text.trim_ascii()).ok()?);
@@ -39,7 +39,7 @@ impl MasterKeyBytes {
     }
 }
 
-/// The master key and, while it is rotated, the one before it.
+/// The master key and, during a rotation, the previous one.
 #[derive(Debug)]
 pub struct MasterKeys {
     pub current: MasterKeyBytes,
@@ -47,7 +47,7 @@ pub struct MasterKeys {
 }
 
 impl MasterKeys {
-    /// As the house uses them.
+    /// Converts to the key type of the flows.
     pub fn sealing(&self) -> flows::MasterKey {
         let current = flows::MasterKey::new(self.current.bytes());
         match &self.previous {
@@ -57,7 +57,7 @@ impl MasterKeys {
     }
 }
 
-/// Where the master keys are kept.
+/// Sources of the master keys.
 #[derive(Debug)]
 pub(super) struct MasterKeySources {
     pub(super) current: SecretSource,
@@ -86,7 +86,7 @@ impl fmt::Debug for MasterKeyBytes {
     }
 }
 
-/// Where a secret is kept: exactly one of the two.
+/// The source of a secret: exactly one of the two is set.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretSource {
@@ -103,7 +103,7 @@ impl fmt::Display for SecretSource {
     }
 }
 
-/// A secret as messages call it, and what to do where there is none.
+/// A secret's name in messages, and the instruction when it is missing.
 #[derive(Clone, Copy)]
 pub(super) struct SecretDescription {
     pub(super) what: &'static str,
@@ -124,7 +124,7 @@ impl SecretSource {
         }
     }
 
-    /// The secret, and where it was.
+    /// Reads the secret; also returns its source.
     pub(super) fn fetch(
         &self,
         wanted: SecretDescription,
@@ -154,7 +154,7 @@ impl SecretSource {
     }
 }
 
-/// Refuses a file that other people of the machine can read.
+/// Reads a secret's file. Refuses a file that other users of the machine can read.
 fn read(path: &Path, wanted: SecretDescription) -> Result<Zeroizing<Vec<u8>>, StartupProblem> {
     let file = File::open(path).map_err(|error| unreadable(path, wanted, &error))?;
     let mode = file.metadata().map_err(|error| unreadable(path, wanted, &error))?.permissions().mode();

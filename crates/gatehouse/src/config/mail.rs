@@ -1,4 +1,4 @@
-//! `[mail]`: the server that takes letters to people.
+//! `[mail]`: the SMTP server for outgoing mail.
 
 use std::path::{Path, PathBuf};
 
@@ -17,11 +17,11 @@ const PASSWORD: SecretDescription = SecretDescription {
     mend: "write the password there on one line, or correct [mail]",
 };
 
-/// How the way to the mail server is protected.
+/// Protection of the connection to the mail server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MailSecurity {
-    /// RFC 3207, and nothing is sent where the server does not offer it.
+    /// STARTTLS (RFC 3207). Nothing is sent if the server does not offer it.
     #[default]
     StartTls,
     /// RFC 8314: TLS from the first byte.
@@ -39,7 +39,7 @@ impl MailSecurity {
     }
 }
 
-/// What the operator decided about mail.
+/// Parsed mail settings.
 #[derive(Debug)]
 pub struct MailSettings {
     pub host: String,
@@ -47,11 +47,11 @@ pub struct MailSettings {
     pub security: MailSecurity,
     pub from: Mailbox,
     pub username: Option<(String, SecretSource)>,
-    /// PEM file of an authority that vouches for the server, beside the public ones.
+    /// PEM file of a certificate authority to trust for this server, in addition to the public ones.
     pub authority: Option<PathBuf>,
 }
 
-/// The section as written.
+/// The section as written in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MailTable {
@@ -100,7 +100,7 @@ pub(super) fn settle(table: Spanned<MailTable>, folder: &Path) -> Result<MailSet
 }
 
 impl MailSettings {
-    /// The name and password for the mail server, if it wants them.
+    /// Login name and password for the mail server, if configured.
     pub fn login(&self, environment: Environment<'_>) -> Result<Option<SmtpLogin>, StartupProblem> {
         self.username.as_ref().map(|(name, source)| login(name, source, environment)).transpose()
     }
@@ -115,7 +115,7 @@ fn login(name: &str, source: &SecretSource, environment: Environment<'_>) -> Res
     }
 }
 
-/// A name and a password for the mail server.
+/// Login name and password for the mail server.
 pub struct SmtpLogin {
     pub name: String,
     pub password: Zeroizing<String>,

@@ -1,4 +1,4 @@
-//! Values with a grammar of their own, parsed while the file is read, so that a mistake has a line.
+//! Values with their own grammar, parsed during deserialization so that an error has a line.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -13,14 +13,14 @@ use zeroize::Zeroizing;
 use crate::checkpoints::Webhook;
 use crate::traces::Collector;
 
-/// As [`flows::admin::create_instance`] takes it.
+/// Limit of [`flows::admin::create_instance`].
 const MAX_INSTANCE_NAME: usize = 63;
 
-/// Something written as a text in the file.
+/// A value written as a string in the file.
 pub(super) struct Parsed<T>(pub(super) T);
 
 pub(super) trait Grammar: Sized {
-    /// The error says what to write instead.
+    /// Parses the text. The error says what to write instead.
     fn parse(text: &str) -> Result<Self, String>;
 }
 
@@ -31,12 +31,12 @@ impl<'de, T: Grammar> Deserialize<'de> for Parsed<T> {
     }
 }
 
-/// For a field that holds the value itself.
+/// For a field that holds the parsed value itself.
 pub(super) fn parse<'de, T: Grammar, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     Parsed::deserialize(deserializer).map(|parsed| parsed.0)
 }
 
-/// Likewise, for a list of values.
+/// Like [`parse`], for a list of values.
 pub(super) fn several<'de, T: Grammar, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     let parsed = Vec::<Parsed<T>>::deserialize(deserializer)?;
     Ok(parsed.into_iter().map(|parsed| parsed.0).collect())
@@ -67,7 +67,7 @@ impl Grammar for SocketAddr {
     }
 }
 
-/// A single address is a network of one.
+/// A network, or a single address as a network of one.
 impl Grammar for IpNet {
     fn parse(text: &str) -> Result<Self, String> {
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
@@ -99,7 +99,7 @@ impl Grammar for InstanceName {
     }
 }
 
-/// `database`: a URL, or where to find it.
+/// `database`: a URL, or a reference to its source.
 pub(super) enum DatabaseText {
     Url(Zeroizing<String>),
     Environment(String),
@@ -115,7 +115,7 @@ impl<'de> Deserialize<'de> for DatabaseText {
     }
 }
 
-/// A relative path (of `sqlite:`) starts at the configuration's folder.
+/// Parses a database URL. A relative path (of `sqlite:`) is resolved against the configuration's folder.
 pub(super) fn database_url(text: &str, folder: &Path) -> Result<DatabaseUrl, DatabaseUrlError> {
     let url = DatabaseUrl::parse(text)?;
     match text.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path)) {

@@ -24,7 +24,7 @@ fn parse(text: &str) -> Result<Config, StartupProblem> {
     Config::parse(Path::new("etc/gatehouse.toml"), text)
 }
 
-/// The small configuration with one piece replaced.
+/// Loads the small configuration with one part replaced.
 fn with(old: &str, new: &str) -> Result<Config, StartupProblem> {
     assert!(SMALL.contains(old), "{old}");
     parse(&SMALL.replacen(old, new, 1))

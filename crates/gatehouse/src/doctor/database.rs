@@ -1,4 +1,4 @@
-//! The database, its clock, and the keys that are sealed in it.
+//! Checks of the database, its clock, and the keys encrypted in it.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::problem::missing_database;
 
 const AREA: &str = "database";
 
-/// A database that has not answered by then does not.
+/// Time-out of every question to the database.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A sign-in commits a few times: slower than this, people notice.
+/// A sign-in waits for several commits, so users notice anything slower.
 const SLOW_COMMIT: Duration = Duration::from_millis(100);
-/// Several nodes count on clocks that agree so well.
+/// Largest difference of clocks with which several nodes work.
 const CLOCKS_AGREE: Duration = Duration::from_millis(100);
-/// Beyond this, fresh tokens are refused.
+/// Beyond this difference fresh tokens are refused.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
 pub(super) async fn look(config: &Config, environment: Environment<'_>, report: &mut DoctorReport) {
@@ -49,12 +49,12 @@ pub(super) async fn look(config: &Config, environment: Environment<'_>, report: 
 const MEND: &str =
     "check `database` in the configuration, and that the database server is running and accepts this user";
 
-/// A fault with its causes.
+/// A fault with its causes, for display.
 fn told(fault: &flows::Fault) -> String {
     format!("{fault}: {}", fault.causes())
 }
 
-/// Whether its tables can be read.
+/// Checks whether the database answers and its tables can be read.
 async fn connected(url: &DatabaseUrl, database: &Database, report: &mut DoctorReport) -> bool {
     let asked = SystemPlatform.now();
     let look = match timeout(PATIENCE, database.look()).await {
@@ -127,7 +127,7 @@ async fn write(database: &Database, report: &mut DoctorReport) {
 }
 
 fn clock(theirs: Timestamp, (asked, answered): (Timestamp, Timestamp), report: &mut DoctorReport) {
-    // It answered somewhere between: what it can be off by at least.
+    // The database read its clock between `asked` and `answered`: this is the smallest possible difference.
     let apart = asked.since(theirs).max(theirs.since(answered));
     let what = format!("this machine's clock and the database's differ by {} ms", apart.as_millis());
     let mend = "synchronize both clocks with NTP (chrony, systemd-timesyncd)";
@@ -180,7 +180,7 @@ async fn keys(config: &Config, database: &Database, master: Option<&MasterKey>, 
     }
 }
 
-/// Each is off, or passed over; everything else works.
+/// Reports stored records that this version refuses. Each is disabled or ignored on its own; everything else works.
 fn records(instance: &str, findings: &[StoredFinding], report: &mut DoctorReport) {
     if findings.is_empty() {
         report.ok("records", format!("{instance}: all stored records are valid"));
@@ -202,9 +202,9 @@ fn records(instance: &str, findings: &[StoredFinding], report: &mut DoctorReport
     }
 }
 
-/// Which master key the database's secrets are sealed under.
+/// Reports which master key encrypts the database's secrets.
 async fn seals(database: &Database, master: &MasterKey, report: &mut DoctorReport) {
-    // Which tables an older version has is not known here; the root secrets opened already.
+    // An older schema may lack tables with secrets, so they are not counted. Its root secrets were already decrypted.
     if database.look().await.is_ok_and(|look| look.is_older()) {
         return report.ok("keys", "the master key decrypts the database's root secrets");
     }
@@ -229,13 +229,13 @@ async fn seals(database: &Database, master: &MasterKey, report: &mut DoctorRepor
             let what = format!("{} secrets cannot be decrypted with any configured master key", seals.neither);
             report.problem("keys", what, "run: gatehouse master-key check (lists them)");
         }
-        // Told with the database's version.
+        // The check of the schema version reports this.
         Ok(Err(_)) => report.ok("keys", "the master key decrypts the database's root secrets"),
         Err(fault) => report.problem(AREA, format!("cannot read the encrypted secrets: {}", told(&fault)), MEND),
     }
 }
 
-/// Keys rotate by themselves; one that is overdue says that no server runs.
+/// Keys rotate by themselves. An overdue rotation means that no server is running.
 fn signing_keys(instance: &str, times: &[KeyTimes], now: Timestamp, report: &mut DoctorReport) {
     let mut algorithms: Vec<_> = times.iter().map(|key| key.algorithm).collect();
     algorithms.sort_unstable_by_key(|algorithm| algorithm.as_str());

@@ -1,4 +1,4 @@
-//! The disk, and who may read what on it.
+//! Checks of the disk and of file permissions.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::doctor::DoctorReport;
 
-/// A server that cannot write stops answering long before the disk is really full.
+/// A server that cannot write stops answering long before the disk is completely full.
 const LITTLE_SPACE: u64 = 1024 * 1024 * 1024;
 const NO_SPACE: u64 = 64 * 1024 * 1024;
 
-/// What commits wait for.
+/// Every commit waits for a sync.
 const SLOW_SYNC: Duration = Duration::from_millis(50);
 const SYNCS: usize = 5;
 
@@ -34,9 +34,9 @@ pub(super) fn look(config: &Config, report: &mut DoctorReport) {
     }
 }
 
-/// Files that only their owner should read.
+/// Checks that only the owner can read a file.
 fn private(path: &Path, what: &str, report: &mut DoctorReport) {
-    // One that is missing is told of where it is needed.
+    // A missing file is reported by the check that needs it.
     let Ok(seen) = fs::metadata(path) else { return };
     let mode = seen.permissions().mode() & 0o777;
     let shown = path.display();
@@ -64,7 +64,7 @@ fn space(folder: &Path, report: &mut DoctorReport) {
     }
 }
 
-/// The middle one of a few.
+/// Median of a few measurements.
 #[expect(clippy::disallowed_methods, reason = "the disk is measured")]
 fn measured(path: &Path) -> std::io::Result<Duration> {
     let mut file = File::options().write(true).create_new(true).open(path)?;

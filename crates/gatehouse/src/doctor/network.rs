@@ -1,4 +1,4 @@
-//! Mail server, proxies, and the way in from outside.
+//! Checks of the mail server, trusted proxies, and access from outside.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::doctor::DoctorReport;
 use crate::http_client;
 use crate::post::Mailer;
 
-/// A server that has not answered by then does not.
+/// Time-out of every request.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(super) async fn mail(config: &Config, environment: Environment<'_>, report: &mut DoctorReport) {
@@ -35,7 +35,8 @@ pub(super) async fn mail(config: &Config, environment: Environment<'_>, report: 
     }
 }
 
-/// A list that trusts strangers lets them choose the address that they are throttled and audited under.
+/// A list of trusted proxies that is too wide lets clients choose the address under which they are throttled and
+/// audited.
 pub(super) fn proxies(config: &Config, report: &mut DoctorReport) {
     const AREA: &str = "proxies";
     let networks = config.trusted_proxies.networks();
@@ -72,7 +73,7 @@ fn is_private(address: std::net::IpAddr) -> bool {
     }
 }
 
-/// What the running server says of itself, where it may be asked.
+/// Health as reported by the running server, if its metrics listener is configured.
 pub(super) async fn health(config: &Config, report: &mut DoctorReport) {
     const AREA: &str = "server";
     let Some(metrics) = &config.metrics else { return };
@@ -84,7 +85,7 @@ pub(super) async fn health(config: &Config, report: &mut DoctorReport) {
     }
 }
 
-/// A finding for each line that tells of something.
+/// One finding for each line of the health report that describes a problem.
 fn checks(url: &str, text: &str, report: &mut DoctorReport) {
     const AREA: &str = "server";
     let mut well = 0;
@@ -101,7 +102,7 @@ fn checks(url: &str, text: &str, report: &mut DoctorReport) {
     report.ok(AREA, format!("{url} answers; {well} checks passed"));
 }
 
-/// Each instance by the address that browsers use.
+/// Requests each instance at its root URL, as a browser would.
 pub(super) async fn roots(config: &Config, report: &mut DoctorReport) {
     const AREA: &str = "reach";
     for instance in &config.instances {

@@ -1,4 +1,4 @@
-//! The certificate: its chain, its names, its end.
+//! Checks of the TLS certificate: chain, names and expiry.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::platform::SystemPlatform;
 
 const AREA: &str = "tls";
 
-/// Most authorities renew at 30 days left: what is older than that was forgotten.
+/// Certificate authorities usually renew 30 days before expiry. Less time left means renewal is broken.
 const SOON: Duration = Duration::from_hours(21 * 24);
 
 pub(super) fn look(config: &Config, report: &mut DoctorReport) {
@@ -52,7 +52,7 @@ pub(super) fn look(config: &Config, report: &mut DoctorReport) {
     }
 }
 
-/// Every certificate of the chain has an end.
+/// Checks the expiry of every certificate of the chain.
 fn ends(chain: &[CertificateDer<'_>], report: &mut DoctorReport) {
     let now = Duration::from_secs(u64::try_from(SystemPlatform.now().seconds()).unwrap_or(0));
     for (place, der) in chain.iter().enumerate() {
@@ -73,7 +73,7 @@ fn ends(chain: &[CertificateDer<'_>], report: &mut DoctorReport) {
     }
 }
 
-/// Would a browser believe that this is the host?
+/// Checks whether a browser would accept the certificate for this host.
 fn name(
     host: &str,
     (own, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
@@ -107,7 +107,7 @@ fn name(
         )) => {
             wrong_name(host, report);
         }
-        // Told of by its dates.
+        // The check of the expiry reports this.
         Err(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {}
         Err(error) => {
             let mend = "get a server certificate with the host in its subject alternative names";

@@ -1,4 +1,4 @@
-//! People, made and changed by commands beside a running server.
+//! Users created and changed by commands beside a running server.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Roles, keys, users and records by commands, and what completes them.
+//! Roles, keys, users and records by commands, and shell completion.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Trusted Applications, made and changed by commands beside a running server.
+//! Trusted Applications created and changed by commands beside a running server.
 
 use serde_json::json;
 

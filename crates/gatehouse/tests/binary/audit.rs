@@ -1,4 +1,4 @@
-//! `gatehouse audit` and `user erase`, on both databases: whatever is changed by SQL is found, and by name.
+//! `gatehouse audit` and `user erase`, on both databases: every change by SQL is found and named.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -226,7 +226,7 @@ fn a_checkpoint_of_another_key_is_forged() {
         books.installation.write("forged.jws", &forged);
         let path = books.installation.path("forged.jws").display().to_string();
         let said = books.installation.run(&["audit", "verify", "--checkpoint", &path]).refused();
-        assert!(said.contains("not signed by this instance's house"), "{said}");
+        assert!(said.contains("not signed by this instance"), "{said}");
     });
 }
 

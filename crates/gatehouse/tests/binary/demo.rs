@@ -1,4 +1,4 @@
-//! `gatehouse demo`: the exact contract that every black-box check starts from.
+//! `gatehouse demo`: the exact contract on which every black-box check relies.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! A database that is locked, a key that is wrong: said plainly, nothing lost.
+//! A locked database and a wrong key: the message is plain, and no data is lost.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! Which instance a request is for, and what a request may not decide.
+//! Selection of the instance by host, and parts of a request that do not decide it.
 
 use crate::support::browser::service_token;
 use crate::support::http::Site;

@@ -1,4 +1,4 @@
-//! Legacy schemes, switched on, watched and switched off by commands beside a running server.
+//! Legacy schemes enabled, reported and disabled by commands beside a running server.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

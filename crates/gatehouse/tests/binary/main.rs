@@ -1,4 +1,4 @@
-//! The real binary, as an operator uses it: started, asked, told to stop, killed.
+//! The real binary, as an operator uses it: started, requested, stopped, killed.
 
 #![allow(
     clippy::disallowed_methods,

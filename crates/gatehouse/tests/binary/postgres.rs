@@ -1,4 +1,4 @@
-//! The same on PostgreSQL: a short way through everything, and a database that goes away.
+//! The same on PostgreSQL: a short path through everything, and an unreachable database.
 
 use crate::common::{Place, postgres};
 use crate::support::browser::{Browser, call_api, service_token};

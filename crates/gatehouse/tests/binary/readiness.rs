@@ -1,5 +1,5 @@
-//! Disks that are full, databases that are away: what cannot be done is answered 503, readiness says why, the log stays
-//! short, and everything heals by itself.
+//! Full disks and unreachable databases: affected requests get 503, readiness gives the reason, the log stays short,
+//! and the server recovers by itself.
 
 use std::time::{Duration, Instant};
 

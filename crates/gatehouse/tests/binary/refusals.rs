@@ -1,4 +1,4 @@
-//! What commands refuse: exit code 1, and a text that helps. Wrong usage is 2.
+//! Refused commands: exit code 1 and a helpful message. Wrong usage is 2.
 
 use serde_json::json;
 

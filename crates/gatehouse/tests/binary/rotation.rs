@@ -1,4 +1,4 @@
-//! A new master key, and a new root secret, beside servers that go on serving.
+//! Rotation of the master key and of the root secret beside running servers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};

@@ -1,4 +1,4 @@
-//! Secrets never reach the log, however much is logged.
+//! Secrets never reach the log, at any log level.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! Two nodes on a PostgreSQL server that dies, and on the standby that takes its place without the newest transactions.
+//! Two nodes on a PostgreSQL server that dies, and on a standby that lacks the newest transactions.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! How a server ends, and what goes on when it comes back.
+//! Stopping a server, and the state that survives a restart.
 
 use std::io::Write as _;
 

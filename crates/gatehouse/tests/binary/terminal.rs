@@ -1,4 +1,4 @@
-//! A person types a password at a terminal.
+//! Passwords typed at a terminal.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! A database of another version: only who starts a server, or says `migrate`, brings its tables up.
+//! A database of another version: only `serve` and `migrate` apply its migrations.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! The record of a Trusted Application as administrators write it: attribute names are fixed (`identity.md` §2).
+//! The record of a Trusted Application as administrators write it. Attribute names are fixed (`identity.md` §2).
 
 mod refused;
 
@@ -140,25 +140,25 @@ const fn yes() -> bool {
     true
 }
 
-/// What the register knows beside the record.
+/// Register data of an application outside its record.
 pub struct Registration {
     pub id: ApplicationId,
     pub secrets: Vec<Secret>,
     pub epoch: i64,
     pub version: i64,
-    /// Registered already: a newer version may know scopes that this one does not.
+    /// The scope registered so far. A newer version may have registered scopes that this one does not know.
     pub scope: Scope,
     pub stored: Option<Box<StoredRecord>>,
 }
 
 impl Registration {
-    /// Of an application that is not registered yet.
+    /// For an application that is not registered yet.
     pub fn new(id: ApplicationId, secrets: Vec<Secret>) -> Self {
         Self { id, secrets, epoch: 0, version: 1, scope: Scope::default(), stored: None }
     }
 }
 
-/// What was accepted, with what an administrator should think about.
+/// An accepted record, with warnings for the administrator.
 #[derive(Debug)]
 pub struct AcceptedRecord {
     pub application: TrustedApplication,
@@ -171,7 +171,7 @@ const ACCESS_TOKEN_SECONDS: std::ops::RangeInclusive<u64> = 60..=24 * 3600;
 const MAX_URIS: usize = 64;
 
 impl ApplicationRecord {
-    /// With nothing allowed but reading, after consent.
+    /// A record that allows only reading, after consent.
     pub fn blank(client_type: RecordClientType) -> Self {
         Self {
             application_uri: String::new(),
@@ -199,8 +199,8 @@ impl ApplicationRecord {
         }
     }
 
-    /// Bad records are refused when written, with every reason at once. `system_user` is the user that the record names,
-    /// as loaded.
+    /// Validates a record before it is written, and reports all problems at once. `system_user` is the loaded user that
+    /// the record names.
     pub fn check(
         mut self,
         registration: Registration,
@@ -229,9 +229,9 @@ impl ApplicationRecord {
         Ok(AcceptedRecord { application: TrustedApplication { stored: stored.flatten(), ..application }, warnings })
     }
 
-    /// A record as it is stored, under its `ApplicationUri`. What was accepted before a rule of [`Self::check`] was there
-    /// stays in force; what cannot be read any more switches the application off. `system_user` is the user that the
-    /// register connects with it.
+    /// Reads a stored record, under its `ApplicationUri`. A record accepted before a rule of [`Self::check`] existed
+    /// stays in force. A record that cannot be read any more disables the application. `system_user` is the user that
+    /// the register connects with it.
     pub fn restore(
         text: &str,
         (registration, uri): (Registration, String),
@@ -253,7 +253,7 @@ impl ApplicationRecord {
         TrustedApplication { enabled: application.enabled && is_good, stored, ..application }
     }
 
-    /// Addresses that were kept in one text are several, if each of them can be one.
+    /// Splits stored texts that hold several addresses, if each part is a valid address.
     fn split_restored(&mut self) {
         for list in [&mut self.impersonate_login_url, &mut self.impersonate_logout_url] {
             if list.iter().any(|text| text.contains(',')) {
@@ -264,7 +264,7 @@ impl ApplicationRecord {
         }
     }
 
-    /// For a page that shows the known scopes alone: those that a newer version registered stay.
+    /// Restores scopes that a newer version registered, for a page that shows only known scopes.
     pub fn keep_unknown_scopes(&mut self, registered: &Scope) {
         for token in registered.iter().filter(|token| !is_registrable(token)) {
             if !self.scope.is_empty() {
@@ -274,7 +274,7 @@ impl ApplicationRecord {
         }
     }
 
-    /// Several addresses in one text become several.
+    /// Splits texts that hold several addresses.
     fn split_lists(&mut self) {
         for list in [&mut self.impersonate_login_url, &mut self.impersonate_logout_url, &mut self.allowed_cors_origins]
         {
@@ -282,7 +282,7 @@ impl ApplicationRecord {
         }
     }
 
-    /// The application that the record describes, with everything that is wrong with it.
+    /// Builds the application that the record describes, and collects all problems.
     fn read(
         self,
         (address, problems): (ReadAddress, &mut Problems),
@@ -411,7 +411,7 @@ impl Problems {
         parsed.map_err(|error| self.say(format!("{attribute}: {error}"))).ok()
     }
 
-    /// Shown to people as a link.
+    /// Checks a URL that is shown to users as a link.
     fn links(&mut self, attribute: &str, text: Option<&str>) {
         let good = |text: &str| Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         if text.is_some_and(|text| text.len() > 2048 || !good(text)) {
@@ -419,7 +419,7 @@ impl Problems {
         }
     }
 
-    /// Compared with what browsers send, byte for byte (RFC 6454 §6.2).
+    /// Checks origins, which are compared with those that browsers send, byte for byte (RFC 6454 §6.2).
     fn origins(&mut self, origins: &[String]) {
         let good = |text: &str| {
             Url::parse(text).is_ok_and(|url| url.origin().is_tuple() && url.origin().ascii_serialization() == text)
@@ -442,14 +442,14 @@ impl Problems {
     }
 }
 
-/// What is wrong with addresses to be registered, each by name.
+/// Problems of addresses to be registered, each with its text.
 pub(crate) fn address_problems(attribute: &str, texts: &[String]) -> Vec<String> {
     let mut problems = Problems(Vec::new());
     problems.uris(attribute, texts, RedirectUri::register);
     problems.0
 }
 
-/// Which of several it is, as it was written.
+/// Quotes an address to identify it among several. Long texts are cut.
 fn quoted(text: &str) -> String {
     const MAX_CHARS: usize = 200;
     let cut: String = line::marked(text).chars().take(MAX_CHARS).collect();
@@ -457,7 +457,7 @@ fn quoted(text: &str) -> String {
 }
 
 impl TrustedApplication {
-    /// The record as it would be exported; the inverse of [`ApplicationRecord::check`].
+    /// The record for export, the inverse of [`ApplicationRecord::check`].
     pub fn to_record(&self) -> ApplicationRecord {
         if let Some(stored) = self.stored.as_ref().filter(|stored| !stored.problems.is_empty()) {
             return stored.record.clone();

@@ -1,12 +1,12 @@
-//! What an installation remembers of its chain, and where the chain goes on if the database shows another.
+//! The remembered end of the audit chain, and where the chain continues if the database shows another end.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 use crate::audit::chain::{ChainHead, SealHash, SealLink};
 
-/// The newest seal, and the newest checkpoint with SHA-256 of its JWS. Written with every seal and every checkpoint, in the
-/// same commit, and sealed under a key that is not in the database.
+/// The newest seal, and the newest checkpoint with the SHA-256 of its JWS. Written in the same commit as every seal and
+/// every checkpoint, and sealed under a key that is not in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RememberedEnd {
     pub head: SealLink,
@@ -14,33 +14,34 @@ pub struct RememberedEnd {
 }
 
 impl RememberedEnd {
-    /// Of a new instance.
+    /// The remembered end of a new instance.
     pub const NOTHING_YET: Self = Self { head: SealLink::NONE, signed: SealLink::NONE };
 }
 
-/// Whether something is remembered.
+/// Whether an end of the chain is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChainMemory {
-    /// Of a database that a version wrote which remembered nothing; or it was deleted, or replaced by what does not open.
+    /// The database was written by a version that remembered nothing, or the remembered end was deleted, or replaced by
+    /// data that cannot be decrypted.
     Lost,
     Kept(RememberedEnd),
 }
 
-/// The chain as the database shows it, at one time.
+/// The chain as the database shows it at one time.
 #[derive(Clone, Copy, Debug)]
 pub struct ObservedChain {
     pub head: ChainHead,
-    /// Of the seal whose number is that of the remembered head.
+    /// Hash of the seal that has the number of the remembered head.
     pub remembered_head: Option<SealHash>,
-    /// Of the checkpoint of the seal whose number is remembered as signed.
+    /// Hash of the checkpoint of the seal that is remembered as signed.
     pub remembered_checkpoint: Option<SealHash>,
-    /// Of the seal that this process knows as the newest, where that is older than the remembered one.
+    /// Hash of the seal that this process knows as the newest, if that is older than the remembered one.
     pub known_head: Option<SealHash>,
-    /// The number of the oldest seal: what is before it was pruned, and is not missed.
+    /// Number of the oldest seal. Earlier seals were pruned and are not missing.
     pub oldest: i64,
 }
 
-/// What this process itself knows: the newest seal that it made or saw, and whether the change feed says that the
+/// The knowledge of this process: the newest seal that it wrote or saw, and whether the change feed reports that the
 /// database went back since.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProcessKnowledge {
@@ -50,7 +51,7 @@ pub struct ProcessKnowledge {
 
 macro_rules! causes {
     ($($(#[$doc:meta])* $variant:ident => $text:literal),+ $(,)?) => {
-        /// Why a chain does not go on from what was known of it.
+        /// Why a chain does not continue from its known end.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum BreakCause { $($(#[$doc])* #[serde(rename = $text)] $variant),+ }
 
@@ -63,30 +64,30 @@ macro_rules! causes {
 }
 
 causes! {
-    /// See [`ChainMemory::Lost`]. Right after the upgrade from a version that remembered nothing this is as it has to be.
+    /// See [`ChainMemory::Lost`]. Expected right after the upgrade from a version that remembered nothing.
     NothingRemembered => "nothing-remembered",
-    /// The remembered head is not there, or another seal has its number. A database that goes back takes its memory along,
-    /// so this is nobody's failover.
+    /// The remembered head is missing, or another seal has its number. A database that goes back takes its memory
+    /// along, so a failover does not cause this.
     HeadReplaced => "head-replaced",
-    /// As before, of the newest checkpoint.
+    /// The newest remembered checkpoint is missing, or another is in its place.
     CheckpointReplaced => "checkpoint-replaced",
-    /// Seals were put behind the remembered head by a version that remembers nothing, or by somebody else.
+    /// Seals were appended after the remembered head, by a version that remembers nothing or by another writer.
     UnknownSeals => "unknown-seals",
-    /// The database and what it remembers are of an earlier time than this process knows, and the change feed says so too:
-    /// a failover to a standby that was behind, or a backup that was restored under running servers.
+    /// The database and its remembered end are older than the knowledge of this process, and the change feed confirms
+    /// it: a failover to a standby that was behind, or a backup restored under running servers.
     DatabaseWentBack => "database-went-back",
-    /// As before, and the change feed says nothing of it.
+    /// As [`Self::DatabaseWentBack`], but the change feed does not confirm it.
     ChainWentBack => "chain-went-back",
 }
 
 impl BreakCause {
-    /// Whether losing what was committed explains it. What no loss explains was done by somebody.
+    /// Whether the loss of committed data explains the break. Any other break was caused by a writer.
     pub const fn is_loss(self) -> bool {
         matches!(self, Self::DatabaseWentBack | Self::ChainWentBack)
     }
 }
 
-/// What was known of the newest seal (of the newest checkpoint, if that was replaced), and what is found instead.
+/// The known newest seal (or the known newest checkpoint, if that was replaced), and the one found instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Break {
     pub cause: BreakCause,
@@ -102,20 +103,20 @@ impl RememberedEnd {
     }
 }
 
-/// Where the chain goes on.
+/// Where the chain continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Continuation {
-    /// Behind its newest seal, which is the one that is remembered.
+    /// After its newest seal, which is the remembered one.
     GoesOn(RememberedEnd),
-    /// With the seal of a break, and what that seal follows.
+    /// With the seal of a break, which follows this head.
     Breaks(Break, ChainHead),
 }
 
 impl ChainMemory {
-    /// Whether the chain goes on from its newest seal.
+    /// Whether the chain continues from its newest seal.
     ///
-    /// Where something was replaced, the seal of the break names what was known, not what is found: the seam stays to be
-    /// seen for good.
+    /// If a seal was replaced, the seal of the break names the known one, not the one found, so that the break stays
+    /// visible permanently.
     pub fn check(self, seen: &ObservedChain, told: ProcessKnowledge) -> Continuation {
         let found = SealLink { seal: seen.head.number, hash: seen.head.hash };
         let broken = |cause, known| Break { cause, known, found };
@@ -148,7 +149,7 @@ impl ChainMemory {
     }
 }
 
-/// Whether what a process knows is still in the chain.
+/// Whether the seal known to a process is still in the chain.
 fn is_known(known: SealLink, head: SealLink, seen: &ObservedChain) -> bool {
     match known.seal.cmp(&head.seal) {
         std::cmp::Ordering::Equal => known == head,
@@ -159,7 +160,7 @@ fn is_known(known: SealLink, head: SealLink, seen: &ObservedChain) -> bool {
     }
 }
 
-/// Behind everything that is there, and naming what was known.
+/// A head after all existing seals that carries the hash of the known one.
 fn behind(known: SealLink, found: ChainHead) -> ChainHead {
     ChainHead { number: known.seal.max(found.number), hash: known.hash, at: found.at.max(Timestamp(0)) }
 }
@@ -176,7 +177,7 @@ mod tests {
         ChainHead { number: link.seal, hash: link.hash, at: Timestamp(7) }
     }
 
-    /// A chain whose head and checkpoint are as they are remembered.
+    /// A chain whose head and checkpoint are the remembered ones.
     fn seen(kept: RememberedEnd) -> ObservedChain {
         ObservedChain {
             head: head(kept.head),
@@ -187,7 +188,7 @@ mod tests {
         }
     }
 
-    /// The cause, what was known, and what the break's seal follows.
+    /// The cause, the known seal, and the head that the break's seal follows.
     fn broken(
         memory: ChainMemory,
         seen: &ObservedChain,

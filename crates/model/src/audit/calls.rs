@@ -1,4 +1,4 @@
-//! Answered calls of the API. They are by far the most of all events, so each is written once, as the chain keeps it.
+//! Answered API calls. They are by far the most frequent events, so each is formatted once, in the form of the chain.
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -6,7 +6,8 @@ use uuid::Uuid;
 use crate::audit::{AuditKind, AuditOutcome, RequestId};
 use crate::{ApiSessionId, Timestamp, UserId};
 
-/// A call that was let in. Nothing in it identifies a person: from where, and with what, tells the opening of its session.
+/// An accepted call. Nothing in it identifies a person: the event of its session's opening has the address and the
+/// credential.
 pub struct AnsweredCall<'a> {
     pub at: Timestamp,
     /// `ApplicationUri`.
@@ -20,25 +21,25 @@ pub struct AnsweredCall<'a> {
     pub status: u16,
 }
 
-/// Doubled again and again, it comes to whole mebibytes.
+/// Repeated doubling leads to whole mebibytes.
 const FIRST_ROOM: usize = 4096;
 
-/// Calls in the order in which they were answered, on their way into one seal.
+/// Calls in the order in which they were answered, to be written into one seal.
 pub struct Calls {
-    /// Of the events together: each has it, with its number.
+    /// The common part of the event ids; each event appends its number.
     id: String,
     lines: Vec<u8>,
-    /// When each call came, and where its line ends, without the line feed.
+    /// The time of each call, and the end of its line without the line feed.
     ends: Vec<(Timestamp, usize)>,
 }
 
 impl Calls {
-    /// For a first call: a request's id is nobody else's, so it does for the events too.
+    /// Starts with the first call's request id as the event id: request ids are unique, so the event ids are too.
     pub fn beginning_with(request: RequestId) -> Self {
         Self { id: Uuid::from_u128(request.0).to_string(), lines: Vec::with_capacity(FIRST_ROOM), ends: Vec::new() }
     }
 
-    /// Of text.
+    /// Bytes of text.
     pub fn bytes(&self) -> usize {
         self.lines.len()
     }
@@ -49,12 +50,12 @@ impl Calls {
         self.lines.push(b'\n');
     }
 
-    /// Each with its end; of all, the lines.
+    /// The lines of all calls, each with its line feed.
     pub fn lines(&self) -> &str {
         std::str::from_utf8(&self.lines).expect("JSON is UTF-8")
     }
 
-    /// The id and the time of each, and its line.
+    /// The id, the time and the line of each event.
     pub fn events(&self) -> impl Iterator<Item = ((&str, usize), Timestamp, &str)> {
         let (lines, mut begin) = (self.lines(), 0);
         self.ends.iter().enumerate().map(move |(number, (at, end))| {
@@ -66,7 +67,7 @@ impl Calls {
 }
 
 impl AnsweredCall<'_> {
-    /// As [`super::StoredEvent::chained`] writes events, without its end.
+    /// Writes the form of [`super::StoredEvent::chained`], without a line feed.
     fn write(&self, id: &str, number: usize, line: &mut Vec<u8>) {
         let mut hyphens = [0; 36];
         line.reserve(512 + self.application.len() + self.path.len());
@@ -98,7 +99,7 @@ fn member(line: &mut Vec<u8>, name: &str, text: &str) {
     push(line, text);
 }
 
-/// Of a text in which nothing needs an escape.
+/// Writes a text in which no character needs an escape.
 fn plain(line: &mut Vec<u8>, name: &str, text: &[u8]) {
     for part in [b",\"", name.as_bytes(), b"\":\"", text, b"\""] {
         line.extend_from_slice(part);

@@ -1,5 +1,5 @@
-//! The audit as a chain of seals (`docs/audit.md` has the form byte for byte). A seal lists its events by their hashes,
-//! and names the seal before by its hash, so that one signature over the newest covers all.
+//! The audit as a chain of seals (`docs/audit.md` specifies it byte for byte). A seal lists its events by their hashes,
+//! and names the previous seal by its hash, so that one signature over the newest covers all.
 
 use std::fmt::{self, Write as _};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{AuditKind, Break, Calls, StoredEvent, hexadecimal};
 use crate::{InstanceId, Timestamp};
 
-// Each with seals, checkpoints and memory of its own.
+// Each chain has its own seals, checkpoints and remembered end.
 /// A chain of the audit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -18,7 +18,7 @@ pub enum Chain {
     /// Everything that was done, and refusals of authenticated users and applications.
     #[default]
     Main,
-    // Anybody can cause any number of them, so they are bounded.
+    // Any client can cause any number of them, so they are bounded.
     /// Refusals of unauthenticated requests, limited by age and size.
     Refusals,
 }
@@ -43,7 +43,8 @@ impl Chain {
     }
 }
 
-/// One chain of one instance. What is hashed or signed names both, so that nothing of one chain passes for another's.
+/// One chain of one instance. Everything hashed or signed names both, so that data of one chain is not valid in
+/// another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainId {
     pub instance: InstanceId,
@@ -51,25 +52,25 @@ pub struct ChainId {
 }
 
 impl From<InstanceId> for ChainId {
-    /// The main chain.
+    /// The main chain of the instance.
     fn from(instance: InstanceId) -> Self {
         Self { instance, chain: Chain::Main }
     }
 }
 
-/// SHA-256, in hexadecimal where it is written.
+/// SHA-256, written in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SealHash([u8; 32]);
 
 impl SealHash {
-    /// What the first seal has before it.
+    /// The previous hash of the first seal.
     pub const NONE: Self = Self([0; 32]);
 
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha256(bytes))
     }
 
-    /// Enough of it to tell two apart.
+    /// Enough bytes to tell two hashes apart.
     pub fn first_bytes(&self) -> [u8; 10] {
         *self.0.first_chunk().expect("10 of 32 bytes")
     }
@@ -127,11 +128,11 @@ pub struct ChainHead {
 }
 
 impl ChainHead {
-    /// Before the first seal.
+    /// The head of an empty chain.
     pub const NONE: Self = Self { number: 0, hash: SealHash::NONE, at: Timestamp(i64::MIN) };
 }
 
-/// A seal as it is kept; whether it is still what was written is for [`super::verify`] to say.
+/// A seal as stored. [`super::verify`] checks whether it was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seal {
     pub number: i64,
@@ -141,15 +142,15 @@ pub struct Seal {
     pub count: i64,
     pub previous: String,
     pub hash: String,
-    /// A line for each event: an [`SealEntry`].
+    /// One [`SealEntry`] per line and event.
     pub contents: String,
-    /// A line for each event.
+    /// One line per event.
     pub events: String,
-    /// A line for each person.
+    /// One line per person.
     pub people: String,
 }
 
-/// What a seal says of an event, so that one that is gone has still a name.
+/// A seal's entry for an event. It still names an event that was deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealEntry<'a> {
     pub id: &'a str,
@@ -173,8 +174,8 @@ impl fmt::Display for SealEntry<'_> {
     }
 }
 
-/// What is hashed of a seal: a line each, every line ended by a line feed. The main chain has no name in it: it was the only
-/// one.
+/// Hash of a seal: one line per field, each ended by a line feed. The main chain's name is left out, because it was
+/// once the only chain.
 pub fn seal_hash(of: ChainId, head: (i64, Timestamp), previous: &str, (count, contents): (i64, SealHash)) -> SealHash {
     let (number, at) = (head.0, head.1.micros());
     let ChainId { instance, chain } = of;
@@ -186,10 +187,10 @@ pub fn seal_hash(of: ChainId, head: (i64, Timestamp), previous: &str, (count, co
 }
 
 impl Seal {
-    /// Seals events behind the head, in the order of their times; what has the same time stays in the order it came in.
-    /// The clock may step back, seals do not.
+    /// Seals events after the head, ordered by time; events of the same time keep their order. The clock may step back,
+    /// but the times of seals do not.
     ///
-    /// `people` are those that the digests name.
+    /// `people` are the persons that the digests name.
     pub fn new(
         of: impl Into<ChainId>,
         head: &ChainHead,
@@ -216,7 +217,7 @@ impl Seal {
         Self { number, at, first_at, last_at, count, previous, hash: hash.to_string(), contents, events: lines, people }
     }
 
-    /// Seals calls behind the head, as they stand.
+    /// Seals calls after the head, with their lines unchanged.
     pub fn of_calls(of: impl Into<ChainId>, head: &ChainHead, now: Timestamp, calls: &Calls) -> Self {
         let (number, at, previous) = (head.number + 1, now.max(head.at), head.hash.to_string());
         let kind = AuditKind::ApiCall.as_str();
@@ -234,7 +235,7 @@ impl Seal {
         Self { number, at, first_at, last_at, count, previous, hash, contents, events, people }
     }
 
-    /// The hash that what is kept has, whatever stands in `hash`.
+    /// The hash of the stored content, regardless of the value in `hash`.
     pub fn actual_hash(&self, of: impl Into<ChainId>) -> SealHash {
         let contents = SealHash::of(self.contents.as_bytes());
         seal_hash(of.into(), (self.number, self.at), &self.previous, (self.count, contents))
@@ -245,20 +246,20 @@ impl Seal {
     }
 }
 
-/// What identifies a person in the events of one seal, each once: a line of [`Seal::people`].
+/// The personal data of one person in the events of one seal: a line of [`Seal::people`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PersonLine {
-    /// The digest by which events name it, of what [`super::EventPerson::text`] wrote.
+    /// The digest by which events name the person: that of the text from [`super::EventPerson::text`].
     pub person: String,
-    /// Whose data it is, and under whose key it is sealed. Without a user it is nobody's, and in plain text.
+    /// The user whose data it is, and whose key encrypts it. Without a user the text is not encrypted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Base64 of the sealed text, or the text. Absent: the user had been erased before.
+    /// The encrypted text in Base64, or the plain text. Absent if the user was already erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
 
-/// A seal by its number, and the hash of it or of the checkpoint that signs it.
+/// The number of a seal, and the hash of the seal or of the checkpoint that signs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealLink {
     pub seal: i64,
@@ -266,29 +267,29 @@ pub struct SealLink {
 }
 
 impl SealLink {
-    /// What the first of them has before it.
+    /// The previous link of the first one.
     pub const NONE: Self = Self { seal: 0, hash: SealHash::NONE };
 }
 
-/// What a checkpoint signs.
+/// The signed claims of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub instance: String,
-    /// Absent: the main chain.
+    /// Absent for the main chain.
     #[serde(default, skip_serializing_if = "Chain::is_main")]
     pub chain: Chain,
     pub seal: i64,
     pub hash: SealHash,
     /// Seconds, RFC 7519 §4.1.6.
     pub iat: i64,
-    /// The checkpoint before: its seal, and SHA-256 of its JWS. Absent in those of a version that named none, and in those
-    /// that tell of pruning.
+    /// The previous checkpoint: its seal, and the SHA-256 of its JWS. Absent if an older version signed it, and in
+    /// checkpoints that record pruning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prev: Option<SealLink>,
     /// This seal and all before it were deleted because of their age.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pruned: bool,
-    /// The chain does not go on from what was known of it; this seal tells of that.
+    /// The chain does not continue from its known end; this seal records the break.
     #[serde(default, rename = "break", skip_serializing_if = "Option::is_none")]
     pub broken: Option<Break>,
 }
@@ -323,7 +324,7 @@ mod tests {
         }
     }
 
-    /// The form of `docs/audit.md`; written out, so that it cannot change unnoticed.
+    /// The form of `docs/audit.md`, written out so that it cannot change unnoticed.
     #[test]
     fn a_seal_is_what_the_document_says() {
         let instance = InstanceId(Uuid::from_u128(1));

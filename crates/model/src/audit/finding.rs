@@ -1,4 +1,4 @@
-//! What verifying the chain finds, each as a sentence and as JSON.
+//! Findings of a chain verification, each as a sentence and as JSON.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::Timestamp;
 use crate::audit::{Break, BreakCause};
 
-/// An event, by what is known of it.
+/// The known data of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EventName {
     pub seal: i64,
@@ -17,7 +17,7 @@ pub struct EventName {
     pub at: i64,
 }
 
-/// Something that is not as it was written.
+/// A deviation from the data originally written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "finding", rename_all = "kebab-case")]
 pub enum AuditFinding {
@@ -25,15 +25,15 @@ pub enum AuditFinding {
     EventRemoved(EventName),
     EventInserted(EventName),
     EventMoved(EventName),
-    /// What identifies a person in the event was changed.
+    /// The personal data of the event was changed.
     PersonEdited(EventName),
-    /// What identifies a person in the event is gone, and nobody erased the person.
+    /// The personal data of the event is missing, although the person was not erased.
     PersonRemoved(EventName),
-    /// The seal's own data: number, time, list of contents or hash.
+    /// The seal's own data was changed: number, time, list of contents or hash.
     SealEdited {
         seal: i64,
     },
-    /// It does not name the seal before it: one of the two was put in the place of another.
+    /// The seal does not name the seal before it: one of the two was replaced.
     SealUnlinked {
         seal: i64,
     },
@@ -41,52 +41,53 @@ pub enum AuditFinding {
         from: i64,
         to: i64,
     },
-    /// There is a signature over another seal of this number: everything up to here may have been written anew.
+    /// A signature covers another seal of this number: all seals up to here may have been rewritten.
     NotAsSigned {
         seal: i64,
     },
-    /// Its signature is not one of the house's, or it says something else than the row that it is kept in.
+    /// The checkpoint's signature is not by a key of this instance, or its claims differ from the row that stores it.
     CheckpointForged {
         seal: i64,
     },
-    /// It names a checkpoint before it that is not there: that one was removed or replaced.
+    /// The checkpoint names a previous one that is missing: it was removed or replaced.
     CheckpointMissing {
         seal: i64,
         named_by: i64,
     },
-    /// A house signs every minute; these seals were not signed for much longer.
+    /// Gatehouse signs every minute; these seals were not signed for much longer.
     Unsigned {
         from: i64,
         to: i64,
     },
-    /// The row that it was sealed from had a wrong code: somebody else wrote it, or changed it.
+    /// The row that the event was sealed from had a wrong authentication code: another writer created or changed it.
     EventForged(EventName),
-    /// The row that it was sealed from was that of an event that had been sealed before.
+    /// The event was sealed before; its row was inserted again.
     EventRepeated(EventName),
-    /// The seal that is remembered as the newest is not there, or another has its number.
+    /// The seal remembered as the newest is missing, or another has its number.
     HeadReplaced {
         seal: i64,
     },
-    /// The newest checkpoint that is remembered is not there, or another is in its place.
+    /// The newest remembered checkpoint is missing, or another is in its place.
     CheckpointReplaced {
         seal: i64,
     },
-    /// Nothing is remembered of the chain, although checkpoints tell that something was.
+    /// No end of the chain is remembered, although checkpoints show that one was.
     MemoryLost,
-    /// The house signed that the chain did not go on from what it knew.
+    /// Gatehouse signed that the chain did not continue from its known end.
     Broken {
         seal: i64,
         #[serde(flatten)]
         broken: Break,
     },
-    /// A seal that a kept checkpoint tells of, and that was lost when the database went back: a break says so.
+    /// A seal of a kept checkpoint that was lost when the database went back, as a break records.
     LostInBreak {
         seal: i64,
     },
 }
 
 impl AuditFinding {
-    /// Whether a database that lost what was committed explains it. Everything else was done by somebody.
+    /// Whether a database that lost committed data explains the finding. Every other finding was caused
+    /// by a writer.
     pub const fn is_loss(&self) -> bool {
         match self {
             Self::Broken { broken, .. } => broken.cause.is_loss(),

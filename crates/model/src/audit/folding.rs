@@ -1,5 +1,5 @@
-//! Refusals of strangers within bounds: a budget of full records per network and for all, and one record a minute for the
-//! others of a kind.
+//! Bounds on the recorded refusals of unauthenticated clients: a budget of full records per network and per instance,
+//! and one folded record a minute for all other refusals of a kind.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -12,25 +12,25 @@ use serde_json::Value;
 use crate::Timestamp;
 use crate::audit::{Asker, AuditEvent, AuditKind, AuditOutcome, RequestId, RequestInfo, StoredEvent};
 
-/// Full records of one network, and of an instance.
+/// Budget of full records, of one network and of an instance.
 const OF_NETWORK: Rate = Rate { a_minute: 20, at_once: 40 };
 const OF_ALL: Rate = Rate { a_minute: 200, at_once: 400 };
 
-/// Networks with a budget of their own. Where there are more, the instance's budget alone decides for the others.
+/// Networks with their own budget. Beyond this number, only the instance's budget applies.
 const MAX_NETWORKS: usize = 4096;
 
-/// Kinds of refusals that are told apart in one minute. The others are told together, by cause.
+/// Distinct kinds of refusals within one minute. Further kinds are folded by cause alone.
 const MAX_FOLDS: usize = 1024;
 
-/// For how long refusals are folded into one record.
+/// Refusals within this time are folded into one record.
 pub const FOLD_TIME: Duration = Duration::from_mins(1);
 
-/// Folded refusals that are remembered one by one: of one fold, of an instance in bytes, and for how long.
+/// Folded refusals kept as single lines: per fold, per instance in bytes, and for how long.
 const MAX_REMEMBERED_OF_FOLD: u32 = 64;
 const MAX_REMEMBERED: usize = 2 * 1024 * 1024;
 pub const REMEMBERED_FOR: Duration = Duration::from_mins(10);
 
-/// The detail of a stranger's refusal, in bytes; other texts that they chose.
+/// Bytes of the detail, and of other client-chosen texts, in the refusal of an unauthenticated client.
 pub const MAX_DETAIL: usize = 1024;
 const MAX_TEXT: usize = 256;
 
@@ -39,7 +39,7 @@ struct Rate {
     at_once: i64,
 }
 
-/// A token bucket, as the time at which it would be full.
+/// A token bucket, stored as the time at which it would be full.
 #[derive(Clone, Copy, Default)]
 struct Bucket(i64);
 
@@ -54,7 +54,8 @@ impl Bucket {
         has_room
     }
 
-    /// No further ahead than an empty bucket's time, which is the answer: the clock may have been put back.
+    /// Clamps the fill time between `now` and that of an empty bucket, because the clock may have been set back.
+    /// Returns the time of an empty bucket.
     fn settle(&mut self, rate: &Rate, now: Timestamp) -> i64 {
         let empty = now.micros() + 60_000_000 / rate.a_minute * rate.at_once;
         self.0 = self.0.clamp(now.micros(), empty);
@@ -66,7 +67,7 @@ impl Bucket {
     }
 }
 
-/// A /24 of IPv4, a /48 of IPv6.
+/// A /24 of IPv4 or a /48 of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StrangerNetwork(IpAddr);
 
@@ -83,7 +84,7 @@ impl StrangerNetwork {
     }
 }
 
-/// What refusals share that are told as one. Of those that are too many to be told apart, the cause alone.
+/// The common properties of refusals folded into one record. Only the cause when there are too many kinds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct FoldKey {
     kind: &'static str,
@@ -93,7 +94,7 @@ struct FoldKey {
 
 struct Fold {
     kind: AuditKind,
-    /// The first of them.
+    /// The id of the first request.
     request: RequestId,
     first_at: Timestamp,
     last_at: Timestamp,
@@ -101,25 +102,25 @@ struct Fold {
     remembered: u32,
 }
 
-/// What becomes of a refusal.
+/// How a refusal is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FoldingDecision {
-    /// It has a record of its own.
+    /// In a full record of its own.
     Whole,
-    /// It is counted. Whether there is room to remember it for a while.
+    /// Counted in a fold. `is_remembered` is set if its line may be kept for a while.
     Folded { is_remembered: bool },
 }
 
-/// What the record of several refusals says of them.
+/// The detail of a folded record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoldedRefusals {
-    /// How many there were, beside those with records of their own.
+    /// Number of refusals without a record of their own.
     #[serde(rename = "folded")]
     pub count: u64,
-    /// Microseconds since 1970, as `last_at`.
+    /// Microseconds since 1970, as is `last_at`.
     pub first_at: i64,
     pub last_at: i64,
-    /// Of the network that is told as the address; absent where they came from several.
+    /// Prefix length of the network given as the address. Absent if the refusals came from several networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<u8>,
 }
@@ -142,18 +143,18 @@ impl fmt::Display for FoldedRefusals {
     }
 }
 
-/// The refusals of one instance's strangers. Memory is bounded, whatever they send.
+/// The refusals of an instance's unauthenticated clients. Memory is bounded, whatever the clients send.
 #[derive(Default)]
 pub struct RefusalFolding {
     all: Bucket,
     networks: HashMap<StrangerNetwork, Bucket>,
-    /// When networks were last looked through for those that may be forgotten.
+    /// When full buckets were last removed from `networks`.
     looked_at: Timestamp,
     folds: HashMap<FoldKey, Fold>,
 }
 
 impl RefusalFolding {
-    /// Decides on a refusal; one that is not kept whole is counted from here on. `may_keep`: whether there is room for a
+    /// Decides how a refusal is recorded, and counts it if it is folded. `may_keep` is set if there is room for a
     /// record at all.
     pub fn admit(&mut self, event: &AuditEvent, may_keep: bool) -> FoldingDecision {
         let Some(request) = &event.request else { return FoldingDecision::Whole };
@@ -198,7 +199,7 @@ impl RefusalFolding {
         own && self.all.take(&OF_ALL, now)
     }
 
-    /// The records of the folds that are a minute old; of every fold, if `all` of them are to be told now.
+    /// Removes and returns the records of folds that are a minute old, or of all folds if `all` is set.
     pub fn due(&mut self, now: Timestamp, all: bool) -> Vec<AuditEvent> {
         let is_due = |fold: &Fold| all || now.since(fold.first_at) >= FOLD_TIME;
         let mut events: Vec<_> =
@@ -207,7 +208,7 @@ impl RefusalFolding {
         events
     }
 
-    /// The folds of now that may hold a request.
+    /// Records of the current folds that may contain a request.
     pub fn holding(&self, request: RequestId) -> Vec<AuditEvent> {
         let holds = |fold: &Fold| is_within(request, fold.first_at, fold.last_at);
         self.folds.iter().filter(|(_, fold)| holds(fold)).map(|(key, fold)| record(key, fold)).collect()
@@ -240,18 +241,18 @@ fn record(key: &FoldKey, fold: &Fold) -> AuditEvent {
     }
 }
 
-/// An id has its time to the millisecond.
+/// A request id has its time in milliseconds.
 fn is_within(request: RequestId, first_at: Timestamp, last_at: Timestamp) -> bool {
     let at = request.at().micros();
     first_at.micros() - first_at.micros().rem_euclid(1000) <= at && at <= last_at.micros()
 }
 
-/// Whether an event is the record of a fold that may hold a request.
+/// Whether an event is the record of a fold that may contain a request.
 pub fn may_hold(event: &StoredEvent, request: RequestId) -> bool {
     FoldedRefusals::of(event).is_some_and(|fold| is_within(request, Timestamp(fold.first_at), Timestamp(fold.last_at)))
 }
 
-/// Folded refusals, one by one, as lines. The oldest give way.
+/// Single lines of folded refusals. The oldest are dropped first.
 #[derive(Default)]
 pub struct FoldedLines {
     lines: VecDeque<(RequestId, Box<str>)>,
@@ -278,7 +279,7 @@ impl FoldedLines {
     }
 }
 
-/// A stranger's refusal as it is kept: with what they sent cut, so that a record has a bounded size.
+/// Cuts the client-chosen texts of a refusal, so that its record has a bounded size.
 #[must_use]
 pub fn bounded(mut event: AuditEvent) -> AuditEvent {
     event.application = event.application.map(|uri| shortened(&uri, MAX_TEXT));
@@ -290,7 +291,7 @@ fn shortened(text: &str, most: usize) -> String {
     if text.len() <= most { text.to_owned() } else { format!("{}…", &text[..text.floor_char_boundary(most)]) }
 }
 
-/// JSON of at most so many bytes, and a little: its texts are cut until it is, and `"cut": true` says so.
+/// Cuts the texts of a JSON detail until it has about `most` bytes, and adds `"cut": true`.
 fn cut(detail: String, most: usize) -> String {
     if detail.len() <= most {
         return detail;

@@ -1,4 +1,4 @@
-//! An event as it is kept: a row or a line while it waits for its seal, a line of the chain afterwards.
+//! A stored event: a row or a line of a block until it is sealed, then a line of the chain.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -6,10 +6,10 @@ use serde_json::Value;
 use crate::Timestamp;
 use crate::audit::chain::SealHash;
 
-/// An event as it was kept.
+/// An event as stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// Within its instance. Of an event that was noted as a line: the block's id and the line's number.
+    /// Unique within the instance. For an event stored in a block: the block's id and the line's number.
     pub id: String,
     pub at: Timestamp,
     pub kind: String,
@@ -21,26 +21,26 @@ pub struct StoredEvent {
     pub user: Option<String>,
     pub token: Option<String>,
     pub session: Option<String>,
-    /// These five identify a person; gone once the person was erased.
+    /// These five identify a person. They are absent once the person was erased.
     pub login: Option<String>,
     pub address: Option<String>,
     pub user_agent: Option<String>,
-    /// Of the earlier request that the event's own repeats.
+    /// Origin of the earlier request that this event's request repeats.
     pub earlier_address: Option<String>,
     pub earlier_user_agent: Option<String>,
     pub request: Option<String>,
-    /// Why it is not vouched for. Nothing for what the installation itself is known to have written.
+    /// Why the event is not attested. `None` if this installation is known to have written it.
     pub doubt: Option<Doubt>,
     /// JSON.
     pub detail: Option<String>,
 }
 
-/// Why an event of the chain is not vouched for: what is known of the row that it was sealed from.
+/// Why an event of the chain is not attested: the state of the row that it was sealed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Doubt {
-    /// The row had no code: a version that wrote none put it there, or somebody else.
+    /// The row had no authentication code: a version without codes wrote it, or another writer.
     Unattested,
-    /// The row had a wrong code.
+    /// The row had a wrong authentication code.
     Forged,
     /// An event with this id was sealed before.
     Repeated,
@@ -60,7 +60,7 @@ impl Doubt {
     }
 }
 
-/// What identifies a person in an event. In the chain stands its digest only.
+/// The personal data of an event. The chain holds only its digest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EventPerson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,7 @@ impl EventPerson {
         *self == Self::default()
     }
 
-    /// The text that the digest in the chain is of. The salt keeps an erased person from being guessed.
+    /// The text whose digest is in the chain. The salt prevents guessing an erased person.
     pub fn text(&self, salt: [u8; 16]) -> String {
         let salted = Salted { salt: format!("{:032x}", u128::from_be_bytes(salt)), person: self.clone() };
         serde_json::to_string(&salted).expect("texts are JSON")
@@ -99,8 +99,8 @@ struct Salted {
     person: EventPerson,
 }
 
-/// Every member that a line may have, in the order in which the chain writes them. What identifies a person stands in
-/// lines that are not sealed yet, and never in the chain.
+/// All members of a line, in the order in which the chain writes them. Personal data appears only in lines that are not
+/// sealed yet, never in the chain.
 #[derive(Serialize, Deserialize)]
 struct StoredLine {
     #[serde(default)]
@@ -140,7 +140,7 @@ struct StoredLine {
     detail: Option<Value>,
 }
 
-/// The digest of the person that a line of the chain names.
+/// The digest of the person named by a line of the chain.
 pub fn person_of(line: &str) -> Option<SealHash> {
     #[derive(Deserialize)]
     struct Naming<'a> {
@@ -150,7 +150,7 @@ pub fn person_of(line: &str) -> Option<SealHash> {
 }
 
 impl StoredEvent {
-    /// A line of a block, or of the chain; with the digest of the person, which only the chain has.
+    /// Parses a line of a block or of the chain. Only lines of the chain have a digest of the person.
     pub fn parse(line: &str) -> Option<(Self, Option<SealHash>)> {
         let line: StoredLine = serde_json::from_str(line).ok()?;
         let digest = line.person.as_deref().and_then(SealHash::parse);
@@ -177,8 +177,9 @@ impl StoredEvent {
         Some((event, digest))
     }
 
-    /// Every member with its length, so that no two rows read the same: what the code of a waiting row is of. A member that
-    /// is absent adds nothing, so that a row without the members of a later version keeps its code.
+    /// The input of a waiting row's authentication code: every member with its length, so that two different rows never
+    /// have the same input. An absent member adds nothing, so that rows from before a member was introduced keep their
+    /// code.
     pub fn content(&self) -> Vec<u8> {
         let at = self.at.micros().to_string();
         let texts = [
@@ -210,7 +211,7 @@ impl StoredEvent {
         content
     }
 
-    /// What identifies a person is taken out of the event.
+    /// Removes the personal data from the event and returns it.
     pub fn take_person(&mut self) -> EventPerson {
         EventPerson {
             login: self.login.take(),
@@ -227,7 +228,7 @@ impl StoredEvent {
         Self { login, address, user_agent, earlier_address, earlier_user_agent, ..self }
     }
 
-    /// A line of a block that does not read back: it is sealed as it is, so that one bad line never holds the chain up.
+    /// Wraps an unreadable line of a block. It is sealed as it is, so that one bad line cannot block the chain.
     pub fn unreadable(at: Timestamp, line: &str) -> Self {
         Self {
             at,
@@ -239,9 +240,9 @@ impl StoredEvent {
         }
     }
 
-    /// The line of the chain, without its end: compact JSON, members in a fixed order, absent ones left out.
+    /// The line of the chain, without a line feed: compact JSON, members in a fixed order, absent ones omitted.
     pub fn chained(self, person: Option<SealHash>) -> String {
-        // What is no JSON is kept as a text.
+        // A detail that is not JSON is kept as a string.
         let detail = self.detail.map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text)));
         let line = StoredLine {
             id: self.id,

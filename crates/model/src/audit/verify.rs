@@ -1,4 +1,4 @@
-//! Is the chain still what was written? Says which event was edited, removed, inserted or moved, and what is missing.
+//! Verification of the chain. Reports edited, removed, inserted and moved events, and missing seals.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,19 +9,19 @@ use crate::audit::chain::{ChainHead, ChainId, Seal, SealEntry, SealHash, SealLin
 pub use crate::audit::finding::{AuditFinding, EventName};
 use crate::audit::{Break, BreakCause, ChainMemory, Doubt, RememberedEnd, StoredEvent};
 
-/// What a checkpoint that was checked says of a seal.
+/// The claims of a verified checkpoint about a seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignedSeal {
     pub seal: i64,
     pub hash: SealHash,
-    /// SHA-256 of the JWS: how the next checkpoint names this one.
+    /// SHA-256 of the JWS, by which the next checkpoint names this one.
     pub jws: SealHash,
     pub prev: Option<SealLink>,
     pub pruned: bool,
     pub broken: Option<Break>,
 }
 
-/// The checkpoints of some numbers: those of the database, and those that were kept elsewhere.
+/// Checkpoints of a range of seals: those in the database, and those kept elsewhere.
 #[derive(Clone, Copy, Default)]
 pub struct Checkpoints<'a> {
     pub kept: &'a [SignedSeal],
@@ -34,46 +34,46 @@ impl Checkpoints<'_> {
     }
 }
 
-/// Events that were sealed and are not vouched for.
+/// Sealed events that are not attested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Unattested {
     pub events: u64,
-    /// When the earliest and the latest were sealed: microseconds since 1970.
+    /// When the earliest and the latest of them were sealed, in microseconds since 1970.
     pub first_at: i64,
     pub last_at: i64,
 }
 
-/// Follows the chain from its oldest seal to its newest, one seal at a time.
+/// Verifies the chain from its oldest seal to its newest, one seal at a time.
 pub struct ChainVerifier {
     of: ChainId,
-    /// The seal before: its number, its hash as kept and as it is, its time.
+    /// The previous seal: number, actual hash and time, and its stored hash.
     last: Option<(ChainHead, String)>,
-    /// The number of the newest seal that a signature covers.
+    /// Number of the newest seal that a signature covers.
     signed: i64,
-    /// When the first of those behind it was sealed.
+    /// When the first seal after it was sealed.
     unsigned_since: Option<Timestamp>,
-    /// The checkpoints that the next one may name: the newest that names one itself, and those of older versions since.
+    /// Checkpoints that the next one may name: the newest that names one itself, and later ones of older versions.
     nameable: Vec<SealLink>,
-    /// Whether a checkpoint was seen that names one.
+    /// Whether any checkpoint so far names a previous one.
     named: bool,
-    /// Whether the newest checkpoint that is remembered was seen.
+    /// Whether the newest remembered checkpoint was found.
     seen_signed: bool,
-    /// Seals up to here were pruned, and their checkpoints with them.
+    /// Seals up to this number were pruned, with their checkpoints.
     pruned: i64,
-    /// Numbers of seals that a break tells to be lost: those behind the first of each pair, up to the second.
+    /// Numbers of seals that a break reports lost: after the first of each pair, up to and including the second.
     lost: Vec<(i64, i64)>,
-    /// What is remembered of the chain, where that is asked.
+    /// The remembered end of the chain, if it is to be compared.
     memory: Option<ChainMemory>,
     pub seals: u64,
     pub events: u64,
     pub unattested: Unattested,
-    /// Seals that a version put in which remembers nothing, or somebody else.
+    /// Seals from a version that remembers nothing, or from another writer.
     pub unknown_seals: u64,
-    /// Where the chain begins to be remembered, if not from its beginning: a seal and its time.
+    /// The seal and time from which the end of the chain is remembered, if not from the first seal.
     pub remembered_since: Option<(i64, Timestamp)>,
 }
 
-/// Longer than ever passes between two checkpoints of a house that runs.
+/// Longer than any time between two checkpoints of a running server.
 const MAX_UNSIGNED_TIME: std::time::Duration = std::time::Duration::from_mins(10);
 
 impl ChainVerifier {
@@ -97,7 +97,7 @@ impl ChainVerifier {
         }
     }
 
-    /// Against what is remembered, read before the chain was.
+    /// Compares the chain with its remembered end, which must be read before the chain.
     #[must_use]
     pub fn against(self, memory: ChainMemory) -> Self {
         Self { memory: Some(memory), ..self }
@@ -110,7 +110,7 @@ impl ChainVerifier {
         }
     }
 
-    /// The next seal, with the checkpoints of the numbers from the one before it to its own.
+    /// Verifies the next seal. `signed` holds the checkpoints after the previous seal, up to this one.
     pub fn seal(&mut self, seal: &Seal, signed: Checkpoints<'_>, found: &mut Vec<AuditFinding>) {
         let actual = seal.actual_hash(self.of);
         if actual.to_string() != seal.hash {
@@ -159,8 +159,8 @@ impl ChainVerifier {
         if is_lost { AuditFinding::LostInBreak { seal } } else { AuditFinding::NotAsSigned { seal } }
     }
 
-    /// A house that stood still signs its newest seal before it puts the next behind it: only time between seals that no
-    /// signature covers counts. What versions signed that named no checkpoint before is not held to that.
+    /// After a stop, a server signs its newest seal before it appends the next one, so only the time between seals
+    /// without a signature counts. Checkpoints of versions that named no previous checkpoint are exempt.
     fn tell_unsigned(&self, (since, until): (Timestamp, Timestamp), one: &SignedSeal, found: &mut Vec<AuditFinding>) {
         let is_first = one.broken.is_some_and(|broken| broken.cause == BreakCause::NothingRemembered);
         if one.prev.is_some() && !is_first && until.since(since) > MAX_UNSIGNED_TIME {
@@ -168,7 +168,7 @@ impl ChainVerifier {
         }
     }
 
-    /// A checkpoint of the database, in the order of their numbers: does it name the one before?
+    /// Checks that a checkpoint of the database names the previous one. Called in the order of their numbers.
     fn checkpoint(&mut self, one: &SignedSeal, found: &mut Vec<AuditFinding>) {
         let link = SealLink { seal: one.seal, hash: one.jws };
         self.seen_signed |= self.remembered().is_some_and(|kept| kept.signed == link);
@@ -193,7 +193,7 @@ impl ChainVerifier {
 
     fn broken(&mut self, seal: i64, broken: Break, found: &mut Vec<AuditFinding>) {
         let Break { cause, known, found: there } = broken;
-        // The first of a chain that a version wrote which remembered nothing: there is nothing to remember from.
+        // The first break in a chain of a version that remembered nothing: no end could be remembered.
         let is_upgrade = cause == BreakCause::NothingRemembered && !self.named;
         if cause.is_loss() {
             self.lost.push((there.seal, known.seal));
@@ -214,7 +214,7 @@ impl ChainVerifier {
                 Doubt::Unattested => self.unattested.add(seal.at),
             }
         }
-        // Signed by nobody: it stands in the seal that it tells of.
+        // Not in a signed checkpoint: the event is in the seal that it reports.
         if seal.count == 1 && seal.contents.contains(" audit-broken ") {
             self.unknown_seals += unknown_seals(&seal.events);
         }
@@ -223,7 +223,7 @@ impl ChainVerifier {
     fn link(&self, seal: &Seal, signed: Checkpoints<'_>, found: &mut Vec<AuditFinding>) {
         let before = seal.number - 1;
         let (number, follows) = match &self.last {
-            // Either will do: a wrong hash in the row before has been told of.
+            // Either hash works here: a wrong one was already reported for the previous row.
             Some((last, kept)) => (last.number, seal.previous == last.hash.to_string() || seal.previous == *kept),
             None => (0, seal.previous == SealHash::NONE.to_string()),
         };
@@ -233,25 +233,25 @@ impl ChainVerifier {
             }
             return;
         }
-        // What is not there may have been deleted because of its age: then the house signed that it was.
+        // Seals may be missing because they were pruned. A checkpoint with `pruned` then says so.
         let pruned = signed.all().any(|one| one.pruned && one.seal == before && one.hash.to_string() == seal.previous);
         if !pruned {
             found.push(AuditFinding::SealsMissing { from: number + 1, to: before });
         }
     }
 
-    /// The number of the newest seal that was seen.
+    /// Number of the newest seal so far.
     pub fn newest(&self) -> i64 {
         self.last.as_ref().map_or(0, |(head, _)| head.number)
     }
 
-    /// The number of the newest seal that a signature covers.
+    /// Number of the newest seal that a signature covers.
     pub fn signed(&self) -> i64 {
         self.signed
     }
 
-    /// After the last seal. `newest_signed` is the newest that a checkpoint of the database tells of, `elsewhere` are
-    /// those that were kept.
+    /// Ends the verification after the last seal. `newest_signed` is the newest seal with a checkpoint in the database;
+    /// `elsewhere` are the checkpoints kept outside it.
     pub fn finish(&self, newest_signed: i64, elsewhere: &[SignedSeal], found: &mut Vec<AuditFinding>) {
         let newest = self.newest();
         let mut missing = newest_signed.max(self.remembered().map_or(0, |kept| kept.head.seal));
@@ -273,7 +273,7 @@ impl ChainVerifier {
             Some(ChainMemory::Kept(RememberedEnd { signed, .. })) if signed.seal > self.pruned && !self.seen_signed => {
                 found.push(AuditFinding::CheckpointReplaced { seal: signed.seal });
             }
-            // Where no checkpoint names one, no version wrote here yet that remembers.
+            // If no checkpoint names a previous one, no version that remembers has written to this database yet.
             Some(ChainMemory::Lost) if self.named => found.push(AuditFinding::MemoryLost),
             _ => {}
         }
@@ -290,7 +290,7 @@ impl Unattested {
     }
 }
 
-/// How many seals the break of a seal tells to be unknown.
+/// Number of unknown seals that a break reports.
 fn unknown_seals(events: &str) -> u64 {
     #[derive(Deserialize)]
     struct ReportedFindings {
@@ -305,7 +305,7 @@ fn unknown_seals(events: &str) -> u64 {
     told.and_then(|told| u64::try_from(told.found.seal - told.known.seal).ok()).unwrap_or(0)
 }
 
-/// The seal's events against its list of contents; how many events there are.
+/// Compares the seal's events with its list of contents. Returns the number of events.
 fn compare(seal: &Seal, found: &mut Vec<AuditFinding>) -> u64 {
     let entries: Vec<Option<SealEntry<'_>>> = seal.contents.lines().map(SealEntry::parse).collect();
     let hashes: Vec<SealHash> = seal.events.lines().map(|line| SealHash::of(line.as_bytes())).collect();
@@ -351,7 +351,7 @@ fn tell_differences(
                 let said = StoredEvent::parse(line).map(|(event, _)| event);
                 let entry = said.as_ref().and_then(|event| by_id.get(event.id.as_str()));
                 match (entry, &said) {
-                    // Its own line is nowhere else: this is it, changed.
+                    // No event has the hash of this entry: the event with its id was edited.
                     (Some(entry), _) if !there.contains(&entry.hash) && edited.insert(entry.id) => {
                         found.push(AuditFinding::EventEdited(of(entry)));
                     }

@@ -1,4 +1,4 @@
-//! From a body to what is to be written (`domain-api.md` §3.1–3.4).
+//! Validation of write bodies into values to be written (`domain-api.md` §3.1–3.4).
 
 use odata::{Decimal, EntityId, Json, parse_instant};
 use uuid::Uuid;
@@ -10,11 +10,11 @@ use crate::entities::schema::{
 };
 use crate::entities::{EntityRefusal, EntityValue, FixedDecimal, answers_to, target_of};
 
-/// What to write, in the order the body says it.
+/// Values to be written, in the order of the body.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     pub assignments: Vec<Assignment>,
-    /// References that follow a quantity's unit: written with it, and checked against it.
+    /// References that follow a quantity's unit: written together with the quantity, and checked against it.
     pub units: Vec<Assignment>,
     /// The `ObjectVersion` the caller believes current (§3.10).
     pub version: Option<i64>,
@@ -27,7 +27,7 @@ pub struct Assignment {
 }
 
 impl Changes {
-    /// Points the reference that follows `quantity` to its unit; there is one, or none.
+    /// Sets the reference that follows `quantity` to its unit. There is at most one.
     pub fn follow(&mut self, entity: &'static EntityType, quantity: &str, unit: Option<Uuid>) {
         let follows = |member: &&Member| match member {
             Member::Reference(reference) => reference.follows == Some(quantity),
@@ -39,8 +39,8 @@ impl Changes {
         }
     }
 
-    /// A unit that is bound beside a quantity must be the quantity's, whichever stands first (§3.4); `held` is the
-    /// reference's value until now.
+    /// Checks that a unit bound beside a quantity is that of the quantity, in either order of the members (§3.4).
+    /// `held` returns the reference's current value.
     pub fn check_units(&self, held: impl Fn(&str) -> EntityValue) -> Result<(), EntityRefusal> {
         for Assignment { member, value } in &self.units {
             let Member::Reference(Reference { name, follows: Some(quantity), .. }) = member else { continue };
@@ -59,7 +59,7 @@ impl PartialEq for Member {
     }
 }
 
-/// Who writes, and when.
+/// The writing user and the time of the write.
 #[derive(Clone, Copy, Debug)]
 pub struct Author<'a> {
     pub login: &'a str,
@@ -72,7 +72,8 @@ enum Write {
     Update,
 }
 
-/// A new entity: everything that must be there, is; what is left to the server, is filled in.
+/// Validates a new entity: required members must be present, and values left to the server are filled in.
+///
 /// `service_root` is absolute and ends with `/`.
 pub fn check_create(
     entity: &'static EntityType,
@@ -98,7 +99,7 @@ pub fn check_create(
     Ok(changes)
 }
 
-/// Only what the body names changes; a body that names nothing changes no stamp either.
+/// Validates an update. Only members in the body change; without any, the change stamps do not change either.
 pub fn check_update(
     entity: &'static EntityType,
     body: &Json,
@@ -120,7 +121,7 @@ pub fn check_update(
     Ok(changes)
 }
 
-/// The value that a new entity has where its author gives none.
+/// The value of an attribute that a new entity's body does not give.
 pub fn initial(attribute: &Attribute, author: Author<'_>) -> EntityValue {
     match (attribute.origin, attribute.kind) {
         (ValueSource::CreatedAt | ValueSource::UpdatedAt, _) => EntityValue::Instant(author.now.micros()),
@@ -167,8 +168,8 @@ fn read(entity: &'static EntityType, body: &Json, service_root: &str, write: Wri
 }
 
 impl Member {
-    /// A body that repeats what it cannot change is not refused, and changes nothing there (`OData` Protocol 4.01 §11.4.2,
-    /// §11.4.3: a client sends back what it read).
+    /// Read-only members in a body are ignored, not refused (`OData` Protocol 4.01 §11.4.2, §11.4.3: clients send back
+    /// the entity that they read).
     fn is_writable(&self, write: Write) -> bool {
         match self {
             Self::Attribute(attribute) => attribute.writable(),
@@ -283,7 +284,7 @@ fn integer(value: &Json) -> Option<i64> {
     number.scaled(0).ok().filter(|n| i32::try_from(*n).is_ok())
 }
 
-/// A number, or a number in quotes (`domain-api.md` §2.2: accept both).
+/// A number, or a number in quotes (`domain-api.md` §2.2: both are accepted).
 fn fixed(member: &str, value: &Json) -> Result<FixedDecimal, EntityRefusal> {
     let number = match value {
         Json::Number(number) => Some(*number),
@@ -294,7 +295,7 @@ fn fixed(member: &str, value: &Json) -> Result<FixedDecimal, EntityRefusal> {
     FixedDecimal::of(number).map_err(|unfit| EntityRefusal::of_unfit(member, unfit))
 }
 
-/// One value for all languages: whatever is not in it, is gone.
+/// The texts replace those of all languages. A language that is not included is removed.
 fn names(
     attribute: &'static Attribute,
     texts: &[(String, Json)],
@@ -320,7 +321,7 @@ fn names(
 const AMOUNT: (&str, &str) = ("Currency", "an object of Value and Currency");
 const QUANTITY: (&str, &str) = ("Unit", "an object of Value and Unit");
 
-/// A number and its currency or unit; each part that is wrong is named.
+/// A number with its currency or unit. A refusal names the wrong part.
 fn measure(name: &str, value: &Json, (unit, expected): (&str, &'static str)) -> Result<EntityValue, EntityRefusal> {
     let Json::Object(members) = value else { return Err(wrong(name, expected)) };
     let (mut number, mut code) = (None, None);

@@ -11,7 +11,7 @@ pub enum AccessKind {
 
 const MAX_PATTERNS: usize = 200;
 
-/// A name of the model (OData CSDL §15.2), shortened by a star or not at all.
+/// Whether the text is a name of the model (OData CSDL §15.2), or its beginning followed by a star.
 fn is_pattern(text: &str) -> bool {
     let name = text.strip_suffix('*').unwrap_or(text);
     text.len() <= 128 && !text.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
@@ -30,7 +30,7 @@ pub struct Permissions {
 }
 
 impl Permissions {
-    /// What a role was stored with. What cannot be read permits nothing.
+    /// Reads a stored role. Unreadable entries permit nothing.
     pub fn restore(text: &str) -> Stored<Self> {
         Stored::read(text, &Self::default())
     }
@@ -51,7 +51,7 @@ impl Permissions {
         })
     }
 
-    /// What cannot be kept: too much of it, or no pattern. The texts say what to do.
+    /// Why the permissions cannot be stored: too many patterns, or an invalid one. The texts state what to do.
     pub fn problems(&self) -> Vec<String> {
         let both = [("read", &self.read), ("update", &self.update)];
         let problems = both.into_iter().filter_map(|(what, patterns)| {
@@ -65,7 +65,7 @@ impl Permissions {
         problems.collect()
     }
 
-    /// What several roles allow together.
+    /// Adds the permissions of another role.
     pub fn extend(&mut self, other: Self) {
         self.read.extend(other.read);
         self.update.extend(other.update);

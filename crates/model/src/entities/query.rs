@@ -1,4 +1,4 @@
-//! From what a URL asks for to what the model allows.
+//! Validation of a request's URL against the model.
 
 pub(super) mod column;
 
@@ -12,35 +12,35 @@ use crate::entities::schema::{
 };
 use crate::entities::{AccessKind, EntityRefusal, EntityValue, FixedDecimal, Permissions, answers_to};
 
-/// An entity set under the name it was asked by, which answers repeat.
+/// An entity set, with the name used in the request, which the response repeats.
 #[derive(Clone, Debug)]
 pub struct NamedSet {
     pub entity: &'static EntityType,
     pub asked: String,
 }
 
-/// Rows to read: every name of a column is the model's, every value is typed.
+/// A query for rows. All columns are of the model, and all values are typed.
 #[derive(Clone, Debug)]
 pub struct Selection {
     pub entity: &'static EntityType,
     pub fields: Vec<SelectedField>,
-    /// All must hold.
+    /// Combined with `and`.
     pub conditions: Vec<FilterCondition>,
-    /// Ascending or descending; ties, or everything when empty, go by key.
+    /// Sort columns, with a flag for descending. Ties, and an empty list, are ordered by key.
     pub order: Vec<(Column, bool)>,
     pub start: Start,
-    /// At most so many rows.
+    /// Maximum number of rows.
     pub limit: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     Skip(u64),
-    /// At this key, in the order of keys.
+    /// Starting at this key, in key order.
     At(Uuid),
 }
 
-/// One member of the answer and the columns it is made of.
+/// A member of the response, and the columns that it is built from.
 #[derive(Clone, Debug)]
 pub struct SelectedField {
     pub name: &'static str,
@@ -61,12 +61,12 @@ pub enum FilterCondition {
         column: Column,
         operator: Operator,
         value: EntityValue,
-        /// `equalnull` and its kin: a null passes too.
+        /// Whether null matches too (`equalnull` and similar).
         or_null: bool,
     },
     Null(Column),
     OneOf(Column, Vec<EntityValue>),
-    /// Text, in any case.
+    /// A case-insensitive text match.
     Like(Column, MatchKind, String),
 }
 
@@ -78,18 +78,19 @@ pub enum MatchKind {
     Whole,
 }
 
-/// How an answer is to be written.
+/// Response options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnswerStyle {
     pub skip_nulls: bool,
     pub include_id: bool,
-    /// Of texts in several languages, the one that is shown and ordered by.
+    /// The language of multilingual texts in the response and in its order.
     pub culture: Culture,
 }
 
 impl AnswerStyle {
-    /// The options `options` (`domain-api.md` §2.1), of which unknown flags are somebody else's, and `culture`, of old
-    /// clients `lang`, which go before what the request accepts (§4.4); one that is no language is passed over.
+    /// Reads `options` (`domain-api.md` §2.1) and `culture`, or `lang` of old clients. Unknown flags are ignored: they
+    /// may be meant for other software. The culture has precedence over `Accept-Language` (§4.4); an invalid one is
+    /// ignored.
     pub fn of(query: &Query, accepted: Culture) -> Result<Self, EntityRefusal> {
         let flags = query.custom("options")?.unwrap_or_default();
         let has = |wanted: &str| flags.split(',').any(|flag| flag.trim().eq_ignore_ascii_case(wanted));
@@ -102,7 +103,7 @@ impl AnswerStyle {
     }
 }
 
-/// Refuses system options that the request's resource or method has no use for; every answer has a format.
+/// Refuses system options that do not apply to the resource or method. `$format` always applies.
 pub fn check_options(query: &Query, useful: &[&str]) -> Result<(), EntityRefusal> {
     match query.given.iter().find(|option| **option != "$format" && !useful.contains(option)) {
         Some(option) => Err(EntityRefusal::OutOfPlace(option)),
@@ -110,12 +111,12 @@ pub fn check_options(query: &Query, useful: &[&str]) -> Result<(), EntityRefusal
     }
 }
 
-/// The one row of a key.
+/// Selects the row of a key.
 pub fn by_key(entity: &'static EntityType, key: Uuid, fields: Vec<SelectedField>) -> Selection {
     where_equal(entity, Column::id(), EntityValue::Guid(key), fields)
 }
 
-/// Two rows at most of those whose column holds this value.
+/// Selects at most two rows whose column has this value.
 pub fn where_equal(
     entity: &'static EntityType,
     column: Column,
@@ -126,7 +127,7 @@ pub fn where_equal(
     Selection { entity, fields, conditions: vec![condition], order: Vec::new(), start: Start::Skip(0), limit: 2 }
 }
 
-/// What a list request asks for; the page is cut at `ceiling` rows, with one row more to see whether others follow.
+/// Validates a list request. A page has at most `ceiling` rows; one more is read to know whether a next page exists.
 pub fn check_list(
     entity: &'static EntityType,
     query: &Query,
@@ -149,7 +150,7 @@ pub fn check_list(
     })
 }
 
-/// Rows of one page.
+/// Number of rows in a page.
 pub fn page_size(query: &Query, ceiling: u32) -> u32 {
     query.top.unwrap_or(ceiling).min(ceiling)
 }
@@ -181,7 +182,7 @@ fn order_column(
     }
 }
 
-/// `$select`, or what is shown without it (`domain-api.md`, rule 4), as columns.
+/// The columns for `$select`, or for the default members without it (`domain-api.md`, rule 4).
 pub fn check_fields(
     entity: &'static EntityType,
     select: Option<&[Selected]>,
@@ -207,7 +208,7 @@ pub fn check_fields(
     Ok(fields)
 }
 
-/// A member by its name; an owned collection is known, and not served.
+/// Finds a member by name. Owned collections are known, but not served.
 pub(super) fn find(entity: &'static EntityType, name: &str) -> Result<&'static Member, EntityRefusal> {
     if let Some(collection) = entity.collections.iter().find(|collection| **collection == name) {
         return Err(EntityRefusal::Unsupported(format!("the collection {collection}")));
@@ -215,7 +216,8 @@ pub(super) fn find(entity: &'static EntityType, name: &str) -> Result<&'static M
     entity.member(name).ok_or_else(|| EntityRefusal::UnknownMember { entity: entity.name, member: name.to_owned() })
 }
 
-/// A member as a field, in columns of the entity or, for the aggregate's version and the shown text, of others.
+/// The field of a member. The aggregate's version and the display text have columns of other entities, other members of
+/// the entity itself.
 pub(super) fn field(
     entity: &'static EntityType,
     member: &'static Member,
@@ -240,7 +242,7 @@ pub(super) fn field(
     Ok(SelectedField { name: attribute.name, shape: FieldShape::Attribute(attribute.kind), columns })
 }
 
-/// The key that a reference holds.
+/// The field with the key of a referenced entity.
 pub fn reference_field(reference: &'static Reference) -> SelectedField {
     SelectedField {
         name: reference.name,
@@ -249,13 +251,13 @@ pub fn reference_field(reference: &'static Reference) -> SelectedField {
     }
 }
 
-/// The version of the aggregate that an entity is of.
+/// The field with the version of the entity's aggregate.
 pub fn version_field(entity: &'static EntityType) -> SelectedField {
     let columns = vec![Column::of_aggregate(entity, VERSION)];
     SelectedField { name: VERSION, shape: FieldShape::Attribute(AttributeKind::Integer), columns }
 }
 
-/// `$filter` against the model: paths, kinds of comparison, kinds of literals.
+/// Validates `$filter` against the model: paths, comparisons and types of literals.
 pub fn check_filter(
     entity: &'static EntityType,
     query: &Query,
@@ -360,7 +362,7 @@ impl Leaf {
         Err(EntityRefusal::NotFilterable { member: self.name().to_owned(), comparison: comparison.to_owned() })
     }
 
-    /// The literal as a value of this leaf's kind.
+    /// The literal, converted to the type of this leaf.
     fn value(self, literal: &Literal) -> Result<EntityValue, EntityRefusal> {
         let attribute = match self {
             Self::Attribute(attribute) => attribute,
@@ -420,13 +422,14 @@ impl Leaf {
     }
 }
 
-/// `domain-api.md` §2.3: dates are compared as dates, change stamps as they are.
+/// Cuts an instant to its date unless `exact` (`domain-api.md` §2.3: dates are compared as dates, change stamps
+/// exactly).
 const fn cut(micros: i64, exact: bool) -> i64 {
     const DAY: i64 = 86_400_000_000;
     if exact { micros } else { micros.div_euclid(DAY) * DAY }
 }
 
-/// Whether the caller's roles allow it.
+/// Checks the permissions of the caller's roles.
 pub fn permit(permissions: &Permissions, set: &'static str, access: AccessKind) -> Result<(), EntityRefusal> {
     if permissions.allows(set, access) { Ok(()) } else { Err(EntityRefusal::Forbidden { set, access }) }
 }

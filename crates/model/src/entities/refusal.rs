@@ -2,12 +2,12 @@ use odata::{DecimalError, EntityId, ODataErrorBody, ParseError};
 
 use crate::entities::{AccessKind, FixedDecimal};
 
-/// Why the Domain API does not do what it was asked to; an answer, not an error of ours.
+/// Why the Domain API refuses a request. An answer to the caller, not a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntityRefusal {
     /// The URL or the body could not be read.
     Unreadable(ParseError),
-    /// `OData` or the documentation has it, this server has not.
+    /// Part of `OData` or of the documentation, but not supported by this server.
     Unsupported(String),
     Forbidden {
         set: &'static str,
@@ -19,9 +19,9 @@ pub enum EntityRefusal {
         entity: &'static str,
         member: String,
     },
-    /// The option is known, and means nothing for this resource and method.
+    /// A known option that does not apply to this resource and method.
     OutOfPlace(&'static str),
-    /// The model does not let the member be compared like this.
+    /// The model does not allow this comparison of the member.
     NotFilterable {
         member: String,
         comparison: String,
@@ -37,7 +37,7 @@ pub enum EntityRefusal {
         member: String,
         expected: &'static str,
     },
-    /// Nothing is ever rounded.
+    /// Numbers are never rounded.
     TooPrecise {
         member: String,
         places: u32,
@@ -49,7 +49,7 @@ pub enum EntityRefusal {
         member: &'static str,
         longest: usize,
     },
-    /// What a reference or a code in the body leads to is not there.
+    /// The target of a reference or a code in the body does not exist.
     NothingThere {
         member: &'static str,
         value: String,
@@ -59,13 +59,13 @@ pub enum EntityRefusal {
         thru: String,
         rule: u32,
     },
-    /// The line's currency is not the order's.
+    /// The currency of the line differs from that of the order.
     OtherCurrency {
         member: &'static str,
         given: String,
         effective: String,
     },
-    /// The unit that is bound is not the one that the quantity names (`domain-api.md` §3.4).
+    /// The bound unit differs from the quantity's unit (`domain-api.md` §3.4).
     OtherUnit {
         member: &'static str,
         quantity: &'static str,
@@ -82,16 +82,16 @@ pub enum EntityRefusal {
         table: &'static str,
         by: &'static str,
     },
-    /// Somebody changed the aggregate since the caller read it.
+    /// The aggregate was changed after the caller read it.
     OutOfDate {
         given: i64,
         current: i64,
     },
-    /// The entity's tag is not what `If-Match` or `If-None-Match` asks for (RFC 9110 §13.2.2).
+    /// The entity's tag does not satisfy `If-Match` or `If-None-Match` (RFC 9110 §13.2.2).
     PreconditionFailed {
         current: i64,
     },
-    /// Somebody kept changing it while we tried.
+    /// Concurrent changes to the aggregate prevented every attempt.
     Busy,
 }
 
@@ -115,7 +115,8 @@ impl EntityRefusal {
         }
     }
 
-    /// As the caller sees it (`domain-api.md` §3.9). The numbers are ours, but for 2129 of a duplicate key.
+    /// The error for the caller (`domain-api.md` §3.9). The numbers are specific to Gatehouse, except 2129 for a
+    /// duplicate key.
     pub fn body(&self) -> ODataErrorBody {
         let (kind, code, format, parameters) = self.parts();
         ODataErrorBody::new(kind, code, format, parameters)

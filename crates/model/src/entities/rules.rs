@@ -1,4 +1,4 @@
-//! What must hold of an aggregate before one of its rows is written (`domain-api.md` §3.5).
+//! Rules of an aggregate, checked before one of its rows is written (`domain-api.md` §3.5).
 
 use odata::{Preconditions, format_instant};
 
@@ -7,7 +7,7 @@ use crate::entities::query::{FieldShape, SelectedField};
 use crate::entities::schema::{AggregateRule, Attribute, AttributeKind, CHANGED_AT, EntityType, Member, VERSION};
 use crate::entities::{Changes, Column, ColumnPart, EntityRefusal, EntityValue, target_of};
 
-/// What an aggregate holds of what its rules look at, as it was read.
+/// The values of an aggregate that its rules depend on, as read.
 #[derive(Clone, Debug)]
 pub struct AggregateState {
     entity: &'static EntityType,
@@ -16,7 +16,8 @@ pub struct AggregateState {
 
 const CURRENCY: &str = "CurrencySign";
 
-/// The columns of [`AggregateState`], seen from a row of `entity`: its own for its own rules, the root's for the aggregate's.
+/// The columns of [`AggregateState`] for a row of `entity`: its own for its own rules, the root's for the rules of the
+/// aggregate.
 pub fn held_fields(entity: &'static EntityType) -> Vec<SelectedField> {
     let whole = |name| SelectedField {
         name,
@@ -43,7 +44,7 @@ pub fn held_fields(entity: &'static EntityType) -> Vec<SelectedField> {
     fields
 }
 
-/// The sign of the currency that the root's reference leads to; owner and reference are one chain.
+/// The currency sign of the root's referenced currency. The path goes through the owner, then the reference.
 fn currency(entity: &'static EntityType, name: &'static str) -> SelectedField {
     let reference = entity.root().references().find(|reference| reference.name == name);
     let reference = reference.expect("a test checks what every rule names");
@@ -53,13 +54,13 @@ fn currency(entity: &'static EntityType, name: &'static str) -> SelectedField {
 }
 
 impl AggregateState {
-    /// `values` are those of [`held_fields`], in their order.
+    /// `values` are those of [`held_fields`], in the same order.
     pub fn new(entity: &'static EntityType, values: Vec<EntityValue>) -> Self {
         let names = held_fields(entity).into_iter().map(|field| field.name);
         Self { entity, values: names.zip(values).collect() }
     }
 
-    /// An aggregate that is about to begin.
+    /// The state of a new aggregate.
     pub fn nothing(entity: &'static EntityType) -> Self {
         Self { entity, values: Vec::new() }
     }
@@ -68,12 +69,12 @@ impl AggregateState {
         self.number(VERSION).unwrap_or(0)
     }
 
-    /// The stamp of a change made now: later than every earlier one, whatever the clock says.
+    /// The stamp of a change made now. Later than all earlier stamps, even if the clock stepped back.
     pub fn next_stamp(&self, now: Timestamp) -> Timestamp {
         Timestamp(self.number(CHANGED_AT).map_or(now.micros(), |last| now.micros().max(last + 1)))
     }
 
-    /// The rules of the whole: they hold for a write to any of its rows, a deletion included.
+    /// Checks the aggregate's own rules, which apply to a write of any of its rows, including deletion.
     pub fn check_open(&self) -> Result<(), EntityRefusal> {
         let root = self.entity.root();
         for rule in root.rules {
@@ -86,7 +87,7 @@ impl AggregateState {
         Ok(())
     }
 
-    /// The entity's tag is the version of its aggregate.
+    /// Checks preconditions against the entity's tag, which is the version of its aggregate.
     pub fn check_preconditions(&self, preconditions: &Preconditions) -> Result<(), EntityRefusal> {
         let current = self.version();
         if preconditions.hold(&current.to_string()) {
@@ -96,7 +97,7 @@ impl AggregateState {
         }
     }
 
-    /// The rules for a row of `entity` as `changes` will leave it; codes in `changes` are those of the register.
+    /// Checks the rules for a row of `entity` after `changes`. Codes in `changes` must be those of the referenced set.
     pub fn check(&self, entity: &'static EntityType, changes: &Changes) -> Result<(), EntityRefusal> {
         self.check_open()?;
         if let Some(given) = changes.version
@@ -158,7 +159,7 @@ impl AggregateState {
 }
 
 impl EntityType {
-    /// Whose code a measure's unit is: the register's set and the member that names its entries.
+    /// The entity type of a measure's currency or unit, and the member with its code.
     pub fn register_of(kind: AttributeKind) -> Option<(&'static Self, &'static str)> {
         match kind {
             AttributeKind::Amount => Some((target_of(super::sets::CURRENCIES.set), CURRENCY)),

@@ -1,19 +1,19 @@
-//! What an entity type is made of. One description drives the checks, the SQL and the answers.
+//! Descriptions of entity types, which define the checks, the SQL and the responses.
 
-/// Of an entity set, its one entity type (`domain-api.md` §1.12).
+/// The entity type of an entity set (`domain-api.md` §1.12).
 #[derive(Debug)]
 pub struct EntityType {
     pub set: &'static str,
     /// Singular, without the namespace.
     pub name: &'static str,
-    /// The table's documented name: a third name, seen in messages.
+    /// The documented name of the table, used in messages.
     pub table: &'static str,
-    /// Sets of base types, under whose name an id of this type may also be written.
+    /// Sets of base types. Ids of this type may use their names too.
     pub bases: &'static [&'static str],
     pub members: &'static [Member],
-    /// Owned collections, which are known and not served.
+    /// Owned collections, which are known, but not served.
     pub collections: &'static [&'static str],
-    /// The path to what the `DisplayText` shows.
+    /// The path to the value of `DisplayText`.
     pub display: &'static [&'static str],
     pub rules: &'static [AggregateRule],
 }
@@ -27,7 +27,7 @@ pub enum Member {
 #[derive(Debug)]
 pub struct Attribute {
     pub name: &'static str,
-    /// Where it is kept; an attribute that shows another's value shares its column.
+    /// The column that stores it. A derived attribute shares the column of another.
     pub column: &'static str,
     pub kind: AttributeKind,
     pub filters: FilterCapabilities,
@@ -40,42 +40,42 @@ pub struct Attribute {
 #[derive(Debug)]
 pub struct Reference {
     pub name: &'static str,
-    /// The set of what it points to.
+    /// The set of the referenced entity.
     pub target: &'static str,
     pub nullable: bool,
     pub bond: ReferenceBond,
-    /// A filter's path may cross it.
+    /// Whether filter paths may cross the reference.
     pub filterable: bool,
-    /// The quantity whose unit this is: set with it, not by itself.
+    /// The quantity whose unit this is. It changes only with the quantity.
     pub follows: Option<&'static str>,
 }
 
-/// How firmly an entity holds to what it references.
+/// How strongly an entity is bound to a referenced one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReferenceBond {
     Loose,
-    /// Chosen when the entity is made, and never again.
+    /// Set at creation, then unchangeable.
     Fixed,
-    /// Fixed, and the target owns this entity: they change and die together.
+    /// Fixed, and the target owns this entity: both are versioned and deleted together.
     Owner,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttributeKind {
-    /// At most so many characters.
+    /// Maximum number of characters.
     Text(usize),
     Boolean,
     /// `Edm.Int32`.
     Integer,
-    /// At most six places.
+    /// At most six decimal places.
     Decimal,
-    /// `exact`: a filter's literal is compared as it is; otherwise its date is (`domain-api.md` §2.3).
+    /// With `exact`, filters compare the instant, otherwise its date (`domain-api.md` §2.3).
     Instant {
         exact: bool,
     },
     Guid,
     Enum(&'static Enumeration),
-    /// One text for each language, each of at most so many characters.
+    /// One text per language, each with this maximum number of characters.
     Names(usize),
     Amount,
     Quantity,
@@ -87,12 +87,12 @@ pub struct Enumeration {
     pub members: &'static [(&'static str, i64)],
 }
 
-/// Where an attribute's value comes from.
+/// The source of an attribute's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueSource {
-    /// From writes; without one, nothing.
+    /// Written by clients; null by default.
     Written,
-    /// From writes; without one, this number or flag.
+    /// Written by clients; by default this number or flag.
     Default(i64),
     /// This number, until an operation changes it.
     Fixed(i64),
@@ -100,13 +100,13 @@ pub enum ValueSource {
     CreatedBy,
     UpdatedAt,
     UpdatedBy,
-    /// Another attribute's column.
+    /// The column of another attribute.
     Derived,
-    /// The aggregate's row.
+    /// The row of the aggregate.
     System,
 }
 
-/// Which comparisons a filter may make.
+/// Comparisons allowed in filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilterCapabilities(u8);
 
@@ -115,7 +115,7 @@ impl FilterCapabilities {
     pub const EQUALS: Self = Self(1);
     /// `ge`, `le`.
     pub const RANGE: Self = Self(2);
-    /// `contains` and its kin.
+    /// `contains` and similar.
     pub const LIKE: Self = Self(4);
     pub const IN: Self = Self(8);
 
@@ -129,14 +129,14 @@ impl FilterCapabilities {
     }
 }
 
-/// What must hold of a whole aggregate, beyond its single values (`domain-api.md` §3.5).
+/// Rules of a whole aggregate, beyond those of single values (`domain-api.md` §3.5).
 #[derive(Clone, Copy, Debug)]
 pub enum AggregateRule {
-    /// Two dates, not the second before the first; the number is the rule's public one.
+    /// Two dates, the second not before the first. `number` is the public number of the rule.
     InOrder { from: &'static str, thru: &'static str, number: u32 },
-    /// A document that has reached this state changes by operations only.
+    /// A document in this state or beyond is changed only by operations.
     OpenBelow { state: &'static str, rank: i64 },
-    /// Amounts of the parts are in the currency that this reference of the whole leads to.
+    /// Amounts of the parts must be in the currency that this reference of the root leads to.
     OneCurrency { reference: &'static str },
 }
 
@@ -160,12 +160,12 @@ impl EntityType {
         })
     }
 
-    /// The type whose row stands for the aggregate: the owner's, or this one.
+    /// The type of the aggregate's root: the owner's, or this one.
     pub fn root(&'static self) -> &'static Self {
         self.owner().map_or(self, |owner| super::target_of(owner.target))
     }
 
-    /// The reference to the entity this one is a part of; none for the root of an aggregate.
+    /// The reference to the owner; `None` for the root of an aggregate.
     pub fn owner(&self) -> Option<&'static Reference> {
         self.references().find(|reference| reference.bond == ReferenceBond::Owner)
     }
@@ -195,7 +195,7 @@ pub const VERSION: &str = "ObjectVersion";
 pub const DISPLAY: &str = "DisplayText";
 pub const CHANGED_AT: &str = "AggregateLastUpdateTimeUtc";
 
-/// What every entity has and shows only when asked; the version and the stamp are the aggregate's.
+/// Members of every entity, shown only on request. The version and the stamp are those of the aggregate.
 static SYSTEM: &[Member] = &[
     system(ID, AttributeKind::Guid, FilterCapabilities::EQUALS.and(FilterCapabilities::IN)),
     system(VERSION, AttributeKind::Integer, FilterCapabilities::NONE),
@@ -234,7 +234,7 @@ impl Attribute {
         self
     }
 
-    /// Names one entity of its set in the instance.
+    /// The value is unique within the set and the instance.
     pub(super) const fn unique(mut self) -> Self {
         self.unique = true;
         self.required()
@@ -245,12 +245,12 @@ impl Attribute {
         self
     }
 
-    /// Never null: this number, or 0 and 1 for a flag, unless a write says otherwise.
+    /// Never null. By default this number, or 0 or 1 for a flag.
     pub(super) const fn or(self, value: i64) -> Self {
         self.from(ValueSource::Default(value)).required()
     }
 
-    /// Shows what is kept in another attribute's column.
+    /// Shows the value of another attribute's column.
     pub(super) const fn shows(mut self, column: &'static str) -> Self {
         self.column = column;
         self.from(ValueSource::Derived)
@@ -260,12 +260,12 @@ impl Attribute {
         Member::Attribute(self)
     }
 
-    /// Whether a body may set it.
+    /// Whether a body may set the attribute.
     pub const fn writable(&self) -> bool {
         matches!(self.origin, ValueSource::Written | ValueSource::Default(_))
     }
 
-    /// Whether the entity's own row keeps it.
+    /// Whether the entity's own row stores the attribute.
     pub const fn stored(&self) -> bool {
         !matches!(self.origin, ValueSource::Derived | ValueSource::System)
     }

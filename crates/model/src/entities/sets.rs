@@ -1,4 +1,4 @@
-//! The demo model (`domain-api.md` §9): the sets whose references all lead to a set that is served.
+//! The demo model (`domain-api.md` §9): sets that reference only served sets.
 
 use crate::entities::schema::{
     AggregateRule, EntityType, Enumeration, Member, ValueSource, amount, choice, decimal, flag, instant, integer,
@@ -6,7 +6,7 @@ use crate::entities::schema::{
 };
 use crate::entities::{EntityRefusal, NamedSet};
 
-/// Every set, in the order of the service document.
+/// All sets, in the order of the service document.
 pub static SETS: &[&EntityType] = &[
     &CUSTOMERS,
     &SALES_PERSONS,
@@ -20,7 +20,7 @@ pub static SETS: &[&EntityType] = &[
     &CURRENCIES,
 ];
 
-/// Names that sets had before and still answer to (`domain-api.md` §1.2).
+/// Former set names, which are still accepted (`domain-api.md` §1.2).
 static RENAMED: &[(&str, &EntityType)] = &[
     ("Crm_Customers", &CUSTOMERS),
     ("Crm_SalesPersons", &SALES_PERSONS),
@@ -37,13 +37,13 @@ pub fn find_set(name: &str) -> Result<NamedSet, EntityRefusal> {
     }
 }
 
-/// The type a reference of ours leads to.
+/// The entity type of a reference's target set.
 pub fn target_of(set: &'static str) -> &'static EntityType {
     let found = SETS.iter().find(|entity| entity.set == set);
     found.expect("a test checks the target of every reference")
 }
 
-/// Whether an id of `entity` may be written with this set name: its own, a former one or a base type's.
+/// Whether ids of `entity` may use this set name: its current one, a former one, or that of a base type.
 pub fn answers_to(entity: &EntityType, set: &str) -> bool {
     let renamed = || RENAMED.iter().any(|(old, renamed)| *old == set && renamed.set == entity.set);
     entity.set == set || entity.bases.contains(&set) || renamed()

@@ -433,7 +433,7 @@ fn each_part_of_a_value_that_is_wrong_is_named() {
     }
 }
 
-/// `OData` Protocol 4.01 §11.4.3, and §11.4.2 for what is computed.
+/// `OData` Protocol 4.01 §11.4.3, and §11.4.2 for computed members.
 #[test]
 fn what_is_not_the_callers_to_write_is_passed_over() {
     for (set, body) in [
@@ -454,7 +454,7 @@ fn what_is_not_the_callers_to_write_is_passed_over() {
     assert_eq!(changes.version, None);
 }
 
-/// `domain-api.md` §3.4: whichever stands first.
+/// `domain-api.md` §3.4: in either order of the members.
 #[test]
 fn a_unit_that_is_bound_is_the_quantitys() {
     let (pieces, boxes) = (Uuid::from_u128(1), Uuid::from_u128(2));

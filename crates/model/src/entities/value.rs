@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::Culture;
 
-/// A decimal in millionths: compared, ordered and added exactly, in a database too.
+/// A decimal in millionths, so that comparison, order and sums are exact, in databases too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FixedDecimal(pub i64);
 
@@ -18,7 +18,7 @@ impl FixedDecimal {
     }
 }
 
-/// As JSON and people write it, without zeros at the end.
+/// The form in JSON and for readers, without trailing zeros.
 impl fmt::Display for FixedDecimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (whole, millionths) = (self.0.unsigned_abs() / 1_000_000, self.0.unsigned_abs() % 1_000_000);
@@ -31,7 +31,7 @@ impl fmt::Display for FixedDecimal {
     }
 }
 
-/// What an attribute or a reference holds.
+/// The value of an attribute or a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntityValue {
     Null,
@@ -40,14 +40,14 @@ pub enum EntityValue {
     Decimal(FixedDecimal),
     /// Microseconds since 1970-01-01T00:00:00Z.
     Instant(i64),
-    /// An `Id`, or the id a reference points to.
+    /// An `Id`, or the id of a referenced entity.
     Guid(Uuid),
     Text(String),
     /// The rank of an enumeration's member.
     Rank(i64),
     /// Language (two upper-case letters) and text, in the order written.
     Names(Vec<(String, String)>),
-    /// An amount with its currency's sign, or a quantity with its unit's code.
+    /// An amount with its currency sign, or a quantity with its unit code.
     Measure {
         value: FixedDecimal,
         code: String,
@@ -59,7 +59,7 @@ impl EntityValue {
         Self::Text(text.to_owned())
     }
 
-    /// What a reader of this language is shown: the text in it, else the English one, else the first.
+    /// The text for this language: its own, else the English one, else the first.
     pub fn shown(&self, culture: Culture) -> &str {
         match self {
             Self::Text(text) => text,

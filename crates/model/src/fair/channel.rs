@@ -5,19 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::fair::FairQueue;
 
-/// Why an item was not taken.
+/// Why an item was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendError {
-    /// The key has its share of the places.
+    /// The key already has its share of the places.
     Full,
-    /// Nobody receives any more, or the channel was closed.
+    /// No receiver is left, or the channel was closed.
     Closed,
 }
 
 struct State<K, T> {
     queue: FairQueue<K, T>,
     receivers: usize,
-    /// One message for each item that waits: receivers sleep here. `None`: closed.
+    /// One message per waiting item. Receivers sleep on this channel. `None`: closed.
     arrivals: Option<flume::Sender<()>>,
 }
 
@@ -27,18 +27,18 @@ fn lock<K, T>(shared: &Shared<K, T>) -> MutexGuard<'_, State<K, T>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The end that items are put into. Closes the channel when dropped.
+/// The sending end. Closes the channel when dropped.
 pub struct FairSender<K, T>(Shared<K, T>);
 
-/// The end that items come out of, in turn. Clones share the items.
+/// The receiving end: yields items in turn. Clones share the items.
 pub struct FairReceiver<K, T> {
     shared: Shared<K, T>,
     arrivals: flume::Receiver<()>,
 }
 
-/// A channel with so many places.
+/// A channel with `max` places.
 pub fn channel<K: Clone + Eq + Hash, T>(max: usize) -> (FairSender<K, T>, FairReceiver<K, T>) {
-    // Its length is the queue's, which is bounded.
+    // Unbounded, because its length is that of the bounded queue.
     let (arrivals, arriving) = flume::unbounded();
     let state = State { queue: FairQueue::new(max), receivers: 1, arrivals: Some(arrivals) };
     let shared = Arc::new(Mutex::new(state));
@@ -46,25 +46,26 @@ pub fn channel<K: Clone + Eq + Hash, T>(max: usize) -> (FairSender<K, T>, FairRe
 }
 
 impl<K: Clone + Eq + Hash, T> FairSender<K, T> {
-    /// Never waits.
+    /// Never blocks.
     pub fn send(&self, key: K, item: T) -> Result<(), SendError> {
         let mut state = lock(&self.0);
         let Some(arrivals) = state.arrivals.clone() else { return Err(SendError::Closed) };
         state.queue.push(key, item).map_err(|_| SendError::Full)?;
         drop(state);
-        // Who closed it meanwhile receives what was taken before; without receivers the item is gone with the queue.
+        // If the channel was closed meanwhile, the closing side still receives earlier items. Without receivers the
+        // item is dropped with the queue.
         let _ = arrivals.send(());
         Ok(())
     }
 }
 
 impl<K, T> FairSender<K, T> {
-    /// Items that wait.
+    /// Number of waiting items.
     pub fn waiting(&self) -> usize {
         lock(&self.0).queue.len()
     }
 
-    /// Takes no more items. Receivers see the end when they have what waits.
+    /// Stops accepting items. Receivers get the waiting items, then the end.
     pub fn close(&self) {
         lock(&self.0).arrivals = None;
     }
@@ -83,13 +84,13 @@ impl<K: Clone + Eq + Hash, T> FairReceiver<K, T> {
         Some(self.arrived())
     }
 
-    /// As [`Self::recv`]. Nothing is lost when the future is dropped.
+    /// As [`Self::recv`]. Dropping the future loses no item.
     pub async fn recv_async(&self) -> Option<(K, T)> {
         self.arrivals.recv_async().await.ok()?;
         Some(self.arrived())
     }
 
-    /// The next item, if one waits.
+    /// The next item, if one is waiting.
     pub fn try_recv(&self) -> Option<(K, T)> {
         self.arrivals.try_recv().ok()?;
         Some(self.arrived())
@@ -108,7 +109,7 @@ impl<K, T> Clone for FairReceiver<K, T> {
 }
 
 impl<K, T> Drop for FairReceiver<K, T> {
-    /// The last one takes what waits with it: whoever waits for an answer to an item learns that there is none.
+    /// The last receiver drops the waiting items, so callers waiting for a reply learn that none will come.
     fn drop(&mut self) {
         let mut state = lock(&self.shared);
         state.receivers -= 1;

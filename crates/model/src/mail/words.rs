@@ -1,29 +1,29 @@
-//! What letters say in the languages that people read.
+//! Message texts per language.
 
 use crate::Language;
 
-/// Texts of one language. A letter that one lacks does not compile.
+/// The texts of one language. A language that lacks a message does not compile.
 pub(super) struct LetterWords {
-    /// Of a name.
+    /// Argument: the name.
     pub(super) hello: fn(&str) -> String,
     pub(super) automatic: &'static str,
     pub(super) password_changed: &'static str,
-    /// Of a login.
+    /// Argument: the login.
     pub(super) password_changed_text: fn(&str) -> String,
     pub(super) token_created: &'static str,
-    /// Of a login and a line that shows the token.
+    /// Arguments: the login, and a line that shows the token.
     pub(super) token_created_text: fn(&str, &str) -> String,
     pub(super) service_token_issued: &'static str,
-    /// Of a login, an `ApplicationUri`, and a line that shows the token.
+    /// Arguments: the login, an `ApplicationUri`, and a line that shows the token.
     pub(super) service_token_issued_text: fn(&str, &str, &str) -> String,
     pub(super) known_browser: &'static str,
-    /// Of a login and a link that works for an hour.
+    /// Arguments: the login, and a link that works for an hour.
     pub(super) known_browser_text: fn(&str, &str) -> String,
     pub(super) password_attacked: &'static str,
-    /// Of a login.
+    /// Argument: the login.
     pub(super) password_attacked_text: fn(&str) -> String,
     pub(super) second_step_attacked: &'static str,
-    /// Of a login and the address where a new password is asked for.
+    /// Arguments: the login, and the address of the password reset page.
     pub(super) second_step_attacked_text: fn(&str, &str) -> String,
 }
 

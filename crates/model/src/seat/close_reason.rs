@@ -24,19 +24,19 @@ macro_rules! close_reasons {
 close_reasons! {
     /// Idle for too long, or at the end of its lifetime.
     Timer => "timer",
-    /// SQLite only: a process that starts serves none of the sessions before.
+    /// SQLite only: a starting process does not continue earlier sessions.
     Restart => "restart",
     SignOut => "sign_out",
     EndedByAdministrator => "ended_by_administrator",
-    /// Disabled, a new password, or fewer permissions.
+    /// The user was disabled, got a new password, or lost permissions.
     UserChanged => "user_changed",
     UserErased => "user_erased",
-    /// The first second factor ends what was opened without it.
+    /// Enabling two-step sign-in ends the sessions opened without it.
     TwoStepOn => "two_step_on",
     ApplicationDisabled => "application_disabled",
     TokenRevoked => "token_revoked",
     ConsentWithdrawn => "consent_withdrawn",
-    /// The application left the session by itself, and no other used it.
+    /// The application released the session, and no other application used it.
     Released => "released",
     LegacySwitchedOff => "legacy_switched_off",
 }

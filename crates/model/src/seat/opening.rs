@@ -1,5 +1,5 @@
-//! What a node does for a call whose session it does not know: look, decide, act, and look again where it was
-//! overtaken. The node brings the answers and carries the steps out.
+//! The steps that open a session on a node that does not know it: read a snapshot, decide, act, and read again if
+//! another node was faster. The node supplies the snapshots and performs the steps.
 
 use std::time::Duration;
 
@@ -7,43 +7,43 @@ use crate::seat::SeatAdmission;
 use crate::seat::{NoSeat, Occupancy, SeatPolicy, admit, ends_at, is_due};
 use crate::{Login, Timestamp};
 
-/// How often a node looks before it gives up. Every look but the last was overtaken by somebody who got on.
+/// Snapshots read before giving up. After each but the last, another node was faster, so some caller made progress.
 const LOOKS: u8 = 16;
 
-/// One look at the database: everything in it was true at one moment.
+/// A consistent snapshot of the database.
 #[derive(Clone, Copy, Debug)]
 pub struct SeatSnapshot<'a> {
     pub licences: SeatPolicy<'a>,
     pub occupancy: Occupancy<'a>,
-    /// The live session of the caller's key, if it has one.
+    /// The live session of the caller's key, if any.
     pub own: Option<OwnSession>,
 }
 
-/// The timers of a live session as they were last written down.
+/// The timers of a live session as last written to the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnSession {
     pub ends_at: Timestamp,
     pub final_end: Option<Timestamp>,
 }
 
-/// What to do now.
+/// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpeningStep {
-    /// The key has a live session: take it into memory. If it is gone meanwhile, look again.
+    /// The key has a live session: load it into memory. If it has ended meanwhile, read again.
     Join,
-    /// The same, but write this call down first, with the end that it gives: the session may be closed sooner than
-    /// calls are written down by themselves. If it is gone meanwhile, look again.
+    /// The key has a live session that may be closed before calls are next written: write this call first, with this
+    /// end. If the session has ended meanwhile, read again.
     Prolong(Timestamp),
-    /// Commit the opening, guarded by the admission and by the key being free; overtaken, look again.
+    /// Commit the opening, guarded by the admission and by the key having no session. If a guard fails, read again.
     Open(SeatAdmission),
-    /// Close the sessions whose timers are over, then look again.
+    /// Close the sessions whose timers have expired, then read again.
     CloseDue,
     Refuse(NoSeat),
-    /// Overtaken too often: the caller may try again.
+    /// Other nodes were faster too often. The caller may retry.
     GiveUp,
 }
 
-/// The course of one opening.
+/// The state of one opening.
 pub struct SessionOpening<'a> {
     now: Timestamp,
     who: &'a Login,
@@ -53,7 +53,7 @@ pub struct SessionOpening<'a> {
 }
 
 impl<'a> SessionOpening<'a> {
-    /// `slack` as for [`is_due`].
+    /// `slack` is the one of [`is_due`].
     pub const fn new(now: Timestamp, who: &'a Login, slack: Duration) -> Self {
         Self { now, who, slack, looks_left: LOOKS, has_closed_due: false }
     }
@@ -82,7 +82,7 @@ impl<'a> SessionOpening<'a> {
         OpeningStep::CloseDue
     }
 
-    /// Whether a session in the way is over that nobody has closed yet.
+    /// Whether an expired session holds a needed seat and is not closed yet.
     fn frees_one(&self, sight: &SeatSnapshot<'_>, no_seat: NoSeat) -> bool {
         sight.occupancy.live > 0 && no_seat.free_at() <= self.now
     }

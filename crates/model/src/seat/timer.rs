@@ -1,34 +1,34 @@
-//! The timers of a live session as one node knows them: a call is a store into memory, written down in batches.
+//! Timers of a live session on one node. A call updates memory only; updates are written in batches.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::Timestamp;
 use crate::seat::{FUTURE, IDLE, OwnSession, SERVICE_LIFETIME, ends_at};
 
-/// No lifetime ends it.
+/// No lifetime applies.
 const NEVER: i64 = i64::MAX;
 
 #[derive(Debug)]
 pub struct SlidingTimer {
     last_call: AtomicI64,
-    /// The last call that the database knows of.
+    /// The last call written to the database.
     written: AtomicI64,
     final_end: AtomicI64,
     calls: AtomicU64,
     calls_written: AtomicU64,
 }
 
-/// What is to be written down.
+/// An update to be written to the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extension {
     pub last_call: Timestamp,
     pub ends_at: Timestamp,
-    /// Calls since this was last written down.
+    /// Calls since the previous update.
     pub calls: u64,
 }
 
 impl SlidingTimer {
-    /// As the database has it.
+    /// The timer as read from the database.
     pub fn new(last_call: Timestamp, final_end: Option<Timestamp>) -> Self {
         Self {
             last_call: AtomicI64::new(last_call.0),
@@ -56,12 +56,12 @@ impl SlidingTimer {
         ends_at(self.last_call(), Some(Timestamp(self.final_end.load(Ordering::Relaxed))))
     }
 
-    /// Another node has written a later call down.
+    /// Applies a later call that another node has written.
     pub fn learn(&self, row: OwnSession) {
         self.last_call.fetch_max(row.ends_at.minus(IDLE).0, Ordering::Relaxed);
     }
 
-    /// Where the clock was set back, what it said before lies in the future now, and no timer may begin there.
+    /// Resets timers that start in the future, as earlier clock readings do after the clock was set back.
     pub fn mind_the_clock(&self, now: Timestamp) {
         if self.last_call() <= now.plus(FUTURE) {
             return;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Algorithm, KeyError};
 use crate::secret::sha256;
 
-/// A public key as JSON (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2). There is no member for anything private.
+/// A public key as JSON (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2). It has no members for private key data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Jwk {
     pub kty: String,
@@ -28,7 +28,7 @@ pub struct Jwk {
 }
 
 impl Jwk {
-    /// RFC 7638 §3: SHA-256 over the members that make the key, in lexical order, as base64url.
+    /// RFC 7638 §3: SHA-256 over the required members of the key, in lexical order, in base64url.
     pub fn thumbprint(&self) -> Result<String, KeyError> {
         let value = |member: &Option<String>| member.clone().ok_or(KeyError::Rejected);
         let members = match self.kty.as_str() {
@@ -42,7 +42,7 @@ impl Jwk {
             "RSA" => vec![("e", value(&self.e)?), ("kty", self.kty.clone()), ("n", value(&self.n)?)],
             _ => return Err(KeyError::Rejected),
         };
-        // The members need no escaping as JSON: anything that does is no key.
+        // Valid members need no JSON escapes. A key with other characters in a member is refused.
         let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         if !members.iter().all(|(_, value)| plain(value)) {
             return Err(KeyError::Rejected);

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{Algorithm, Jwk, KeyError};
 
-/// Bits of the RSA keys made here.
+/// Size of generated RSA keys.
 const RSA_SIZE: KeySize = KeySize::Rsa2048;
 
 enum ParsedKey {
@@ -22,8 +22,8 @@ enum ParsedKey {
     Rsa(rsa::KeyPair, &'static dyn RsaEncoding),
 }
 
-/// A private key of one algorithm, parsed once. Signing with RSA takes a quarter of a millisecond, with the others some
-/// ten microseconds.
+/// A private key for one algorithm, parsed once. Signing with RSA takes a quarter of a millisecond, with the others
+/// about ten microseconds.
 pub struct SigningKey {
     algorithm: Algorithm,
     pair: ParsedKey,
@@ -34,7 +34,7 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// A new key, and its PKCS #8 to keep.
+    /// Generates a key, and returns it with its PKCS #8 encoding for storage.
     pub fn generate(algorithm: Algorithm) -> Result<(Self, Zeroizing<Vec<u8>>), KeyError> {
         let random = SystemRandom::new();
         let document = match algorithm {
@@ -49,7 +49,7 @@ impl SigningKey {
         Ok((Self::from_pkcs8(algorithm, &pkcs8)?, pkcs8))
     }
 
-    /// RFC 5208. A key of another kind than the algorithm's is rejected.
+    /// RFC 5208. A key of a type that does not match the algorithm is rejected.
     pub fn from_pkcs8(algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, KeyError> {
         let rejected = |_| KeyError::Rejected;
         let (pair, public) = match algorithm {
@@ -69,7 +69,7 @@ impl SigningKey {
             Algorithm::Ps256 => rsa_pair(pkcs8, &RSA_PSS_SHA256)?,
         };
         let kid = match algorithm {
-            // The same RSA key may serve both paddings, and one `kid` must mean one published key.
+            // The same RSA key may serve both paddings, but one `kid` must mean one published key.
             Algorithm::Ps256 => format!("{}-ps256", public.thumbprint()?),
             _ => public.thumbprint()?,
         };
@@ -82,7 +82,7 @@ impl SigningKey {
         self.algorithm
     }
 
-    /// The RFC 7638 thumbprint; with a suffix for PS256.
+    /// The RFC 7638 thumbprint, with a suffix for PS256.
     pub fn kid(&self) -> &str {
         &self.kid
     }
@@ -91,7 +91,7 @@ impl SigningKey {
         self.public.clone()
     }
 
-    /// A compact JWS (RFC 7515 §7.1) over claims that are JSON already.
+    /// A compact JWS (RFC 7515 §7.1) over claims in JSON.
     pub fn sign(&self, typ: &str, claims: &[u8]) -> Result<String, KeyError> {
         let typ = serde_json::Value::from(typ);
         let mut jws = String::with_capacity((self.header.len() + claims.len()) * 4 / 3 + 400);
@@ -174,7 +174,7 @@ mod tests {
         assert!(n.len() == 256 && n[0] >= 0x80);
     }
 
-    /// One `kid` is one published key, also where one RSA key serves two algorithms.
+    /// One `kid` is one published key, even if one RSA key serves two algorithms.
     #[test]
     fn an_rsa_key_has_another_kid_under_each_algorithm() {
         let (pkcs1, document) = generate(Algorithm::Rs256);

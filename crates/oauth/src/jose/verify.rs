@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 
 use super::{Algorithm, Jwk, KeyError};
 
-/// Of a whole compact JWS, in bytes.
+/// Maximum bytes of a compact JWS.
 const MAX_JWS: usize = 16 * 1024;
-/// Of a protected header, in bytes after decoding.
+/// Maximum bytes of a protected header after decoding.
 const MAX_HEADER: usize = 2 * 1024;
 
-/// A public key of one algorithm, parsed once.
+/// A public key for one algorithm, parsed once.
 #[derive(Debug)]
 pub struct VerifyingKey {
     algorithm: Algorithm,
@@ -22,8 +22,8 @@ pub struct VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// The key must name its algorithm (RFC 8725 §3.1), be for signatures, and have at least 2048 bits if it is RSA
-    /// (RFC 7518 §3.3). Without a `kid` it is called by its thumbprint.
+    /// The key must name its algorithm (RFC 8725 §3.1), must be for signatures and, for RSA, must have at least 2048
+    /// bits (RFC 7518 §3.3). Without a `kid`, its thumbprint is used.
     pub fn from_jwk(jwk: &Jwk) -> Result<Self, KeyError> {
         let algorithm = jwk.alg.ok_or(KeyError::Rejected)?;
         if jwk.use_.as_deref().is_some_and(|purpose| purpose != "sig") {
@@ -53,7 +53,7 @@ impl VerifyingKey {
         &self.kid
     }
 
-    /// Whether the signature over these bytes is this key's, by this key's algorithm.
+    /// Whether the signature over these bytes was made by this key with its algorithm.
     pub fn verify(&self, signing_input: &[u8], signature: &[u8]) -> bool {
         self.key.verify_sig(signing_input, signature).is_ok()
     }
@@ -63,14 +63,14 @@ fn bytes(member: Option<&String>) -> Result<Vec<u8>, KeyError> {
     URL_SAFE_NO_PAD.decode(member.ok_or(KeyError::Rejected)?).map_err(|_| KeyError::Rejected)
 }
 
-/// RFC 7518 §6.2.1.2: full size, leading zeros included.
+/// RFC 7518 §6.2.1.2: full size, including leading zeros.
 fn coordinate(member: Option<&String>) -> Result<Vec<u8>, KeyError> {
     bytes(member).and_then(|bytes| if bytes.len() == 32 { Ok(bytes) } else { Err(KeyError::Rejected) })
 }
 
 fn rsa(jwk: &Jwk, parameters: &'static RsaParameters) -> Result<ParsedPublicKey, KeyError> {
     let (n, e) = (bytes(jwk.n.as_ref())?, bytes(jwk.e.as_ref())?);
-    // 2048 to 8192 bits, so the top bit of 256 bytes must be set; the usual exponent is 3 bytes, no useful one over 4.
+    // 2048 to 8192 bits, so the top bit of 256 bytes must be set. The usual exponent has 3 bytes, no useful one over 4.
     let large_enough = n.len() > 256 || (n.len() == 256 && n[0] >= 0x80);
     if !large_enough || n.len() > 1024 || e.len() > 4 {
         return Err(KeyError::Rejected);
@@ -78,7 +78,7 @@ fn rsa(jwk: &Jwk, parameters: &'static RsaParameters) -> Result<ParsedPublicKey,
     RsaPublicKeyComponents { n, e }.to_parsed_public_key(parameters).map_err(|_| KeyError::Rejected)
 }
 
-/// Why a compact JWS is not believed.
+/// Why a compact JWS is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwsError {
     #[error("the token is too long")]
@@ -95,7 +95,7 @@ pub enum JwsError {
     Signature,
 }
 
-/// What a protected header says of itself; good for choosing a key, proof of nothing.
+/// The fields of a protected header: usable to choose a key, but not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwsHeader {
     pub alg: String,
@@ -121,7 +121,7 @@ impl JwsHeader {
         Ok(Self { alg: text("alg")?.ok_or(JwsError::Malformed)?, kid: text("kid")?, typ: text("typ")? })
     }
 
-    /// RFC 7515 §4.1.9: a media type, whose `application/` may be left out.
+    /// RFC 7515 §4.1.9: a media type, possibly without `application/`.
     fn is_of(&self, types: &[&str]) -> bool {
         let Some(typ) = self.typ.as_deref() else {
             return false;
@@ -135,7 +135,7 @@ impl JwsHeader {
     }
 }
 
-/// A compact JWS that nobody has vouched for: its payload cannot be had before [`Self::verify`].
+/// A compact JWS that is not verified. [`Self::verify`] is the only access to the payload.
 #[derive(Debug)]
 pub struct UnverifiedJws<'a> {
     pub header: JwsHeader,
@@ -160,8 +160,8 @@ impl<'a> UnverifiedJws<'a> {
         Ok(Self { header, signing_input, payload, signature })
     }
 
-    /// The payload, if the key made the signature by its own algorithm (never one the header chooses, RFC 8725 §3.1)
-    /// and the token is of one of these types (RFC 8725 §3.11).
+    /// Returns the payload if the signature is by this key with its own algorithm (never the one in the header,
+    /// RFC 8725 §3.1) and the token has one of these types (RFC 8725 §3.11).
     pub fn verify(self, key: &VerifyingKey, typ: &[&str]) -> Result<Vec<u8>, JwsError> {
         if self.header.alg != key.algorithm().as_str() {
             return Err(JwsError::Algorithm);

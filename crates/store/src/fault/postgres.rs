@@ -1,4 +1,4 @@
-//! Faults that PostgreSQL tells.
+//! Faults from PostgreSQL errors.
 
 use std::error::Error as StdError;
 
@@ -6,7 +6,7 @@ use tokio_postgres::Error;
 
 use crate::fault::{Fault, Trouble};
 
-/// What the server said, without its `DETAIL`, which quotes rows.
+/// The server's message, without its `DETAIL`, which quotes rows.
 #[derive(Debug, thiserror::Error)]
 #[error("{message} (SQLSTATE {code}{constraint})")]
 struct ServerError {

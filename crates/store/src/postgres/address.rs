@@ -1,4 +1,4 @@
-//! Where a PostgreSQL server is, and making connections to it.
+//! The address of a PostgreSQL server, and connecting to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::fault::postgres::fault;
 use crate::postgres::connection::PostgresConnection;
 use crate::{Fault, Trouble};
 
-/// How long a server may take to let somebody in.
+/// Maximum time for a server to accept a connection.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Where a server is and whether it is spoken to under TLS.
+/// A server's address, and whether to use TLS.
 #[derive(Clone)]
 pub(crate) struct Address {
     config: Config,
@@ -59,7 +59,7 @@ fn is_here(host: &Host) -> bool {
     }
 }
 
-/// Makes connections.
+/// Opens connections.
 pub(super) struct Dialler {
     address: Address,
     tls: MakeRustlsConnect,
@@ -88,8 +88,8 @@ impl Dialler {
 
     async fn connect(&self) -> Result<Client, Error> {
         let config = &self.address.config;
-        // The task ends, and the connection with it, when the client is dropped or the server goes away;
-        // what it would report reaches every request that was under way as well.
+        // The task ends, and the connection with it, when the client is dropped or the server goes away; its error also
+        // reaches every pending query.
         if self.address.tls {
             let (client, connection) = config.connect(self.tls.clone()).await?;
             tokio::spawn(connection.map(drop));
@@ -101,7 +101,7 @@ impl Dialler {
         }
     }
 
-    /// A connection on which nothing waits for ever: neither for a lock nor for an answer.
+    /// Opens a connection on which nothing waits for ever, neither for a lock nor for an answer.
     pub(super) async fn dial_for(&self, access: &str) -> Result<PostgresConnection, Fault> {
         let client = self.dial().await?;
         let settings = format!(

@@ -1,4 +1,4 @@
-//! One PostgreSQL connection: a batch as one flight, a question, values there and back.
+//! One PostgreSQL connection: a batch as one flight, queries, and the conversion of values.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -19,16 +19,16 @@ use crate::value::{SqlRow, SqlValue};
 
 /// Prepared statements kept per connection.
 const PREPARED: usize = 256;
-/// The SQLSTATE a failed guard raises.
+/// The SQLSTATE that a failed guard raises.
 const GUARD_FAILED: &str = "GH001";
 
 type Prepared = HashMap<(Sql, Option<u64>), tokio_postgres::Statement>;
 
-/// A connection and the statements it has prepared, by text and expected rows.
+/// A connection with its prepared statements, by text and expected rows.
 pub(super) struct PostgresConnection {
     client: Client,
     prepared: Mutex<Prepared>,
-    /// The server has said goodbye, or something worse: the client learns it a moment later.
+    /// The server has closed the connection, or an error broke it. The client notices a moment later.
     lost: AtomicBool,
 }
 
@@ -37,17 +37,17 @@ impl PostgresConnection {
         Self { client, prepared: Mutex::default(), lost: AtomicBool::new(false) }
     }
 
-    /// Whether nothing more can be asked here.
+    /// Whether the connection is unusable.
     pub(super) fn is_closed(&self) -> bool {
         self.lost.load(Ordering::Relaxed) || self.client.is_closed()
     }
 
-    /// Nothing more is asked here.
+    /// Stops using the connection.
     pub(super) fn give_up(&self) {
         self.lost.store(true, Ordering::Relaxed);
     }
 
-    /// After an ordinary error the connection goes on; after any other it is not trusted.
+    /// The connection survives an ordinary error. After any other error it is not used again.
     fn note(&self, error: &Error) {
         let severity = error.as_db_error().and_then(DbError::parsed_severity);
         if severity != Some(Severity::Error) {
@@ -77,7 +77,7 @@ impl PostgresConnection {
     }
 }
 
-/// A guard counts in the statement itself: a wrong count raises there, and nothing after it takes effect.
+/// The statement itself counts its rows: a wrong count raises an error there, and nothing after it takes effect.
 fn guarded(sql: &str, rows: u64) -> String {
     let finds = sql.trim_start().get(..6).is_some_and(|verb| verb.eq_ignore_ascii_case("SELECT"));
     let returning = if finds { "" } else { " RETURNING 1" };
@@ -90,7 +90,7 @@ impl PostgresConnection {
         answer.inspect_err(|error| self.note(error))
     }
 
-    /// One flight there and back. A lone statement needs no transaction around it.
+    /// Sends the batch as one flight. A single statement needs no transaction.
     async fn fly(&self, statements: &[Statement]) -> Result<CommitOutcome, Error> {
         let mut prepared = Vec::with_capacity(statements.len());
         for Statement { sql, expected, .. } in statements {
@@ -111,16 +111,16 @@ impl PostgresConnection {
         Ok(CommitOutcome::Committed)
     }
 
-    /// Sends `BEGIN`, all statements and the end without waiting in between; what each statement was answered.
+    /// Sends `BEGIN`, all statements and the end without waiting in between. Returns the result of each statement.
     ///
-    /// An error of the commit itself is only reported when every statement went well: after a statement
-    /// has failed, the server turns the commit into a rollback.
+    /// An error of the commit itself is only reported if every statement succeeded: after a failed statement, the
+    /// server turns the commit into a rollback.
     async fn transact(
         &self,
         prepared: &[tokio_postgres::Statement],
         statements: &[Statement],
     ) -> Result<Vec<Result<(), Error>>, Error> {
-        // A request is sent when its future is first polled, so these polls are the order of the flight.
+        // A request is sent when its future is first polled, so these polls determine the order of the flight.
         let mut begun = Box::pin(maybe_done(self.client.batch_execute("BEGIN")));
         begun.as_mut().now_or_never();
         let mut under_way = Vec::with_capacity(statements.len());
@@ -128,7 +128,7 @@ impl PostgresConnection {
         for (prepared, Statement { params, .. }) in prepared.iter().zip(statements) {
             let mut statement = Box::pin(maybe_done(self.execute(prepared, params)));
             statement.as_mut().now_or_never();
-            // A parameter that cannot be encoded never left: what comes before it must not take effect.
+            // A parameter that cannot be encoded was not sent: the statements before it must not take effect.
             sent &= !matches!(&*statement, MaybeDone::Done(Err(_)));
             under_way.push(statement);
         }
@@ -138,7 +138,7 @@ impl PostgresConnection {
                 statement.as_mut().await;
             }
         };
-        // Together, because the connection hands out answers in order and waits for each to be taken.
+        // Polled together, because the connection delivers answers in order and waits until each is taken.
         let ((), (), ended) = tokio::join!(begun.as_mut(), all, end);
         begun.as_mut().take_output().expect("it was just awaited")?;
         let results: Vec<_> = under_way
@@ -168,7 +168,7 @@ impl PostgresConnection {
     }
 }
 
-/// A value as the server wants it: the server has said what type each parameter is, the value must fit.
+/// Encodes a value with the parameter type that the server reported. The value must fit.
 #[derive(Debug)]
 struct Param<'a>(&'a SqlValue);
 
@@ -177,7 +177,7 @@ impl ToSql for Param<'_> {
         match (self.0, kind) {
             (SqlValue::Null, _) => Ok(IsNull::Yes),
             (SqlValue::Int(n), &Type::INT8) => n.to_sql(kind, out),
-            // What the server takes `$1 + 1` or `coalesce($1, 0)` for.
+            // The type that the server infers for `$1 + 1` or `coalesce($1, 0)`.
             (SqlValue::Int(n), &Type::INT4) => i32::try_from(*n)?.to_sql(kind, out),
             (SqlValue::Text(text), kind) if <&str as ToSql>::accepts(kind) => text.to_sql(kind, out),
             (SqlValue::Bytes(bytes), &Type::BYTEA) => bytes.to_sql(kind, out),

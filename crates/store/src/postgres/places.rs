@@ -1,4 +1,4 @@
-//! Places that are held for a while, handed out to tenants in turn.
+//! Permits for limited resources, handed out fairly between tenants.
 
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,10 +8,11 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::{Fault, Trouble};
 
-/// So many places at once. Who finds none waits: tenants in turn, each in the order in which its callers came.
+/// A fixed number of permits. Waiting callers are served in turn by tenant, and first come, first served within a
+/// tenant.
 pub(super) struct FairPermits<K: Clone + Eq + Hash> {
     state: Mutex<State<K>>,
-    /// Told when nobody holds a place or waits.
+    /// Notified when no permit is held and nobody waits.
     empty: Notify,
 }
 
@@ -22,7 +23,7 @@ struct State<K: Clone + Eq + Hash> {
     is_closed: bool,
 }
 
-/// Goes to the next who waits when dropped.
+/// Passes to the next waiting caller when dropped.
 pub(super) struct FairPermit<K: Clone + Eq + Hash>(Option<Arc<FairPermits<K>>>);
 
 impl<K: Clone + Eq + Hash> FairPermits<K> {
@@ -31,7 +32,7 @@ impl<K: Clone + Eq + Hash> FairPermits<K> {
         Arc::new(Self { state: Mutex::new(state), empty: Notify::new() })
     }
 
-    /// Joins those who wait, or is refused at once. The future answers when there is a place.
+    /// Joins the queue, or is refused at once if it is full. The future resolves when a permit is free.
     pub(super) fn enter(
         self: &Arc<Self>,
         tenant: K,
@@ -53,7 +54,7 @@ impl<K: Clone + Eq + Hash> FairPermits<K> {
         Ok(async { place.await.map_err(|_| Fault::unavailable("the database is closed")) })
     }
 
-    /// Takes in nobody more, and answers when all who came before have left.
+    /// Refuses new callers. Returns when all earlier callers have dropped their permits.
     pub(super) async fn close(&self) {
         self.state().is_closed = true;
         loop {
@@ -91,7 +92,7 @@ impl<K: Clone + Eq + Hash> Drop for FairPermit<K> {
             drop(state);
             match next.send(Self(Some(Arc::clone(&places)))) {
                 Ok(()) => return,
-                // Who waited has gone away: the place goes on to the next.
+                // The waiting caller has gone away: the permit passes to the next.
                 Err(mut place) => place.0 = None,
             }
         }

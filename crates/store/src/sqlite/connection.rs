@@ -1,4 +1,4 @@
-//! One SQLite connection: how it is set up, how a statement of ours becomes one of SQLite's.
+//! One SQLite connection: its setup, and the translation of statements.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use crate::batch::Sql;
 use crate::value::{SqlRow, SqlValue};
 use crate::{Fault, Trouble};
 
-/// How long a statement waits for another process that holds the database.
+/// Maximum wait of a statement for another process that holds the database.
 const BUSY: Duration = Duration::from_secs(5);
 /// Prepared statements kept per connection.
 const PREPARED: usize = 256;
@@ -24,10 +24,10 @@ pub(super) enum Access {
     Write,
 }
 
-/// A connection and the texts it has seen, translated.
+/// A connection, with the translated texts that it has run.
 pub(super) struct SqliteConnection {
     connection: Connection,
-    // Keyed by the address of a text that lives as long as the program.
+    // Keyed by the address of the text, for `'static` texts.
     translated: HashMap<(usize, usize), String>,
 }
 
@@ -43,7 +43,7 @@ impl SqliteConnection {
         Ok(Self { connection, translated: HashMap::new() })
     }
 
-    /// Runs one statement; `each` sees its rows. Returns how many rows it touched, or found.
+    /// Runs one statement and passes its rows to `each`. Returns the number of rows touched or found.
     pub(super) fn run(
         &mut self,
         sql: &Sql,
@@ -71,7 +71,7 @@ impl SqliteConnection {
         Ok(if finds { found } else { self.connection.changes() })
     }
 
-    /// Runs a statement that has neither parameters nor an answer.
+    /// Runs a statement without parameters and result.
     pub(super) fn control(&mut self, sql: &'static str) -> Result<(), Fault> {
         self.run(&Sql(Cow::Borrowed(sql)), &[], |_| Ok(())).map(drop)
     }
@@ -115,7 +115,7 @@ fn bind(prepared: &mut CachedStatement<'_>, params: &[SqlValue]) -> Result<(), F
         match value {
             SqlValue::Null => prepared.raw_bind_parameter(index, rusqlite::types::Null),
             SqlValue::Int(n) => prepared.raw_bind_parameter(index, n),
-            // PostgreSQL cannot keep it either.
+            // PostgreSQL cannot store it either.
             SqlValue::Text(text) if text.contains('\0') => {
                 return Err(Fault::failed(format!("parameter {index} holds a NUL")));
             }
@@ -130,7 +130,7 @@ fn bind(prepared: &mut CachedStatement<'_>, params: &[SqlValue]) -> Result<(), F
 fn configure(connection: &Connection, access: Access) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(PREPARED);
-    // Sizes in KiB (negative) and bytes: small, so that an idle house stays under 32 MiB.
+    // Sizes in KiB (negative) and bytes. Small, so that an idle server stays under 32 MiB.
     connection.execute_batch(match access {
         Access::Read => "PRAGMA query_only = ON; PRAGMA cache_size = -1024;",
         Access::Write => {
@@ -153,12 +153,12 @@ fn configure(connection: &Connection, access: Access) -> rusqlite::Result<()> {
         .create_scalar_function("lower", 1, flags, |call| Ok(call.get::<Option<String>>(0)?.map(|text| lower(&text))))
 }
 
-/// As PostgreSQL does: a letter for a letter, whatever stands around it.
+/// As PostgreSQL does: letter by letter, without regard to the context.
 fn lower(text: &str) -> String {
     text.chars().map(|letter| letter.to_lowercase().next().unwrap_or(letter)).collect()
 }
 
-/// `$n` to `?n` outside of quotes and comments: to SQLite `$1` is a name, numbered by first appearance.
+/// Translates `$n` to `?n` outside of quotes and comments: to SQLite, `$1` is a name, numbered by first appearance.
 fn translate(sql: &str) -> String {
     let mut out = String::with_capacity(sql.len());
     let mut rest = sql;
@@ -179,7 +179,7 @@ fn translate(sql: &str) -> String {
     out
 }
 
-/// How many bytes of `sql` are a quoted thing or a comment it starts with; an unfinished one goes to the end.
+/// The length in bytes of the quoted text or comment at the start of `sql`. An unterminated one extends to the end.
 fn opaque(sql: &str) -> usize {
     let (open, close) = match sql.as_bytes() {
         [b'\'', ..] => (1, "'"),

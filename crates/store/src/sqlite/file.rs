@@ -1,4 +1,4 @@
-//! Whether the file that is open is still the one at its path: what is written into a deleted file is lost with it.
+//! Checks that the open file is still the one at its path: writes to a deleted file are lost with it.
 
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ impl OpenFile {
         Ok(Self { path: path.to_owned(), known, is_replaced: AtomicBool::new(false) })
     }
 
-    /// Looks at the path.
+    /// Compares with the file at the path.
     pub(super) fn look(&self) -> Result<(), Fault> {
         let found = match fs::metadata(&self.path) {
             Ok(file) => Some(identity(&file)),
@@ -31,7 +31,7 @@ impl OpenFile {
         self.is_here()
     }
 
-    /// What the last look found.
+    /// The result of the last comparison.
     pub(super) fn is_here(&self) -> Result<(), Fault> {
         if self.is_replaced.load(Ordering::Acquire) {
             return Err(Fault::because(Trouble::Replaced, "the database's file was deleted or replaced"));
@@ -47,7 +47,7 @@ fn identity(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
 
-/// Where an open file cannot be deleted.
+/// For systems where an open file cannot be deleted.
 #[cfg(not(unix))]
 fn identity(_: &Metadata) -> (u64, u64) {
     (0, 0)

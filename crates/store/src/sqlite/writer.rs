@@ -1,4 +1,4 @@
-//! The thread that owns the writing connection: many callers' batches, one durable commit.
+//! The thread that owns the writing connection: the batches of many callers, one durable commit.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -17,28 +17,28 @@ use crate::sqlite::file::OpenFile;
 use crate::sqlite::{Reply, Write, survive};
 use crate::{Fault, Trouble};
 
-/// Batches that share one commit at most.
+/// Maximum batches in one commit.
 const GROUP: usize = 256;
-/// Batches after which a group of several tenants is committed, once making them took as long as a commit does: who asks
-/// for little waits for those before, and a commit still costs no more than what it is for.
+/// Minimum batches in a group of several tenants, which is committed as soon as building it took as long as a commit
+/// does. A tenant with little work then does not wait for a full group, and at most half of the time goes into commits.
 const MIXED_GROUP: usize = 32;
 
-/// With more callers than these, a group waits a little until it is as large as [`Writer::expected`] says: on a quick disk a
-/// commit is over before many have arrived, and costs as much as making their batches.
+/// With more concurrent callers than this, a group waits briefly until it has [`Writer::expected`] batches: on a fast
+/// disk a commit ends before many batches have arrived, and costs as much as building them.
 const CROWD: usize = 32;
 const NAP: Duration = Duration::from_micros(250);
 const MAX_PAUSES: u32 = 16;
-/// Naps that may bring nobody, one after the other: those who come may lack a core.
+/// Consecutive naps without a new batch before a group is committed. A caller may be waiting for a CPU core.
 const EMPTY_NAPS: u32 = 2;
 
-/// The batches of one group as they arrive, in turn from all tenants, and who waits for what.
+/// The batches of one group as they arrive, fair between tenants, and the callers to answer.
 struct Arrivals<'a> {
     first: Option<(Tenant, Write)>,
-    /// How many it waits for, and for how long at most.
+    /// The expected number of batches, and the naps left for them.
     expected: usize,
     naps: u32,
     queue: &'a FairReceiver<Tenant, Write>,
-    /// Whose batch came last, and whether there are batches of several tenants.
+    /// The tenant of the last batch, and whether several tenants have batches.
     tenant: Option<Tenant>,
     is_mixed: bool,
     begun: Instant,
@@ -63,9 +63,9 @@ impl<'a> Arrivals<'a> {
         }
     }
 
-    /// Nobody waits for who is not here yet. But where there are several, those who lack only a core to arrive are let in
-    /// first: a commit costs more than the turn that is given away. And where there is a crowd of one tenant, for as long
-    /// as more come.
+    /// The next batch, without waiting for callers that have not sent one. With at least two batches, the thread yields
+    /// once, to let in callers that only wait for a CPU core: a commit costs more than the yield. With a crowd of one
+    /// tenant, it naps as long as more batches arrive.
     fn arrived(&mut self) -> Option<(Tenant, Write)> {
         let at_once = self.first.take().or_else(|| self.queue.try_recv());
         if at_once.is_some() || self.commits.len() < 2 {
@@ -119,9 +119,9 @@ pub(super) struct Writer {
     file: Arc<OpenFile>,
     commits: Arc<CommitFigures>,
     seen: i64,
-    /// How many batches the last two groups had.
+    /// Number of batches in each of the last two groups.
     last_groups: [usize; 2],
-    /// How long the last `COMMIT` took, without the batches.
+    /// Duration of the last `COMMIT`, without the batches.
     last_commit: Duration,
 }
 
@@ -133,7 +133,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Works until the queue is closed and everything in it is done.
+    /// Works until the queue is closed and empty.
     pub(super) fn serve(mut self, queue: &FairReceiver<Tenant, Write>) {
         while let Some(first) = queue.recv() {
             self.serve_group(first, queue);
@@ -143,13 +143,14 @@ impl Writer {
         }
     }
 
-    /// How many batches make a group worth its commit. Who asks again when answered is in one of two successive groups.
+    /// The batches that make a group worth its commit. A caller that sends its next batch when answered is in one of
+    /// two successive groups.
     fn expected(&self) -> usize {
         let callers = self.last_groups[0] + self.last_groups[1];
         if callers > CROWD { callers * 3 / 4 } else { 0 }
     }
 
-    /// Applies what comes until nothing waits, commits it at once, answers all.
+    /// Applies batches until none waits, commits them together, and answers all callers.
     fn serve_group(&mut self, first: (Tenant, Write), queue: &FairReceiver<Tenant, Write>) {
         let mut arrivals = Arrivals::new(first, queue, self);
         let answers = survive(|| self.commit(&mut arrivals));
@@ -162,7 +163,7 @@ impl Writer {
                 Ok(answers) => answers[position].clone(),
                 Err(fault) => Err(fault.clone()),
             };
-            // The work is done whether or not somebody still waits for it, here and below.
+            // The work is done whether or not its caller still waits, here and below.
             let _ = reply.send(answer);
         }
         for reply in arrivals.versions {
@@ -170,7 +171,7 @@ impl Writer {
         }
     }
 
-    /// One transaction, a savepoint for each batch. An error here is everybody's.
+    /// One transaction, with a savepoint per batch. An error here is the answer to all batches.
     fn commit(&mut self, arrivals: &mut Arrivals<'_>) -> Result<Vec<Result<CommitOutcome, Fault>>, Fault> {
         let begun = Instant::now();
         let mut answers = Vec::new();
@@ -220,7 +221,7 @@ impl Writer {
         Ok(CommitOutcome::Committed)
     }
 
-    /// Whether SQLite undid, or may have undone, more than the statement that met the fault.
+    /// Whether SQLite has undone, or may have undone, more than the statement with the fault.
     fn ends_the_transaction(&self, fault: &Fault) -> bool {
         use ErrorCode::{
             DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase, OperationInterrupted, OutOfMemory,
@@ -242,7 +243,7 @@ impl Writer {
             )
     }
 
-    /// Leaves no transaction open. If even that fails, the next group's fault comes here again.
+    /// Leaves no transaction open. If that fails too, the next group meets a fault and comes here again.
     fn abandon(&mut self) {
         if self.connected.in_transaction()
             && let Err(fault) = self.connected.control("ROLLBACK")

@@ -1,7 +1,7 @@
-//! Live API sessions and the row of the instance's seats.
+//! Live API sessions, and the seats' row of the instance.
 //!
-//! Every opening and every closing begins with that row, whose lock puts them in order: a kill that comes second sees
-//! the session that was opened, an opening that comes second finds the version moved.
+//! Every opening and every closing begins with that row, whose lock puts them in order: a closing that comes second
+//! sees the session that was opened; an opening that comes second finds the version changed.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::tables::{ExaminedTable, before, count, damaged};
 use crate::{DamagedRow, Database, Fault, SqlRow, SqlValue, Statement, Store, statement, values};
 
-/// A live session as it was last written down.
+/// A live session, as last written.
 #[derive(Clone, Debug)]
 pub struct ApiSessionRow {
     pub id: ApiSessionId,
@@ -36,7 +36,7 @@ pub struct ApiSessionRow {
     pub applications: Vec<ApplicationId>,
 }
 
-/// A session about to be opened.
+/// A session to be opened.
 pub struct NewApiSession<'a> {
     pub id: ApiSessionId,
     pub key: &'a SessionKey,
@@ -50,37 +50,37 @@ pub struct NewApiSession<'a> {
     pub application: ApplicationId,
 }
 
-/// What a node needs to know of the seats before it opens a session, as one statement saw it.
+/// The facts about seats that a node needs to open a session, read by one statement.
 #[derive(Clone, Debug)]
 pub struct SeatReading {
     pub version: i64,
     pub live: u64,
     pub settings: InstanceSettings,
     pub earliest_end: Option<Timestamp>,
-    /// Of the accounts asked about, those that hold a seat.
+    /// Of the requested accounts, those that hold a seat.
     pub holders: Vec<Login>,
-    /// Of the keys asked about, those that have a live session.
+    /// Of the requested keys, those that have a live session.
     pub keys: Vec<(String, OwnSession)>,
-    /// Of the users asked about, those that have live sessions; where users have a ceiling.
+    /// Of the requested users, those that have live sessions. Only read if users have a ceiling.
     pub users: HashMap<UserId, CeilingUse>,
-    /// Of the applications asked about, those that opened live sessions; where applications have a ceiling.
+    /// Of the requested applications, those that opened live sessions. Only read if applications have a ceiling.
     pub applications: HashMap<ApplicationId, CeilingUse>,
 }
 
-/// Who asks for a seat.
+/// A request for a seat.
 #[derive(Clone, Debug)]
 pub struct SeatRequest {
-    /// As text.
+    /// The session key, as text.
     pub key: String,
     pub user: UserId,
     pub application: ApplicationId,
 }
 
-/// Which sessions are closed.
+/// Selects the sessions to close.
 #[derive(Clone, Copy, Debug)]
 pub enum SessionsToClose {
     All,
-    /// Those whose timers are over at this time, given with the time until which idle timers are believed.
+    /// Sessions whose timers have expired at `now`. Idle timers are only trusted up to `idle_until`.
     Due {
         now: Timestamp,
         idle_until: Timestamp,
@@ -91,7 +91,7 @@ pub enum SessionsToClose {
     OfReferenceToken(ReferenceTokenId),
     /// By the `jti`.
     OfServiceToken(Uuid),
-    /// Opened by Basic or ErpLogin.
+    /// Opened with Basic or ErpLogin.
     OfLegacySchemes,
     /// Every session that the application uses.
     UsedBy(ApplicationId),
@@ -100,7 +100,7 @@ pub enum SessionsToClose {
 }
 
 impl SessionsToClose {
-    /// The condition on `s`, and the parameters it takes from `$2` on.
+    /// The condition on `s`, and its parameters, which begin with `$2`.
     fn condition(self) -> (&'static str, Vec<SqlValue>) {
         let of_key = |key: &SessionKey| ("s.key = $2", values![key.as_text()]);
         match self {
@@ -121,10 +121,10 @@ impl SessionsToClose {
     }
 }
 
-/// Keys that one look asks about: a few sizes, so that few texts are prepared.
+/// Numbers of keys in one query. Few sizes mean few prepared texts.
 const KEYS_ASKED: [usize; 3] = [1, 16, 256];
 
-/// The most keys that one look may ask about.
+/// Maximum keys in one query.
 pub const MAX_KEYS_ASKED: usize = KEYS_ASKED[KEYS_ASKED.len() - 1];
 
 macro_rules! select_sessions {
@@ -143,7 +143,7 @@ pub(super) const SESSIONS_BEFORE: &str = select_sessions!("AND s.id < $2 ORDER B
 pub(super) const SESSIONS_OF_USER: &str =
     select_sessions!("AND s.user_id = $2 AND s.id < $3 ORDER BY s.id DESC LIMIT $4");
 
-/// By how much the live sessions changed in each span of `$3` behind `$2`; and how many there are, before the first span.
+/// The change in live sessions in each span of `$3` microseconds since `$2`, and the current number, as span -1.
 const SEATS_OVER: &str = "SELECT place, CAST(SUM(change) AS BIGINT) FROM ( \
      SELECT -1 AS place, live AS change FROM seats WHERE instance = $1 \
      UNION ALL SELECT (opened_at - $2) / $3, 1 FROM api_sessions WHERE instance = $1 AND opened_at >= $2 \
@@ -158,7 +158,7 @@ pub(super) const EXAMINED: ExaminedTable = ExaminedTable {
     examine: |row| read(row).map(|_| Vec::new()),
 };
 
-/// A key or a seat of a newer version is not served from memory; its session keeps its seat and its timers.
+/// A session whose key or seat is of a newer version is not served from memory. It keeps its seat and its timers.
 fn read(row: &SqlRow) -> Result<ApiSessionRow, DamagedRow> {
     let applications = row.text(11)?;
     let application = |id: &str| {
@@ -184,7 +184,7 @@ fn share(row: &SqlRow) -> Result<CeilingUse, DamagedRow> {
     Ok(CeilingUse { live: count(row.int(3)?)?, earliest_end: row.opt_time(4)? })
 }
 
-/// Text and parameters of one look at the seats: kind, name, and three numbers a row.
+/// Text and parameters of one query for the seats. Each row has a kind, a name and three numbers.
 fn look(asking: &[SeatRequest], licences: SeatPolicy<'_>) -> (String, Vec<SqlValue>) {
     let size = KEYS_ASKED.into_iter().find(|size| asking.len() <= *size).unwrap_or(asking.len());
     let mut params: Vec<SqlValue> = Vec::new();
@@ -233,8 +233,8 @@ fn placeholders(from: usize, count: usize) -> String {
 }
 
 impl Database {
-    /// Instances with a session whose timers are over at this time. A look at those that were over first, by their index: a
-    /// plain `DISTINCT` goes through all live sessions, whether or not one is due.
+    /// Instances with a session whose timers have expired at this time. Selects the expired sessions first, by their
+    /// index: a plain `DISTINCT` reads all live sessions, whether or not one has expired.
     pub async fn instances_with_due_sessions(&self, now: Timestamp) -> Result<Vec<InstanceId>, Fault> {
         let sql = "SELECT DISTINCT instance FROM (SELECT instance FROM api_sessions \
                    WHERE closed_at IS NULL AND ends_at <= $1 ORDER BY ends_at LIMIT 10000) AS due";
@@ -243,7 +243,7 @@ impl Database {
     }
 }
 
-/// A session that was closed, and why.
+/// A closed session, with the reason.
 pub struct ClosedApiSession {
     pub id: ApiSessionId,
     pub key: SessionKey,
@@ -252,7 +252,7 @@ pub struct ClosedApiSession {
 }
 
 impl Database {
-    /// Live sessions of every instance.
+    /// Number of live sessions per instance.
     pub async fn seats_used(&self) -> Result<HashMap<InstanceId, u64>, Fault> {
         let rows = self.query("SELECT instance, live FROM seats", vec![]).await?;
         Ok(rows.iter().filter_map(|row| Some((InstanceId(row.uuid(0).ok()?), count(row.int(1).ok()?).ok()?))).collect())
@@ -260,7 +260,7 @@ impl Database {
 }
 
 impl Store {
-    /// One statement, so that everything in the answer was true at one moment. Shares are counted where there are ceilings.
+    /// One statement, so that all facts are of one moment. Sessions are only counted against ceilings that are set.
     pub async fn seats_seen(&self, asking: &[SeatRequest], licences: SeatPolicy<'_>) -> Result<SeatReading, Fault> {
         let (sql, params) = look(asking, licences);
         let mut seen: Option<SeatReading> = None;
@@ -301,13 +301,13 @@ impl Store {
         Ok(self.list(KIND, (sql, values![key.as_text()]), read).await?.pop())
     }
 
-    /// All live sessions, the newest first, at most this many.
+    /// All live sessions, newest first, at most `most`.
     pub async fn live_api_sessions(&self, most: u32) -> Result<Vec<ApiSessionRow>, Fault> {
         let sql = select_sessions!("ORDER BY s.opened_at DESC, s.id LIMIT $2");
         self.list(KIND, (sql, values![most]), read).await
     }
 
-    /// The next live sessions behind an id, the newest first, at most so many; of one user, if one is given.
+    /// The next live sessions after an id, newest first, at most `limit`; optionally of one user.
     pub async fn live_api_sessions_before(
         &self,
         id: Option<ApiSessionId>,
@@ -322,14 +322,14 @@ impl Store {
         self.page((KIND, 0), asked, (before, limit), read).await
     }
 
-    /// The live sessions that a closing would close.
+    /// The live sessions that this selects.
     pub async fn live_api_sessions_of(&self, closing: SessionsToClose) -> Result<Vec<ApiSessionRow>, Fault> {
         let (condition, params) = closing.condition();
         let sql = format!("{} AND {condition}", select_sessions!(""));
         Ok(self.readable(KIND, &self.query(sql, self.with_instance(params)).await?, read))
     }
 
-    /// Live sessions and, beside them, how many the seats' row says there are.
+    /// The number of live sessions, and the number according to the seats' row.
     pub async fn seats_taken(&self) -> Result<(u64, u64), Fault> {
         let sql = "SELECT live, (SELECT COUNT(*) FROM api_sessions WHERE instance = $1 AND closed_at IS NULL) \
                    FROM seats WHERE instance = $1";
@@ -337,7 +337,7 @@ impl Store {
         Ok((count(row.int(1)?)?, count(row.int(0)?)?))
     }
 
-    /// Live sessions at the end of each of so many spans of time behind `since`; the last is the present one.
+    /// Live sessions at the end of each of `spans` spans of time since `since`. The last span is the present one.
     pub async fn seats_over(&self, since: Timestamp, (span, spans): (Duration, usize)) -> Result<Vec<u64>, Fault> {
         let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
         let rows = self.rows(SEATS_OVER, values![since.micros(), micros]).await?;
@@ -357,7 +357,7 @@ impl Store {
         Ok(at_end.collect())
     }
 
-    /// What was closed together.
+    /// The sessions that were closed together.
     pub async fn api_sessions_closed(&self, close_id: Uuid) -> Result<Vec<ClosedApiSession>, Fault> {
         let sql = "SELECT id, key, close_reason FROM api_sessions WHERE instance = $1 AND close_id = $2";
         let key = |row: &SqlRow| {
@@ -374,12 +374,12 @@ impl Store {
         self.bound("INSERT INTO seats (instance, version, live) VALUES ($1, 0, 0)", vec![]).expect(1)
     }
 
-    /// Locks the seats' row until the batch is done. What changes who may open a session begins so.
+    /// Locks the seats' row until the end of the batch. Every change to who may open a session begins with it.
     pub fn move_seats(&self) -> Statement {
         self.bound("UPDATE seats SET version = version + 1 WHERE instance = $1", vec![]).expect(1)
     }
 
-    /// Guarded by the admission. A reserved account that takes its seat changes what the others may have.
+    /// Guarded by the admission. A reserved account that takes its seat changes the seats left for others.
     pub fn take_seat(&self, admission: SeatAdmission) -> Statement {
         let moves = i64::from(admission.seat == Seat::Reserved);
         let below = admission.below.map_or(i64::MAX, |below| i64::try_from(below).unwrap_or(i64::MAX));
@@ -391,8 +391,8 @@ impl Store {
         .expect(1)
     }
 
-    /// Guards behind [`Self::take_seat`], whose lock puts openings in order: user and application have fewer sessions than
-    /// they may. In a statement of their own, which sees what was committed before the lock was had.
+    /// Guards after [`Self::take_seat`], whose lock puts openings in order: user and application have fewer sessions
+    /// than their ceilings. A separate statement, so that it sees what was committed before the lock was acquired.
     pub fn expect_room_under_ceilings(
         &self,
         admission: SeatAdmission,
@@ -411,7 +411,7 @@ impl Store {
         of_user.into_iter().chain(of_application).collect()
     }
 
-    /// Guarded by the index of live keys: at most one live session per key.
+    /// Guarded by the unique index of live keys: at most one live session per key.
     pub fn open_api_session(&self, session: &NewApiSession<'_>) -> Statement {
         self.bound(
             "INSERT INTO api_sessions (instance, id, key, user_id, seat, opened_at, last_call, ends_at, final_end, \
@@ -435,8 +435,8 @@ impl Store {
         .expect(1)
     }
 
-    /// The sliding timer, flushed in batches. Whoever saw the later call is right; only the node that wrote a call down
-    /// may take it back, when its clock was set back (`future` is where a call cannot have been).
+    /// Slides the timer; flushed in batches. The later call wins. Only the node that wrote a call may move it back,
+    /// after its clock was set back (no call can be later than `future`).
     pub fn slide_api_session(
         &self,
         id: ApiSessionId,
@@ -458,7 +458,7 @@ impl Store {
         )
     }
 
-    /// Guarded: the session of this key is still live.
+    /// Guarded: the session with this key is still live.
     pub fn prolong_api_session(&self, key: &SessionKey, last_call: Timestamp, ends_at: Timestamp) -> Statement {
         self.bound(
             "UPDATE api_sessions SET last_call = $3, ends_at = $4 WHERE instance = $1 AND key = $2 AND closed_at IS NULL",
@@ -467,7 +467,7 @@ impl Store {
         .expect(1)
     }
 
-    /// A further application uses the session.
+    /// Adds an application to the session.
     pub fn join_api_session(&self, id: ApiSessionId, application: ApplicationId) -> Statement {
         self.bound(
             "UPDATE api_sessions SET applications = applications || $3 \
@@ -476,7 +476,7 @@ impl Store {
         )
     }
 
-    /// Takes an application off the lists of the sessions it uses.
+    /// Removes an application from all sessions that it uses.
     pub fn leave_api_sessions(&self, application: ApplicationId) -> Statement {
         self.bound(
             "UPDATE api_sessions SET applications = REPLACE(applications, $2, '') \
@@ -485,7 +485,8 @@ impl Store {
         )
     }
 
-    /// Takes an application off the lists of a person's sessions. A key made by hand is no sign-in, and stays.
+    /// Removes an application from a user's sessions. Sessions of tokens issued by hand keep it: they rest on no
+    /// sign-in.
     pub fn leave_sessions_of_user(&self, application: ApplicationId, user: UserId) -> Statement {
         self.bound(
             "UPDATE api_sessions SET applications = REPLACE(applications, $2, '') \
@@ -494,10 +495,10 @@ impl Store {
         )
     }
 
-    /// Closes sessions, tells the audit of each, and counts the seats anew, all under the lock of the seats' row.
-    /// `close_id`, a UUID version 7, names what was closed together; its time is that of the events' ids. The key is of this
-    /// closing alone: which sessions it closes only the database knows, so it is the database that writes their codes
-    /// ([`session_closed_code`]).
+    /// Closes sessions, audits each, and counts the seats again, all under the lock of the seats' row. `close_id`, a
+    /// UUID version 7, identifies the sessions closed together; the events' ids have its time. The key is of this
+    /// closing alone. Only the database knows which sessions the statement closes, so the database writes the codes of
+    /// their events ([`session_closed_code`]).
     pub fn close_api_sessions(
         &self,
         closing: SessionsToClose,
@@ -532,7 +533,7 @@ impl Store {
         ]
     }
 
-    /// Guard: there is something to close. For nodes that want to close the same sessions.
+    /// Guard: there is something to close. For nodes that try to close the same sessions.
     pub fn expect_some_to_close(&self, closing: SessionsToClose) -> Statement {
         let (condition, params) = closing.condition();
         let sql = format!(
@@ -541,7 +542,7 @@ impl Store {
         statement(sql, self.with_instance(params)).expect(1)
     }
 
-    /// Sessions long closed; the audit still tells of them. A small batch.
+    /// Sessions closed long ago, which the audit still records. A small batch.
     pub fn sweep_api_sessions(&self, closed_before: Timestamp) -> Statement {
         self.bound(
             "DELETE FROM api_sessions WHERE instance = $1 AND id IN \
@@ -551,8 +552,8 @@ impl Store {
     }
 }
 
-/// The code of the event of a closed session: what `close_api_sessions` has the database write under the closing's key,
-/// behind `s1.`, the id of the closing and a dot. Nothing for what is no such event, down to its members.
+/// The code of the event of a closed session, as `close_api_sessions` has the database write it under the closing's
+/// key: `s1.`, the id of the closing, a dot and this code. `None` if any member differs from such an event.
 pub fn session_closed_code(instance: InstanceId, event: &StoredEvent, key: &str) -> Option<String> {
     let (Some(user), Some(session)) = (&event.user, &event.session) else { return None };
     let (id, at, reason) = (&event.id, event.at.micros(), &event.reason);
@@ -570,7 +571,8 @@ pub fn session_closed_code(instance: InstanceId, event: &StoredEvent, key: &str)
     (told == *event).then(|| code(key, &format!("{instance} {id} {at} {reason} {user} {session}")))
 }
 
-/// As `gatehouse_code` on `PostgreSQL` does (`migrate`). The key on both sides, so that nobody can go on from a code.
+/// As `gatehouse_code` on `PostgreSQL` (`migrate`). The key is on both sides, so that a code cannot be extended to a
+/// longer text.
 pub(crate) fn code(key: &str, text: &str) -> String {
     let mut code = String::with_capacity(64);
     for byte in sha256(format!("{key}{text}{key}").as_bytes()) {

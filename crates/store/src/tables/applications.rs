@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
-/// A secret about to be written; only its digest is.
+/// A secret to be written. Only its digest is stored.
 pub struct NewSecret<'a> {
     pub id: &'a str,
     pub application: ApplicationId,
@@ -23,7 +23,7 @@ pub(super) const APPLICATIONS_AFTER: &str = "SELECT id, uri, record, epoch, vers
 pub(super) const SECRETS_OF: &str = "SELECT id, label, digest, created_at, expires_at \
      FROM application_secrets WHERE instance = $1 AND application = $2 ORDER BY created_at, id";
 
-/// Applications with their secrets, a row for each secret: one statement, so that both are of one moment.
+/// Applications with their secrets, one row per secret: one statement, so that both are of the same time.
 macro_rules! select_whole {
     ($rest:literal) => {
         concat!(
@@ -38,7 +38,7 @@ macro_rules! select_whole {
 
 const KIND: &str = "application";
 
-/// The columns of a secret, from this one on.
+/// Reads a secret from the columns that begin here.
 fn secret(row: &SqlRow, from: usize) -> Result<Secret, DamagedRow> {
     Ok(Secret {
         id: row.text(from)?,
@@ -49,7 +49,7 @@ fn secret(row: &SqlRow, from: usize) -> Result<Secret, DamagedRow> {
     })
 }
 
-/// A record that is refused makes an application that is off; a register is read whatever stands in it.
+/// A refused record makes a disabled application, so that the register can always be loaded.
 fn read(row: &SqlRow, secrets: Vec<Secret>) -> Result<TrustedApplication, DamagedRow> {
     let system_user = row.opt_text(5)?.and_then(|id| Uuid::try_parse(&id).ok()).map(UserId);
     let registration = Registration {
@@ -61,7 +61,7 @@ fn read(row: &SqlRow, secrets: Vec<Secret>) -> Result<TrustedApplication, Damage
 }
 
 impl Store {
-    /// The whole register, for the snapshot that requests are served from.
+    /// All applications, for the snapshot that requests are served from.
     pub async fn applications(&self) -> Result<Vec<TrustedApplication>, Fault> {
         Ok(self.with_secrets(&self.rows(select_whole!(""), vec![]).await?))
     }
@@ -70,16 +70,16 @@ impl Store {
         Ok(self.with_secrets(&self.rows(select_whole!("AND a.id = $2 "), values![id.0]).await?).pop())
     }
 
-    /// By its `ApplicationUri`, byte for byte.
+    /// By its `ApplicationUri`, compared byte for byte.
     pub async fn application_by_uri(&self, uri: &ClientId) -> Result<Option<TrustedApplication>, Fault> {
         Ok(self.with_secrets(&self.rows(select_whole!("AND a.uri = $2 "), values![uri.as_str()]).await?).pop())
     }
 
-    /// Of rows that stand together for each application.
+    /// Groups adjacent rows by application.
     fn with_secrets(&self, rows: &[SqlRow]) -> Vec<TrustedApplication> {
         let of_one = rows.chunk_by(|one, next| one.name() == next.name());
         let application = |rows: &[SqlRow]| {
-            // An application without secrets has one row, with none.
+            // An application without secrets has one row, without a secret.
             let with_one: Vec<SqlRow> = rows.iter().filter(|row| row.opt_text(6) != Ok(None)).cloned().collect();
             let secrets = self.readable("secret of an application", &with_one, |row| secret(row, 6));
             self.readable(KIND, &rows[..1], |row| read(row, secrets.clone())).pop()
@@ -87,7 +87,7 @@ impl Store {
         of_one.filter_map(application).collect()
     }
 
-    /// The next applications behind an `ApplicationUri`, in their order, at most so many.
+    /// The next applications after an `ApplicationUri`, in its order, at most `limit`.
     pub async fn applications_after(&self, uri: &str, limit: u32) -> Result<Vec<TrustedApplication>, Fault> {
         let found = (APPLICATIONS_AFTER, vec![]);
         let mut page = self.page((KIND, 1), found, (uri.to_owned(), limit), |row| Ok(row.clone())).await?;
@@ -102,7 +102,7 @@ impl Store {
             .collect())
     }
 
-    /// Guarded: an `ApplicationUri` is given once.
+    /// Guarded: an `ApplicationUri` is used once.
     pub fn insert_application(&self, application: &TrustedApplication, now: Timestamp) -> Statement {
         self.bound(
             "INSERT INTO applications (instance, id, uri, record, system_user, epoch, version, created_at) \
@@ -118,7 +118,7 @@ impl Store {
         .expect(1)
     }
 
-    /// Guarded by the version that was read; `ends_tokens` raises the epoch.
+    /// Guarded by the version that was read; `ends_tokens` increments the epoch.
     pub fn update_application(&self, application: &TrustedApplication, ends_tokens: bool) -> Statement {
         self.bound(
             "UPDATE applications SET uri = $3, record = $4, system_user = $5, epoch = epoch + $6, version = version + 1 \
@@ -151,7 +151,7 @@ impl Store {
         .expect(1)
     }
 
-    /// What hangs on the record changed. Guarded by the version that was read.
+    /// Data belonging to the record changed, such as a secret. Guarded by the version that was read.
     pub fn touch_application(&self, application: &TrustedApplication) -> Statement {
         self.bound(
             "UPDATE applications SET version = version + 1 WHERE instance = $1 AND id = $2 AND version = $3",

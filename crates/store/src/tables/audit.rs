@@ -1,4 +1,4 @@
-//! Events on their way into the chain: rows that were committed with a change, and blocks of lines that tell of none.
+//! Audit events on their way into the chain: rows committed with a change, and blocks of lines about no change.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -23,24 +23,24 @@ macro_rules! select_events {
     };
 }
 
-/// The first UUID version 7 of a millisecond.
+/// The lowest UUID version 7 of a millisecond.
 fn least_id(at: Timestamp) -> Uuid {
     let millis = u64::try_from(at.micros() / 1000).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
 }
 
-/// Lines that wait for their seal together.
+/// Event lines to be sealed together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingBlock {
     pub id: String,
     pub first_at: Timestamp,
     pub lines: String,
-    /// By which the sealer knows it for one of ours.
+    /// The code by which the sealer recognises the block as written by Gatehouse.
     pub code: Option<String>,
 }
 
 impl Store {
-    /// With the code by which the sealer knows it for one of ours.
+    /// Inserts an event with the code by which the sealer recognises it as written by Gatehouse.
     pub fn insert_audit_event(&self, event: StoredEvent, code: Option<String>) -> Statement {
         self.bound(
             "INSERT INTO audit_events (instance, id, at, kind, outcome, reason, actor, application, user_id, token, \
@@ -70,8 +70,8 @@ impl Store {
         .expect(1)
     }
 
-    /// Events that tell of no change, one JSON object a line; the id begins with the time of writing. Does nothing where the
-    /// block waits already or is in a seal: who got no answer may try again.
+    /// Inserts a block of events about no change, one JSON object a line. The id begins with the time of writing. Does
+    /// nothing if the block is already waiting or sealed, so that a caller without an answer can retry.
     pub fn insert_audit_block(&self, block: WaitingBlock, last_at: Timestamp) -> Statement {
         let holds = format!("%{}.0 %", block.id);
         self.bound(
@@ -83,7 +83,8 @@ impl Store {
         )
     }
 
-    /// The oldest rows that wait for their seal, each with its code. They tell of changes: a refusal of a stranger is none.
+    /// The oldest unsealed rows, each with its code. All are about changes; refusals of unauthenticated clients are in
+    /// blocks.
     pub async fn unsealed_events(&self, limit: u32) -> Result<Vec<(StoredEvent, Option<String>)>, Fault> {
         if self.chain() != Chain::Main {
             return Ok(Vec::new());
@@ -92,7 +93,7 @@ impl Store {
         self.rows(sql, values![limit]).await?.iter().map(|row| Ok((read(row)?, row.opt_text(17)?))).collect()
     }
 
-    /// The oldest blocks that wait for their seal.
+    /// The oldest unsealed blocks.
     pub async fn unsealed_blocks(&self, limit: u32) -> Result<Vec<WaitingBlock>, Fault> {
         let sql = "SELECT id, first_at, events, code FROM audit_blocks WHERE instance = $1 ORDER BY id LIMIT $2";
         let block = |row: &SqlRow| {
@@ -102,7 +103,7 @@ impl Store {
         self.rows(sql, values![limit]).await?.iter().map(block).collect()
     }
 
-    /// Guarded: each of them still waits. Two that seal at once cannot both take an event.
+    /// Guarded: all of them are still unsealed. Two concurrent seals cannot both take an event.
     pub fn take_unsealed_events(&self, ids: &[&str]) -> Vec<Statement> {
         const START: &str = "DELETE FROM audit_events WHERE instance = $1 AND id IN ";
         with_one_for_each(START, ids)
@@ -113,13 +114,13 @@ impl Store {
             .collect()
     }
 
-    /// Guarded: it still waits.
+    /// Guarded: it is still unsealed.
     pub fn take_unsealed_block(&self, id: &str) -> Statement {
         self.bound("DELETE FROM audit_blocks WHERE instance = $1 AND id = $2", values![id]).expect(1)
     }
 
-    /// The events of one request, in their order. Ids begin with a time, and so bound the search. What identifies a
-    /// person is in those that wait for their seal only.
+    /// The unsealed events of one request, in order. Ids begin with a time, which bounds the search. Only unsealed
+    /// events contain identifying data.
     pub async fn audit_events_of(&self, request: RequestId) -> Result<Vec<StoredEvent>, Fault> {
         let (from, until) = around(request);
         let reference = request.to_string();
@@ -128,7 +129,7 @@ impl Store {
         Ok(events)
     }
 
-    /// Events that wait and may be the record of refusals with that of a request among them.
+    /// Unsealed events that may be a folded record counting the refusal of a request.
     pub async fn waiting_folds(&self, request: RequestId) -> Result<Vec<StoredEvent>, Fault> {
         let (from, until) = around(request);
         let mut events = self.waiting_between(from, until).await?;
@@ -136,9 +137,10 @@ impl Store {
         Ok(events)
     }
 
-    /// Every event of the chain, oldest first; without what identifies a person where it is sealed.
+    /// Every event of the chain, oldest first. Sealed events come without identifying data.
     pub async fn audit_trail(&self) -> Result<Vec<StoredEvent>, Fault> {
-        // Those that wait first: an event that is sealed in between is found twice rather than never, and told once.
+        // Unsealed events are read first: an event sealed in between is then found twice rather than never, and one
+        // copy is dropped.
         let mut events = self.waiting_between(Timestamp(0), Timestamp(i64::MAX)).await?;
         let waiting: HashSet<String> = events.iter().map(|event| event.id.clone()).collect();
         let (mut sealed, mut after) = (HashSet::new(), 0);
@@ -163,7 +165,7 @@ impl Store {
         Ok(events)
     }
 
-    /// Events that wait for their seal. Lines get their id here: the block's, and their number in it.
+    /// Unsealed events. A line of a block gets an id: the block's, with the line number.
     async fn waiting_between(&self, from: Timestamp, until: Timestamp) -> Result<Vec<StoredEvent>, Fault> {
         let rows = select_events!("WHERE instance = $1 AND id >= $2 AND id < $3 ORDER BY id");
         let blocks = "SELECT id, first_at, events FROM audit_blocks \
@@ -176,13 +178,13 @@ impl Store {
         for block in self.rows(blocks, bounds()).await? {
             events.extend(lines_of(&block.text(0)?, block.time(1)?, &block.text(2)?));
         }
-        // Stable: what one request did stays in its order.
+        // A stable sort keeps the events of one request in order.
         events.sort_by_key(|event| event.at);
         Ok(events)
     }
 }
 
-/// The events of a block. Their ids are the block's, with the number of the line.
+/// The events of a block. Their ids are the block's id with the line number.
 pub fn lines_of(id: &str, first_at: Timestamp, lines: &str) -> Vec<StoredEvent> {
     let event = |line: &str| match StoredEvent::parse(line) {
         Some((event, _)) => event,
@@ -195,17 +197,17 @@ pub fn lines_of(id: &str, first_at: Timestamp, lines: &str) -> Vec<StoredEvent> 
         .collect()
 }
 
-/// When the events of a request may have been written.
+/// The time range in which the events of a request were written.
 pub(super) fn around(request: RequestId) -> (Timestamp, Timestamp) {
     const BEFORE: Duration = Duration::from_secs(1);
-    // The longest a request is given, and a block may wait.
+    // The maximum duration of a request, plus the maximum wait of a block.
     const AFTER: Duration = Duration::from_mins(2);
     (request.at().minus(BEFORE), request.at().plus(AFTER))
 }
 
 impl Database {
-    /// Chains with events that wait for their seal. A look at the oldest: what waits behind very many others is seen once
-    /// those are sealed.
+    /// Chains with unsealed events. Looks only at the oldest rows: events behind very many others are found once those
+    /// are sealed.
     pub async fn chains_with_unsealed_events(&self) -> Result<Vec<ChainId>, Fault> {
         let sql = "SELECT instance, 'main' FROM \
                    (SELECT instance FROM audit_events ORDER BY instance, id LIMIT 50000) e \

@@ -33,7 +33,7 @@ pub(super) const EXAMINED: ExaminedTable = ExaminedTable {
     examine: |row| read(AuthorizationId(row.uuid(22)?), row).map(|_| Vec::new()),
 };
 
-/// One that does not read back has ended, for this version: nothing comes of it any more, and it is left as it is.
+/// An authorization that cannot be read counts as ended in this version, and the row is left as it is.
 fn read_or_ended(id: AuthorizationId, row: &SqlRow) -> Result<Authorization, DamagedRow> {
     read(id, row).or_else(|_| {
         Ok(Authorization {
@@ -96,7 +96,7 @@ fn rotated_by(row: &SqlRow) -> Result<Option<RequestOrigin>, DamagedRow> {
 }
 
 impl Store {
-    /// The authorization with the digest of its code, whatever became of it.
+    /// The authorization with the digest of its code, in any state.
     pub async fn authorization(
         &self,
         id: AuthorizationId,
@@ -158,13 +158,14 @@ impl Store {
         .expect(1)
     }
 
-    /// Guard: the family has not ended. Its generation may have moved on: what was shown was the last but one when it was read.
+    /// Guard: the family has not ended. Its generation may have advanced: the token was the last but one when it was
+    /// read.
     pub fn expect_family_stands(&self, id: AuthorizationId) -> Statement {
         self.bound("SELECT 1 FROM authorizations WHERE instance = $1 AND id = $2 AND state = 'redeemed'", values![id.0])
             .expect(1)
     }
 
-    /// An access token of this generation was used; not guarded, because a later generation makes it moot.
+    /// An access token of this generation was used. Not guarded, because a later generation makes the fact irrelevant.
     pub fn prove_generation(&self, id: AuthorizationId, generation: Generation) -> Statement {
         self.bound(
             "UPDATE authorizations SET proven = 1 \
@@ -173,7 +174,7 @@ impl Store {
         )
     }
 
-    /// Not guarded: dead is dead, and the first reason stays.
+    /// Not guarded: ending twice changes nothing, and the first reason is kept.
     pub fn end_authorization(&self, id: AuthorizationId, reason: &'static str, now: Timestamp) -> Statement {
         self.bound(
             "UPDATE authorizations SET state = 'ended', ended_at = $3, end_reason = $4 \
@@ -182,7 +183,7 @@ impl Store {
         )
     }
 
-    /// Everything that descends from a sign-in.
+    /// Ends all authorizations of a sign-in.
     pub fn end_authorizations_of(&self, session: SessionId, reason: &'static str, now: Timestamp) -> Statement {
         self.bound(
             "UPDATE authorizations SET state = 'ended', ended_at = $3, end_reason = $4 \
@@ -191,7 +192,7 @@ impl Store {
         )
     }
 
-    /// Everything that a user gave an application.
+    /// Ends all authorizations that a user gave an application.
     pub fn end_authorizations_between(
         &self,
         (user, application): (UserId, ApplicationId),
@@ -205,7 +206,7 @@ impl Store {
         )
     }
 
-    /// A user's authorizations that ended since for this reason.
+    /// A user's authorizations that ended since, for this reason.
     pub async fn authorizations_of_user_ended_since(
         &self,
         user: UserId,
@@ -217,15 +218,15 @@ impl Store {
         self.list(KIND, (sql, params), |row| row.uuid(0).map(AuthorizationId)).await
     }
 
-    /// Authorizations that ended since; access tokens of theirs may still be alive. Those that ended with their sign-in
-    /// are not among them: what that means for access tokens is a setting.
+    /// Authorizations that ended since. Their access tokens may still be unexpired. Excludes those that ended with
+    /// their sign-in: a setting decides if that ends access tokens.
     pub async fn authorizations_ended_since(&self, since: Timestamp) -> Result<Vec<AuthorizationId>, Fault> {
         let sql = "SELECT id FROM authorizations WHERE instance = $1 AND ended_at IS NOT NULL AND ended_at >= $2 \
                    AND end_reason NOT IN ('sign_out', 'ended_by_administrator')";
         self.list(KIND, (sql, values![since.micros()]), |row| row.uuid(0).map(AuthorizationId)).await
     }
 
-    /// How many families of refresh tokens are alive.
+    /// Number of live refresh token families.
     pub async fn live_families(&self, now: Timestamp) -> Result<u64, Fault> {
         let sql =
             "SELECT COUNT(*) FROM authorizations WHERE instance = $1 AND state = 'redeemed' AND refresh_until > $2";
@@ -233,8 +234,8 @@ impl Store {
         row.map_or(Ok(0), |row| Ok(row.int(0)?.unsigned_abs()))
     }
 
-    /// Rows nobody can use any more: codes never redeemed, families whose last token is long dead. A small batch, so
-    /// that the writer is never held long.
+    /// Rows that nobody can use any more: codes never redeemed, families whose last token expired long ago. A small
+    /// batch, so that the writer is never busy for long.
     pub fn sweep_authorizations(&self, dead_before: Timestamp) -> Statement {
         self.bound(
             "DELETE FROM authorizations WHERE instance = $1 AND id IN (SELECT id FROM authorizations \

@@ -1,7 +1,7 @@
-//! How many of something one user may have at a time.
+//! Upper limits per user.
 //!
-//! Guards at the end of a batch that began with the user's row ([`Store::hold_user`]): its lock puts the batches of one user
-//! in order, and a count in a statement of its own sees what was committed before the lock was had.
+//! Guards at the end of a batch that began with the user's row ([`Store::hold_user`]): its lock puts the batches of one
+//! user in order, and a count in a statement of its own sees what was committed before the lock was acquired.
 
 use model::link::LinkPurpose;
 use model::{Timestamp, UserId};
@@ -10,7 +10,7 @@ use crate::tables::links::address_stands;
 use crate::{Statement, Store, values};
 
 impl Store {
-    /// Personal access tokens that were not revoked, expired ones too.
+    /// Personal access tokens that are not revoked, including expired ones.
     pub fn expect_personal_tokens_at_most(&self, user: UserId, most: u32) -> Statement {
         self.bound(
             "SELECT 1 WHERE (SELECT COUNT(*) FROM reference_tokens WHERE instance = $1 AND user_id = $2 \
@@ -28,7 +28,7 @@ impl Store {
         .expect(1)
     }
 
-    /// Links of this purpose that are good.
+    /// Valid links of this purpose.
     pub fn expect_links_at_most(&self, purpose: LinkPurpose, user: UserId, (now, most): (Timestamp, u32)) -> Statement {
         let sql = concat!(
             "SELECT 1 WHERE (SELECT COUNT(*) FROM links l \

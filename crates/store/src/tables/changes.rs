@@ -1,4 +1,4 @@
-//! The change feed: what other nodes, and a server beside a command line, must drop from their memory.
+//! The change feed: what other nodes must drop from memory, and likewise a server after a change at the command line.
 
 use model::{InstanceId, Timestamp};
 use uuid::Uuid;
@@ -25,35 +25,35 @@ macro_rules! change_kinds {
 change_kinds! {
     Register => "register",
     User => "user",
-    /// What is known of a user changed, and nothing of theirs ended.
+    /// Data about a user changed, and nothing of theirs ended.
     Person => "person",
-    /// What users may do, whoever they are.
+    /// The permissions of roles changed, for all their users.
     Roles => "roles",
     Keys => "keys",
     Settings => "settings",
-    /// The root secret is another one, or the same under another master key.
+    /// A new root secret, or the same one under another master key.
     RootSecret => "root-secret",
     AuthorizationEnded => "authorization-ended",
     SessionEnded => "session-ended",
-    /// A user withdrew a consent: the subject is the user.
+    /// A user withdrew a consent. The subject is the user.
     ConsentWithdrawn => "consent-withdrawn",
-    /// API sessions were closed: the subject is what they were closed under.
+    /// API sessions were closed. The subject is the `close_id` they were closed under.
     ApiSessionsClosed => "api-sessions-closed",
     ReferenceTokenRevoked => "reference-token-revoked",
     AccessTokenRevoked => "access-token-revoked",
-    /// The database may have gone back: everything that is remembered of it is read anew.
+    /// The database may have been rolled back: all memory is read again.
     Reread => "reread",
 }
 
-/// Something memory may hold an older view of.
+/// A change to data that memory may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     pub kind: ChangeKind,
     pub subject: Uuid,
 }
 
-/// Where somebody stands in the change feed of an instance: the row that was read last. A database that went back (a
-/// standby that lacked transactions, a restored backup) lacks it, or has another one under its number.
+/// A position in the change feed of an instance: the last row read. A database that was rolled back (a standby without
+/// the last transactions, a restored backup) lacks this row, or has another one with its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedMark {
     pub number: i64,
@@ -61,14 +61,14 @@ pub struct FeedMark {
     id: String,
 }
 
-/// `number`, `at` and id of a row `c`. One that an older version wrote is known by its content.
+/// `number`, `at` and id of a row `c`. A row that an older version wrote is identified by its content.
 macro_rules! mark {
     () => {
         "c.number, c.at, COALESCE(c.id, CAST(c.at AS TEXT) || ' ' || c.kind || ' ' || c.subject)"
     };
 }
 
-/// Holds where the row `$number` of the feed is there with its id.
+/// True if row `$number` of the feed exists with this id.
 macro_rules! change_is_there {
     ($number:literal, $id:literal) => {
         concat!(
@@ -83,7 +83,7 @@ macro_rules! change_is_there {
 pub(super) use change_is_there;
 
 impl FeedMark {
-    /// Number and id: by these two the row is known.
+    /// Number and id, which together identify the row.
     pub(super) fn key(&self) -> (i64, &str) {
         (self.number, &self.id)
     }
@@ -93,7 +93,8 @@ impl FeedMark {
     }
 }
 
-/// The end of a feed, told from every other end that it had: by its number, and where this version wrote it by its id.
+/// The end of a feed. Its number, and its id if this version wrote it, distinguish it from every other end of this
+/// feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedEnd {
     number: i64,
@@ -101,20 +102,20 @@ pub struct FeedEnd {
 }
 
 impl Database {
-    /// The end of every instance's feed.
+    /// The end of the feed of every instance.
     pub async fn feeds(&self) -> Result<Vec<(InstanceId, FeedEnd)>, Fault> {
         let rows = self.query("SELECT id, feed, feed_id FROM instances", vec![]).await?;
         let read = |row: &SqlRow| {
             Some((InstanceId(row.uuid(0).ok()?), FeedEnd { number: row.int(1).ok()?, id: row.opt_text(2).ok()? }))
         };
-        // A row that cannot be read is no end that anybody knows.
+        // A row that cannot be read is skipped, which counts as a change.
         Ok(rows.iter().filter_map(read).collect())
     }
 }
 
 impl Store {
     /// Two statements, in this order: the number is drawn under the instance's row lock, so that a change is never
-    /// committed behind one with a higher number.
+    /// committed after one with a higher number.
     pub(crate) fn announcement(&self, change: Change, now: Timestamp) -> [Statement; 2] {
         let id = Uuid::new_v4();
         [
@@ -134,8 +135,8 @@ impl Store {
         self.row(sql, vec![]).await?.map(|row| FeedMark::read(&row, 0)).transpose()
     }
 
-    /// The first rows behind one that was read, in order; `None` where that row is not there. A change of a kind that this
-    /// version does not know concerns memory that this version does not have.
+    /// The next rows after one that was read, in order; `None` if that row does not exist. A change of a kind unknown
+    /// to this version concerns memory that this version does not have.
     pub async fn changes_after(
         &self,
         last: &FeedMark,
@@ -152,35 +153,36 @@ impl Store {
             return Ok(None);
         }
         let read = |row: &SqlRow| {
-            // A subject that cannot be read names nothing that memory could hold.
+            // A subject that cannot be read identifies nothing that memory could hold.
             let change = ChangeKind::parse(&row.text(3)?).zip(row.uuid(4).ok());
             Ok((FeedMark::read(row, 0)?, change.map(|(kind, subject)| Change { kind, subject })))
         };
         news.iter().map(read).collect::<Result<_, Fault>>().map(Some)
     }
 
-    /// Whether the row is there.
+    /// Whether the row exists.
     pub async fn has_change(&self, mark: &FeedMark) -> Result<bool, Fault> {
         let sql = concat!("SELECT 1 FROM instances i WHERE i.id = $1 AND ", change_is_there!("$2", "$3"));
         let (number, id) = mark.key();
         Ok(self.row(sql, values![number, id]).await?.is_some())
     }
 
-    /// Whether a row that is not there was swept, as older versions sweep the newest row too, and as who was away for more
-    /// than a day finds it: the feed went on, and holds nothing that old.
+    /// Whether a missing row was swept: the feed went on, and holds no row that old. A node that was away for more than
+    /// a day finds this. Older versions swept the newest row too.
     pub async fn is_change_swept(&self, mark: &FeedMark) -> Result<bool, Fault> {
         let sql = "SELECT 1 FROM instances i WHERE i.id = $1 AND i.feed >= $2 \
                    AND NOT EXISTS (SELECT 1 FROM changes c WHERE c.instance = $1 AND c.number <= $2)";
         Ok(self.row(sql, values![mark.number]).await?.is_some())
     }
 
-    /// When somebody last saw that this database may have gone back.
+    /// When a node last detected that this database may have been rolled back.
     pub async fn reread_at(&self) -> Result<Option<Timestamp>, Fault> {
         let sql = "SELECT MAX(at) FROM changes WHERE instance = $1 AND kind = $2";
         self.row(sql, values![ChangeKind::Reread.as_str()]).await?.map_or(Ok(None), |row| Ok(row.opt_time(0)?))
     }
 
-    /// Changes every node has long seen, but never the newest: it is what nodes know the feed by. A small batch.
+    /// Changes that every node has seen long ago, but never the newest, by which nodes identify the feed. A small
+    /// batch.
     pub fn sweep_changes(&self, before: Timestamp) -> Statement {
         self.bound(
             "DELETE FROM changes WHERE instance = $1 AND number IN \

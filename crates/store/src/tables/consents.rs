@@ -4,13 +4,13 @@ use oauth::scope::Scope;
 use crate::tables::{ExaminedTable, damaged};
 use crate::{Fault, Statement, Store, values};
 
-/// An application that may act for a user: by consent, by what it still holds, or both.
+/// An application that may act for a user: by consent, by tokens it still holds, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectedApplication {
     pub application: ApplicationId,
-    /// What the user agreed to, and when last.
+    /// The consented scope, and the time of the last consent.
     pub consent: Option<(Scope, Timestamp)>,
-    /// It holds a code or tokens that may be alive.
+    /// It holds a code or tokens that may still be valid.
     pub holds_tokens: bool,
 }
 
@@ -24,19 +24,19 @@ pub(super) const EXAMINED: ExaminedTable = ExaminedTable {
 };
 
 impl Store {
-    /// What the user agreed to for this application; empty when nothing.
+    /// The scope that the user consented to for this application; empty if none.
     pub async fn consent(&self, user: UserId, application: ApplicationId) -> Result<Scope, Fault> {
         self.consent_as_written(user, application).await.map(|(scope, _)| scope)
     }
 
-    /// The same, with the text that it was read from. What does not read back is no consent: the user is asked again.
+    /// The same, with the stored text. A text that cannot be read is no consent: the user is asked again.
     pub async fn consent_as_written(&self, user: UserId, application: ApplicationId) -> Result<(Scope, String), Fault> {
         let sql = "SELECT scope FROM consents WHERE instance = $1 AND user_id = $2 AND application = $3";
         let Some(row) = self.row(sql, values![user.0, application.0]).await? else { return Ok(Default::default()) };
         Ok((row.scope(0).unwrap_or_default(), row.text(0)?))
     }
 
-    /// Guarded by the text of what was agreed to before: two pages at once lose nothing.
+    /// Guarded by the text of the earlier consent, so that two concurrent pages lose nothing.
     pub fn remember_consent(
         &self,
         (user, application): (UserId, ApplicationId),
@@ -52,8 +52,8 @@ impl Store {
         .expect(1)
     }
 
-    /// Guarded: the user still agrees to this. The row stays locked until what comes of it is committed, so that a
-    /// withdrawal either is met by what was issued, or meets it.
+    /// Guarded: the consent still exists. The row stays locked until the commit, so that a withdrawal either ends what
+    /// was issued, or prevents it.
     pub fn rely_on_consent(&self, (user, application): (UserId, ApplicationId), scope: &Scope) -> Statement {
         self.bound(
             "UPDATE consents SET granted_at = granted_at \
@@ -63,7 +63,7 @@ impl Store {
         .expect(1)
     }
 
-    /// Not guarded: where nothing was agreed to, nothing is forgotten.
+    /// Not guarded: without a consent there is nothing to remove.
     pub fn forget_consent(&self, (user, application): (UserId, ApplicationId)) -> Statement {
         self.bound(
             "DELETE FROM consents WHERE instance = $1 AND user_id = $2 AND application = $3",
@@ -71,7 +71,7 @@ impl Store {
         )
     }
 
-    /// `since` is so long ago that no access token from before is alive.
+    /// `since` is so long ago that no older access token is still valid.
     pub async fn connections(
         &self,
         user: UserId,
@@ -86,7 +86,7 @@ impl Store {
                    GROUP BY application ORDER BY application";
         let connection = |row: &crate::SqlRow| {
             let consent = match (row.opt_text(1)?, row.opt_time(2)?) {
-                // One that does not read back permits nothing, and can still be withdrawn.
+                // A consent that cannot be read grants nothing, and can still be withdrawn.
                 (Some(_), Some(at)) => Some((row.scope(1).unwrap_or_default(), at)),
                 (None, None) => None,
                 _ => return Err(damaged("a consent has a scope and a time")),

@@ -1,4 +1,4 @@
-//! Wishes to be known by another e-mail address, one for each person, while the addresses are asked.
+//! Pending changes of e-mail addresses, one per user, while the addresses are asked.
 
 use model::email_change::EmailChange;
 use model::link::LinkCode;
@@ -49,8 +49,7 @@ fn bytes(code: Option<&Digest<LinkCode>>) -> Option<[u8; 32]> {
 }
 
 impl Store {
-    /// One more letter to an address that is not the user's yet. Guarded: at most so many on one day of UTC, however many
-    /// nodes count.
+    /// Counts a letter to an address that is not yet the user's. Guarded: at most `most` per day (UTC) over all nodes.
     pub fn count_new_address_letter(&self, user: UserId, now: Timestamp, most: u32) -> Statement {
         self.bound(
             "INSERT INTO new_address_letters AS l (instance, user_id, day, letters) VALUES ($1, $2, $3, 1) \
@@ -62,19 +61,19 @@ impl Store {
         .expect(1)
     }
 
-    /// What this person asked for last, expired or not.
+    /// The user's last requested change, expired or not.
     pub async fn email_change(&self, user: UserId) -> Result<Option<EmailChange>, Fault> {
-        // One that does not read back is none: the person asks anew.
+        // A row that cannot be read is no change: the user requests it again.
         Ok(self.list(KIND, (select_changes!("AND user_id = $2"), values![user.0]), read).await?.pop())
     }
 
-    /// The change that one side answers by this code, expired or not.
+    /// The change that one side answers with this code, expired or not.
     pub async fn email_change_by_code(&self, code: &Digest<LinkCode>) -> Result<Option<EmailChange>, Fault> {
         let sql = select_changes!("AND (old_digest = $2 OR new_digest = $2)");
         Ok(self.list(KIND, (sql, values![*code.as_bytes()]), read).await?.pop())
     }
 
-    /// In the place of what the person asked for before, whose codes are good no longer.
+    /// Replaces the user's earlier change, whose codes become invalid.
     pub fn put_email_change(&self, change: &EmailChange) -> Statement {
         self.bound(
             "INSERT INTO email_changes \
@@ -96,7 +95,7 @@ impl Store {
         .expect(1)
     }
 
-    /// A side has agreed. Guarded by the answers that were read.
+    /// One side has agreed. Guarded by the answers that were read.
     pub fn advance_email_change(&self, before: &EmailChange, after: &EmailChange) -> Statement {
         self.bound(
             "UPDATE email_changes SET old_digest = $5, new_digest = $6 WHERE instance = $1 AND user_id = $2 \
@@ -112,7 +111,7 @@ impl Store {
         .expect(1)
     }
 
-    /// It is done, or will not be. Guarded by the answers that were read.
+    /// The change is made or abandoned. Guarded by the answers that were read.
     pub fn end_email_change(&self, change: &EmailChange) -> Statement {
         self.bound(
             "DELETE FROM email_changes WHERE instance = $1 AND user_id = $2 \
@@ -122,7 +121,7 @@ impl Store {
         .expect(1)
     }
 
-    /// A small batch of the dead.
+    /// A small batch of expired changes.
     pub fn sweep_email_changes(&self, before: Timestamp) -> Statement {
         self.bound(
             "DELETE FROM email_changes WHERE instance = $1 AND user_id IN \

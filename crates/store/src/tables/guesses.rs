@@ -1,4 +1,4 @@
-//! Guessed passwords: leases of an account's guesses, networks that were right, and letters about attacks.
+//! Password guessing: leased blocks of an account's guesses, known networks, and letters about attacks.
 
 use model::throttle::{GuessCeiling, MAX_KNOWN_NETWORKS};
 use model::{Timestamp, UserId};
@@ -10,7 +10,7 @@ fn micros(span: std::time::Duration) -> i64 {
 }
 
 impl Store {
-    /// A block of guesses at an account. Guarded: as long as the ceiling has one, however many nodes lease.
+    /// Leases a block of guesses at an account. Guarded: fails when the ceiling leaves none, over all nodes.
     pub fn lease_guesses(&self, account: &[u8; 16], ceiling: GuessCeiling, now: Timestamp) -> Statement {
         self.bound(
             "INSERT INTO guess_leases AS l (instance, account, full_at) VALUES ($1, $2, $3) \
@@ -35,7 +35,7 @@ impl Store {
         Ok(row.map(|row| row.time(0)).transpose()?)
     }
 
-    /// A small batch of buckets that are full.
+    /// A small batch of full buckets.
     pub fn sweep_guess_leases(&self, now: Timestamp) -> Statement {
         self.bound(
             "DELETE FROM guess_leases WHERE instance = $1 AND account IN \
@@ -44,14 +44,15 @@ impl Store {
         )
     }
 
-    /// When a legacy client with this digest of login and network was right last, as far as that was written.
+    /// When a legacy client with this digest of login and network last sent the right password, as far as it was
+    /// written.
     pub async fn known_network(&self, network: &[u8; 32]) -> Result<Option<Timestamp>, Fault> {
         let sql = "SELECT seen_at FROM known_networks WHERE instance = $1 AND network = $2";
         let row = self.row(sql, values![*network]).await?;
         Ok(row.map(|row| row.time(0)).transpose()?)
     }
 
-    /// The user's oldest networks give way to this one.
+    /// Stores the network. The user's oldest networks are removed beyond the limit.
     pub fn put_known_network(&self, user: UserId, network: &[u8; 32], now: Timestamp) -> [Statement; 2] {
         let put = self.bound(
             "INSERT INTO known_networks (instance, network, user_id, seen_at) VALUES ($1, $2, $3, $4) \
@@ -67,7 +68,7 @@ impl Store {
         [put, bound]
     }
 
-    /// A small batch of those that were not right lately.
+    /// A small batch of networks not used recently.
     pub fn sweep_known_networks(&self, before: Timestamp) -> Statement {
         self.bound(
             "DELETE FROM known_networks WHERE instance = $1 AND network IN \
@@ -76,7 +77,7 @@ impl Store {
         )
     }
 
-    /// The user is told of an attack. Guarded: once on a day of UTC, whichever node tells.
+    /// Records that the user is notified of an attack. Guarded: once per day (UTC) over all nodes.
     pub fn tell_of_attack(&self, user: UserId, kind: &str, now: Timestamp) -> Statement {
         self.bound(
             "INSERT INTO attack_letters AS l (instance, user_id, kind, day) VALUES ($1, $2, $3, $4) \

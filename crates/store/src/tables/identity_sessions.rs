@@ -6,11 +6,11 @@ use oauth::secret::Digest;
 use crate::tables::ExaminedTable;
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
-/// A sign-in with where it was last proved from.
+/// A sign-in, with the address and user agent of its last authentication.
 #[derive(Clone, Debug)]
 pub struct SignInRow {
     pub session: IdentitySession,
-    /// Empty where nobody wrote it down.
+    /// Empty if none was recorded.
     pub address: String,
     pub user_agent: String,
 }
@@ -49,24 +49,24 @@ fn read(row: &SqlRow) -> Result<SignInRow, DamagedRow> {
 }
 
 impl Store {
-    /// A sign-in that has not been ended; its timers are the caller's to judge.
+    /// A sign-in that was not ended. The caller checks its timers.
     pub async fn identity_session(&self, id: SessionId) -> Result<Option<IdentitySession>, Fault> {
         let row = self.row(select_sign_ins!("AND id = $2"), values![id.0]).await?;
-        // One that does not read back is none: the person signs in anew.
+        // A row that cannot be read is no sign-in: the user signs in again.
         Ok(row.and_then(|row| self.readable(KIND, &[row], read).pop()).map(|row| row.session))
     }
 
-    /// A person's sign-ins that have not been ended, the one used last first; their timers are the caller's to judge.
+    /// A user's sign-ins that were not ended, most recently used first. The caller checks their timers.
     pub async fn identity_sessions_of(&self, user: UserId, limit: u32) -> Result<Vec<SignInRow>, Fault> {
         let sql = select_sign_ins!("AND user_id = $2 ORDER BY last_seen DESC, id LIMIT $3");
         self.list(KIND, (sql, values![user.0, limit]), read).await
     }
 
-    /// Goes with the statement that makes or renews the sign-in, in its batch.
-    pub fn signed_in_from(&self, id: SessionId, visitor: &RequestInfo) -> Statement {
+    /// Goes into the batch with the statement that creates or renews the sign-in.
+    pub fn signed_in_from(&self, id: SessionId, request: &RequestInfo) -> Statement {
         self.bound(
             "UPDATE identity_sessions SET address = $3, user_agent = $4 WHERE instance = $1 AND id = $2",
-            values![id.0, visitor.address.to_string(), visitor.user_agent.as_deref().unwrap_or_default()],
+            values![id.0, request.address.to_string(), request.user_agent.as_deref().unwrap_or_default()],
         )
         .expect(1)
     }
@@ -89,7 +89,7 @@ impl Store {
         .expect(1)
     }
 
-    /// The same person proved again who they are: same `sid`, new secret. Guarded by the secret that was shown.
+    /// The user authenticated again: same `sid`, new secret. Guarded by the secret that was shown.
     pub fn renew_identity_session(&self, renewed: &IdentitySession, old: &Digest<SessionCookie>) -> Statement {
         self.bound(
             "UPDATE identity_sessions SET secret = $4, auth_time = $5, amr = $6, last_seen = $7, created_at = $8, \
@@ -108,8 +108,8 @@ impl Store {
         .expect(1)
     }
 
-    /// Slides the idle timer. Guarded: nothing new comes from a sign-in that has ended, nor from one that its user's new
-    /// password or new state killed, and the row stays locked until what does come is committed.
+    /// Slides the idle timer. Guarded: fails for a sign-in that has ended, or that a new password or a new state of its
+    /// user ended. The row stays locked until the batch commits, so that nothing new is issued on an ended sign-in.
     pub fn touch_identity_session(&self, id: SessionId, now: Timestamp) -> Statement {
         self.bound(
             "UPDATE identity_sessions SET last_seen = CASE WHEN last_seen < $3 THEN $3 ELSE last_seen END \
@@ -120,7 +120,7 @@ impl Store {
         .expect(1)
     }
 
-    /// A sign-in ends once: who must be the first to end it expects one row.
+    /// Ends a sign-in, once. A caller that must be the first to end it expects one row.
     pub fn end_identity_session(&self, id: SessionId, now: Timestamp) -> Statement {
         self.bound(
             "UPDATE identity_sessions SET ended_at = $3 WHERE instance = $1 AND id = $2 AND ended_at IS NULL",
@@ -128,7 +128,7 @@ impl Store {
         )
     }
 
-    /// Sign-ins that are over: ended, or created so long ago that no timer keeps them. A small batch.
+    /// Sign-ins that ended, or are too old for any timer to keep them. A small batch.
     pub fn sweep_identity_sessions(&self, ended_before: Timestamp, created_before: Timestamp) -> Statement {
         self.bound(
             "DELETE FROM identity_sessions WHERE instance = $1 AND id IN (SELECT id FROM identity_sessions \
@@ -137,7 +137,7 @@ impl Store {
         )
     }
 
-    /// Sign-ins that ended since; tokens of theirs may still be alive.
+    /// Sign-ins that ended since. Their tokens may still be unexpired.
     pub async fn sessions_ended_since(&self, since: Timestamp) -> Result<Vec<SessionId>, Fault> {
         let sql = "SELECT id FROM identity_sessions WHERE instance = $1 AND ended_at IS NOT NULL AND ended_at >= $2";
         self.list(KIND, (sql, values![since.micros()]), |row| row.uuid(0).map(SessionId)).await

@@ -2,7 +2,7 @@ use model::{InstanceId, InstanceSettings, Timestamp};
 
 use crate::{DamagedRow, Database, Fault, SqlRow, Statement, Store, values};
 
-/// An instance as the database knows it; where it is found from outside is configuration.
+/// A stored instance. Its public address is configuration.
 pub struct StoredInstance {
     pub id: InstanceId,
     pub name: String,
@@ -14,17 +14,18 @@ impl Database {
     pub async fn instances(&self) -> Result<Vec<StoredInstance>, Fault> {
         let rows = self.query("SELECT id, name, root_secret FROM instances ORDER BY name", vec![]).await?;
         let read = |row: &SqlRow| {
-            // A secret of another kind opens as little as a damaged one: the instance is there, and cannot be served.
+            // A root secret of another type opens as little as a damaged one: the instance exists, and cannot be
+            // served.
             let (id, name, root_secret) = (InstanceId(row.uuid(0)?), row.text(1)?, row.bytes(2).unwrap_or_default());
             Ok::<_, DamagedRow>(StoredInstance { id, name, root_secret })
         };
-        // One that cannot be told from others is none: who asks for it by its name does not find it.
+        // A row without a readable id and name is skipped: a search by name does not find it.
         Ok(rows.iter().filter_map(|row| read(row).ok()).collect())
     }
 }
 
 impl Store {
-    /// Guarded: a name is given once.
+    /// Guarded: a name is used once.
     pub fn insert_instance(
         &self,
         name: &str,
@@ -49,13 +50,13 @@ impl Store {
         self.settings_as_written().await.map(|(settings, _)| settings)
     }
 
-    /// What cannot be read of the settings, each with the reason.
+    /// The settings that cannot be read, with the reasons.
     pub async fn settings_problems(&self) -> Result<Vec<String>, Fault> {
         let (_, text) = self.settings_as_written().await?;
         Ok(InstanceSettings::restore(&text).problems.iter().map(ToString::to_string).collect())
     }
 
-    /// The settings, and the text that they were read from.
+    /// The settings, with the text they were read from.
     pub async fn settings_as_written(&self) -> Result<(InstanceSettings, String), Fault> {
         let row = self.row("SELECT settings FROM instances WHERE id = $1", vec![]).await?;
         let text = row.ok_or_else(|| super::damaged("the instance is gone"))?.text(0)?;

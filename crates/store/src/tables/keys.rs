@@ -4,20 +4,20 @@ use model::keys::KeyTimes;
 use crate::tables::ExaminedTable;
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
-/// A signing key as kept: its private half sealed under the master key.
+/// A stored signing key. Its private half is sealed under the master key.
 pub struct StoredKey {
     pub times: KeyTimes,
     pub sealed: Vec<u8>,
 }
 
-/// A row that does not read back: it is damaged, or another version wrote it. What is no text, or no bytes, is empty.
+/// A damaged row, or one of another version. A member of the wrong type is empty.
 pub struct UnreadableKey {
     pub kid: String,
     pub algorithm: String,
     pub sealed: Vec<u8>,
 }
 
-/// Every signing key of an instance, in the order in which they sign.
+/// All signing keys of an instance, in the order in which they sign.
 pub struct StoredKeys {
     pub keys: Vec<StoredKey>,
     pub unreadable: Vec<UnreadableKey>,
@@ -60,7 +60,7 @@ impl Store {
         })
     }
 
-    /// How many keys there are of this algorithm, whether or not they can be used.
+    /// The number of keys of this algorithm, usable or not.
     pub async fn key_count(&self, algorithm: &str) -> Result<i64, Fault> {
         let sql = "SELECT COUNT(*) FROM signing_keys WHERE instance = $1 AND algorithm = $2";
         Ok(self.row(sql, values![algorithm]).await?.map_or(Ok(0), |row| row.int(0))?)
@@ -75,8 +75,8 @@ impl Store {
         .expect(1)
     }
 
-    /// Guarded by the number of keys that was read: two nodes on duty at once make one key. Two statements, in this
-    /// order: only after the instance's row is locked does a count see what the other node committed.
+    /// Guarded by the number of keys that was read, so that two nodes rotating at once create one key. Two statements,
+    /// in this order: only after the instance's row is locked does the count see what the other node committed.
     pub fn expect_key_count(&self, algorithm: &str, count: i64) -> [Statement; 2] {
         [
             self.bound("UPDATE instances SET feed = feed WHERE id = $1", vec![]).expect(1),

@@ -4,7 +4,7 @@ use model::{ApplicationId, Login, Timestamp, UserId};
 use crate::tables::{count, damaged};
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
-/// How much an application uses a scheme, by all its users.
+/// Use of a scheme by an application, summed over all users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LegacyTotal {
     pub application: ApplicationId,
@@ -22,7 +22,7 @@ fn scheme(row: &SqlRow, column: usize) -> Result<LegacyScheme, DamagedRow> {
 }
 
 impl Store {
-    /// Adds uses to what was counted before, whichever node counted it.
+    /// Adds to the count, whichever node counted before.
     pub fn add_legacy_uses(&self, seen: &LegacyUse) -> Statement {
         self.bound(
             "INSERT INTO legacy_uses (instance, application, scheme, user_id, uses, first_used_at, last_used_at) \
@@ -43,7 +43,7 @@ impl Store {
         )
     }
 
-    /// One for each application and scheme, the one used last first.
+    /// One total per application and scheme, most recently used first.
     pub async fn legacy_totals(&self) -> Result<Vec<LegacyTotal>, Fault> {
         let sql = "SELECT application, scheme, CAST(SUM(uses) AS BIGINT), COUNT(*), MIN(first_used_at), \
                    MAX(last_used_at) FROM legacy_uses WHERE instance = $1 \
@@ -61,7 +61,7 @@ impl Store {
         self.list(KIND, (sql, vec![]), read).await
     }
 
-    /// Who used them, the last first, at most this many.
+    /// Uses with their users, most recent first, at most `most`.
     pub async fn legacy_uses(&self, most: u32) -> Result<Vec<(LegacyUse, Login)>, Fault> {
         let sql = "SELECT l.application, l.scheme, l.user_id, l.uses, l.first_used_at, l.last_used_at, u.login \
                    FROM legacy_uses l JOIN users u ON u.instance = l.instance AND u.id = l.user_id \

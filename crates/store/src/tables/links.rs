@@ -5,8 +5,8 @@ use model::{Timestamp, User, UserId};
 
 use crate::{Fault, Statement, Store, values};
 
-/// That a link `l` is where its user `u` reads mail still. A set-up link of somebody who had no address was handed over, and
-/// lives on when they get one.
+/// Link `l` goes to an address where its user `u` still reads mail. A set-up link for a user without an address was
+/// handed over, and stays valid when they get one.
 macro_rules! address_stands {
     () => {
         "(l.address IS NOT DISTINCT FROM u.email OR (l.address IS NULL AND l.kind = 'set-up'))"
@@ -15,8 +15,8 @@ macro_rules! address_stands {
 pub(super) use address_stands;
 
 impl Store {
-    /// Bound to the epoch and the address that were read: it dies with whatever else of the user dies, and when anybody
-    /// changes the address.
+    /// Bound to the epoch and the address that were read: the link ends with everything else that the epoch ends, and
+    /// with any change of the address.
     pub fn insert_link(
         &self,
         digest: &[u8; 32],
@@ -39,7 +39,7 @@ impl Store {
         .expect(1)
     }
 
-    /// What a link is for and whose it is, while it is good.
+    /// The purpose and the user of a link, while it is valid.
     pub async fn link(&self, digest: &[u8; 32], now: Timestamp) -> Result<Option<(LinkPurpose, UserId)>, Fault> {
         let sql = concat!(
             "SELECT l.kind, l.user_id FROM links l \
@@ -48,13 +48,13 @@ impl Store {
             address_stands!()
         );
         let Some(row) = self.row(sql, values![*digest, now.micros()]).await? else { return Ok(None) };
-        // One of a purpose that this version does not know is good for nothing here.
+        // A link whose purpose this version does not know is not valid here.
         let Some(purpose) = LinkPurpose::read(&row.text(0)?) else { return Ok(None) };
         Ok(Some((purpose, UserId(row.uuid(1)?))))
     }
 
-    /// One use: the guard fails for the second, and where the address was changed meanwhile. Its batch changes the user
-    /// first, so that the address cannot change behind this.
+    /// Usable once: the guard fails for the second use, and if the address was changed. Its batch changes the user
+    /// first, so that the address cannot change after this check.
     pub fn use_link(&self, digest: &[u8; 32]) -> Statement {
         let sql = concat!(
             "DELETE FROM links AS l WHERE l.instance = $1 AND l.digest = $2 AND EXISTS \
@@ -65,7 +65,7 @@ impl Store {
         self.bound(sql, values![*digest]).expect(1)
     }
 
-    /// A small batch of the dead.
+    /// A small batch of expired links.
     pub fn sweep_links(&self, before: Timestamp) -> Statement {
         self.bound(
             "DELETE FROM links WHERE instance = $1 AND digest IN \

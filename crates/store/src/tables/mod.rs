@@ -1,4 +1,4 @@
-//! A file per table: its reads, and constructors of its guarded changes. `$1` is always the instance.
+//! One file per table: its reads, and constructors of its guarded changes. `$1` is always the instance.
 
 mod api_sessions;
 mod applications;
@@ -44,7 +44,7 @@ pub use second_factors::{AuthenticatorApp, StoredPasskey};
 pub use users::{NewUser, UserRow};
 pub use validity::TokenNames;
 
-/// The lists that grow without end, so that tests can ask the databases how they read them: by an index, in its order.
+/// The unbounded lists, so that tests can check the databases' query plans: by an index, in its order.
 pub const LISTS: [&str; 10] = [
     applications::APPLICATIONS_AFTER,
     applications::SECRETS_OF,
@@ -68,11 +68,11 @@ use uuid::Uuid;
 
 use crate::{DamagedRow, Fault, SqlRow, SqlValue, Statement, Store, StoredFinding, statement, values};
 
-/// A kind of record that is read back, so that all of its records can be looked at, a page at a time by their first column.
+/// A kind of record whose rows are all examined, in pages ordered by the first column.
 pub(super) struct ExaminedTable {
     kind: &'static str,
     sql: &'static str,
-    /// What is refused of a record that reads back.
+    /// The problems of a record that can be read.
     examine: fn(&SqlRow) -> Result<Vec<String>, DamagedRow>,
 }
 
@@ -89,11 +89,11 @@ const EXAMINED: [ExaminedTable; 10] = [
     api_sessions::EXAMINED,
 ];
 
-/// Rows that are looked at together.
+/// Rows per page of an examination.
 const PAGE: u32 = 500;
 
 impl Store {
-    /// Stored records that this version cannot use as they are, at most so many.
+    /// Stored records that this version cannot use as they are, at most `most`.
     pub async fn findings(&self, most: usize) -> Result<Vec<StoredFinding>, Fault> {
         let settings = self.settings_problems().await?;
         let mut findings = Vec::new();
@@ -141,7 +141,7 @@ impl Store {
         self.query(self.of_chain(sql), self.with_instance(params)).await
     }
 
-    /// Each chain of the audit has tables of its own, which are alike.
+    /// Each chain of the audit has its own tables, with equal columns.
     fn of_chain(&self, sql: &'static str) -> Cow<'static, str> {
         const TABLES: [(&str, &str); 4] = [
             ("audit_seals", "refusal_seals"),
@@ -161,7 +161,7 @@ impl Store {
         Ok(self.rows(sql, params).await?.into_iter().next())
     }
 
-    /// Of the rows of a list, those that read back. Any other is told of, and is no fault of whoever asked for the list.
+    /// The readable rows of a list. Any other row is logged, and does not fail the list.
     fn readable<T>(
         &self,
         kind: &'static str,
@@ -184,8 +184,8 @@ impl Store {
         Ok(self.readable(kind, &self.rows(sql, params).await?, read))
     }
 
-    /// A page of a list: as many records as were asked for, while there are so many. The last two parameters are the key
-    /// behind which it begins, and how many; `key` is the column that a row's own key stands in.
+    /// A page of a list: `limit` records, if there are that many. The last two parameters are the key after which the
+    /// page begins, and the number of rows; `key` is the index of the row's key column.
     async fn page<T>(
         &self,
         (kind, key): (&'static str, usize),
@@ -199,7 +199,7 @@ impl Store {
             let params = first.iter().cloned().chain(values![after, wanted]).collect();
             let rows = self.rows(sql, params).await?;
             page.extend(self.readable(kind, &rows, &read));
-            // A page that is short of what does not read back goes on behind it.
+            // If unreadable rows made the page too short, it continues after them.
             match rows.last() {
                 Some(last) if rows.len() == wanted as usize && page.len() < limit as usize => after = last.text(key)?,
                 _ => return Ok(page),
@@ -213,10 +213,10 @@ impl Store {
     }
 }
 
-/// Sizes of the lists that a statement takes, so that few texts are prepared.
+/// Sizes of parameter lists in statements. Few sizes mean few prepared texts.
 const LIST_SIZES: [usize; 3] = [256, 16, 1];
 
-/// `start` with a list of as many parameters as there are values, `$2` and on; in as few statements as the sizes allow.
+/// `start` with a list of one parameter per value, from `$2` on; in as few statements as the sizes allow.
 fn with_one_for_each<'a, T>(start: &'static str, values: &'a [T]) -> impl Iterator<Item = (String, &'a [T])> {
     let mut rest = values;
     std::iter::from_fn(move || {
@@ -228,12 +228,13 @@ fn with_one_for_each<'a, T>(start: &'static str, values: &'a [T]) -> impl Iterat
     })
 }
 
-/// Where a list of ids, the newest first, goes on; without a place, from its beginning. No id is as great as this text.
+/// The position after which a list of ids, newest first, continues; `None` for the beginning. No id sorts as high as
+/// this text.
 fn before(id: Option<Uuid>) -> String {
     id.map_or_else(|| "z".to_owned(), |id| id.to_string())
 }
 
-/// A row of ours that does not read back: somebody else wrote it.
+/// A row that cannot be read, because a foreign program wrote it.
 fn damaged(what: &'static str) -> DamagedRow {
     DamagedRow::new(what)
 }

@@ -8,7 +8,7 @@ impl Store {
         Ok(self.row(sql, values![user.0, size]).await?.map(|row| row.bytes(0)).transpose()?)
     }
 
-    /// Not guarded: the picture that was chosen last stands.
+    /// Not guarded: the last chosen picture wins.
     pub fn put_picture(&self, user: UserId, size: u32, png: Vec<u8>) -> Statement {
         self.bound(
             "INSERT INTO pictures (instance, user_id, size, png) VALUES ($1, $2, $3, $4) \

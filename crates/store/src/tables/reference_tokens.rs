@@ -22,7 +22,7 @@ pub(super) const TOKENS_OF_APPLICATION: &str =
     select_tokens!("AND application = $2 AND id < $3 ORDER BY id DESC LIMIT $4");
 pub(super) const TOKENS_OF_USER: &str = select_tokens!("AND user_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4");
 
-/// Whose tokens a list shows.
+/// Selects the tokens of a list.
 #[derive(Clone, Copy, Debug)]
 pub enum TokensOf {
     Everybody,
@@ -58,7 +58,7 @@ fn read(row: &SqlRow) -> Result<ReferenceToken, DamagedRow> {
 
 impl Store {
     pub async fn reference_token(&self, digest: &Digest<ReferenceTokenValue>) -> Result<Option<ReferenceToken>, Fault> {
-        // One that does not read back opens nothing.
+        // A row that cannot be read gives no access.
         Ok(self.list(KIND, (select_tokens!("AND digest = $2"), values![*digest.as_bytes()]), read).await?.pop())
     }
 
@@ -66,7 +66,7 @@ impl Store {
         Ok(self.row(select_tokens!("AND id = $2"), values![id.0]).await?.as_ref().map(read).transpose()?)
     }
 
-    /// The next tokens behind an id, the newest first, at most so many; of one application or one user, if one is given.
+    /// The next tokens after an id, newest first, at most `limit`; optionally of one application or one user.
     pub async fn reference_tokens_before(
         &self,
         id: Option<ReferenceTokenId>,
@@ -82,7 +82,7 @@ impl Store {
         self.page((KIND, 0), asked, (before, limit), read).await
     }
 
-    /// A person's own tokens that were not revoked, expired ones too; the newest first, at most so many.
+    /// A user's own tokens that are not revoked, including expired ones; newest first, at most `limit`.
     pub async fn personal_tokens(&self, user: UserId, limit: u32) -> Result<Vec<ReferenceToken>, Fault> {
         let sql = select_tokens!(
             "AND user_id = $2 AND kind = 'personal' AND revoked_at IS NULL ORDER BY created_at DESC, id LIMIT $3"
@@ -90,7 +90,7 @@ impl Store {
         self.list(KIND, (sql, values![user.0, limit]), read).await
     }
 
-    /// A person's own tokens that work now, however many there are.
+    /// All of a user's own tokens that work now, without a limit.
     pub async fn live_personal_tokens(&self, user: UserId, now: Timestamp) -> Result<Vec<ReferenceToken>, Fault> {
         let sql = select_tokens!(
             "AND user_id = $2 AND kind = 'personal' AND revoked_at IS NULL \
@@ -120,7 +120,7 @@ impl Store {
         .expect(1)
     }
 
-    /// Guarded: a token is revoked once, and the first reason stays.
+    /// Guarded: a token is revoked once, and the first reason is kept.
     pub fn revoke_reference_token(&self, id: ReferenceTokenId, reason: &'static str, now: Timestamp) -> Statement {
         self.bound(
             "UPDATE reference_tokens SET revoked_at = $3, revoke_reason = $4 \
@@ -130,7 +130,7 @@ impl Store {
         .expect(1)
     }
 
-    /// Written in batches, never on a call.
+    /// Records the last use. Written in batches, never during a call.
     pub fn reference_token_used(&self, id: ReferenceTokenId, at: Timestamp) -> Statement {
         self.bound(
             "UPDATE reference_tokens SET last_used_at = $3 \
@@ -139,7 +139,7 @@ impl Store {
         )
     }
 
-    /// Not guarded: revoked is revoked.
+    /// Not guarded: revoking twice changes nothing.
     pub fn revoke_access_token(&self, id: Uuid, now: Timestamp) -> Statement {
         self.bound(
             "INSERT INTO revoked_tokens (instance, id, revoked_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
@@ -147,13 +147,13 @@ impl Store {
         )
     }
 
-    /// Service tokens revoked since; they may still be unexpired.
+    /// Service tokens revoked since. They may still be unexpired.
     pub async fn access_tokens_revoked_since(&self, since: Timestamp) -> Result<Vec<Uuid>, Fault> {
         let sql = "SELECT id FROM revoked_tokens WHERE instance = $1 AND revoked_at >= $2";
         self.list("revoked token", (sql, values![since.micros()]), |row| row.uuid(0)).await
     }
 
-    /// Revocations older than any token. A small batch.
+    /// Revocations older than any live token. A small batch.
     pub fn sweep_revoked_tokens(&self, before: Timestamp) -> Statement {
         self.bound(
             "DELETE FROM revoked_tokens WHERE instance = $1 AND id IN \

@@ -4,16 +4,16 @@ use model::stored::{JsonMembers, written_over};
 use crate::tables::ExaminedTable;
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
-/// What users of this role may do.
+/// The permissions of a role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Role {
     pub name: String,
     pub permissions: Permissions,
-    /// What cannot be read of what it permits; it permits nothing of that.
+    /// Permissions that cannot be read, with the reasons. They are not granted.
     pub problems: Vec<String>,
-    /// As it was written, where it says more than is known.
+    /// The stored JSON, with members that this version does not know.
     pub stored: JsonMembers,
-    /// Raised by every change: what the next one is guarded by.
+    /// Incremented by every change. Guards the next one.
     pub version: i64,
 }
 
@@ -46,12 +46,12 @@ impl Store {
         Ok(self.role(name).await?.is_some())
     }
 
-    /// The next roles behind a name, in the order of names, at most so many.
+    /// The next roles after a name, ordered by name, at most `limit`.
     pub async fn roles_after(&self, name: &str, limit: u32) -> Result<Vec<Role>, Fault> {
         self.page((KIND, 0), (ROLES_AFTER, vec![]), (name.to_owned(), limit), read).await
     }
 
-    /// Guarded: a name is given once.
+    /// Guarded: a name is used once.
     pub fn insert_role(&self, name: &str, permissions: &Permissions) -> Statement {
         self.bound(
             "INSERT INTO roles (instance, name, permits) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
@@ -60,7 +60,7 @@ impl Store {
         .expect(1)
     }
 
-    /// Guarded by the version that was read. What a newer version wrote beside the permissions stays.
+    /// Guarded by the version that was read. Members that a newer version wrote beside the permissions are kept.
     pub fn update_role(&self, role: &Role) -> Statement {
         let permits = serde_json::Value::from(written_over(&role.stored, &role.permissions)).to_string();
         self.bound(
@@ -70,20 +70,20 @@ impl Store {
         .expect(1)
     }
 
-    /// Keeps the role as it is until the batch is done: whoever gives it to somebody begins so, and so does whoever takes
-    /// it away. Guarded: there is such a role.
+    /// Locks the role until the end of the batch. Batches that assign or remove the role begin with it. Guarded: the
+    /// role exists.
     pub fn hold_role(&self, name: &str) -> Statement {
         self.bound("UPDATE roles SET permits = permits WHERE instance = $1 AND name = $2", values![name]).expect(1)
     }
 
-    /// Does anybody have the role?
+    /// Whether a user has the role.
     pub async fn role_is_used(&self, name: &str) -> Result<bool, Fault> {
         let sql = "SELECT 1 FROM users WHERE instance = $1 AND role = $2 LIMIT 1";
         Ok(self.row(sql, values![name]).await?.is_some())
     }
 
-    /// Guarded by the version that was read, and by nobody's having it. Two statements: only behind the lock does a look
-    /// at the users see who was given the role meanwhile.
+    /// Guarded by the version that was read, and by the absence of users with the role. Two statements: only after the
+    /// lock does the check of the users see a role that was assigned meanwhile.
     pub fn delete_role(&self, role: &Role) -> [Statement; 2] {
         let delete = self.bound(
             "DELETE FROM roles WHERE instance = $1 AND name = $2 AND version = $3 \

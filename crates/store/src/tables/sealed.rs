@@ -1,4 +1,4 @@
-//! Everything that is sealed under the master key, in one list: whoever seals it anew finds it here.
+//! All columns sealed under the master key, in one list for sealing them again.
 
 use crate::{Fault, SqlRow, Statement, Store, statement, values};
 
@@ -13,15 +13,15 @@ pub enum SealedColumn {
     AuthenticatorApp,
 }
 
-/// A sealed secret, and which row it is in.
+/// A sealed secret and its row.
 pub struct SealedRow {
-    /// What tells the row from the others of its instance.
+    /// Identifies the row within its instance.
     pub key: String,
     pub sealed: Vec<u8>,
 }
 
 impl SealedColumn {
-    /// The root secret comes first: which key it is under says which one an instance seals under.
+    /// The root secret comes first: the key that it is under is the one that an instance seals under.
     pub const ALL: [Self; 6] = [
         Self::RootSecret,
         Self::SigningKey,
@@ -43,7 +43,7 @@ impl SealedColumn {
         }
     }
 
-    /// The columns that name the instance, and the row in it.
+    /// The columns for the instance and for the row's key.
     const fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::RootSecret => ("id", "id"),
@@ -55,7 +55,7 @@ impl SealedColumn {
 }
 
 impl Store {
-    /// Rows in the order of their keys, after one of them.
+    /// Rows in the order of their keys, after a given key.
     pub async fn sealed_after(&self, column: SealedColumn, key: &str, limit: u32) -> Result<Vec<SealedRow>, Fault> {
         let ((table, sealed), (instance, name)) = (column.place(), column.names());
         let sql = format!(
@@ -66,8 +66,8 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// By the bytes that were read: a row that changed or went meanwhile is left alone. Who must be the one to change it
-    /// expects one row.
+    /// Guarded by the bytes that were read, without an expected count: a row that changed or disappeared meanwhile is
+    /// left alone. A caller that must be the one to change it expects one row.
     pub fn reseal(&self, column: SealedColumn, read: &SealedRow, sealed: Vec<u8>) -> Statement {
         let ((table, place), (instance, name)) = (column.place(), column.names());
         let sql = format!("UPDATE {table} SET {place} = $3 WHERE {instance} = $1 AND {name} = $2 AND {place} = $4");

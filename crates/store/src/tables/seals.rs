@@ -1,4 +1,4 @@
-//! The chain of the audit: seals, the keys of the people in them, and the checkpoints that sign them.
+//! The audit chain: seals, the keys of the people in them, and the checkpoints that sign them.
 
 use model::audit::RequestId;
 use model::audit::chain::{ChainHead, Seal, SealEntry, SealHash, SealLink};
@@ -11,23 +11,23 @@ use crate::tables::changes::{FeedMark, change_is_there};
 use crate::tables::{damaged, with_one_for_each};
 use crate::{Fault, SqlRow, Statement, Store, values};
 
-/// A key for checkpoints as kept: its private half sealed under the master key.
+/// A stored key for checkpoints. Its private half is sealed under the master key.
 pub struct StoredAuditKey {
     pub kid: String,
     pub sealed: Vec<u8>,
     pub created_at: Timestamp,
-    /// Absent: it signs.
+    /// `None`: it signs.
     pub replaced_at: Option<Timestamp>,
 }
 
-/// What is remembered of a chain as kept, and the chain that stands beside it, all of one time.
+/// The stored memory of a chain, and the chain itself, read by one statement.
 pub struct StoredMemory {
     pub row: Option<MemoryRow>,
     /// The newest seal, and the number of the oldest.
     pub head: ChainHead,
     pub oldest: i64,
-    /// Of the seal that is remembered as the newest, of the newest checkpoint that is remembered, and of the seal that
-    /// was asked for.
+    /// Read from the chain: the hash of the seal remembered as newest, the newest remembered checkpoint, and the hash
+    /// of the requested seal.
     pub remembered_head: Option<SealHash>,
     pub remembered_checkpoint: Option<String>,
     pub asked: Option<SealHash>,
@@ -36,13 +36,13 @@ pub struct StoredMemory {
 pub struct MemoryRow {
     pub secret: Vec<u8>,
     pub version: i64,
-    /// Numbers; see [`model::audit::broken::RememberedEnd`].
+    /// Seal numbers; see [`model::audit::broken::RememberedEnd`].
     pub head: i64,
     pub signed: i64,
     pub remembered: Vec<u8>,
 }
 
-/// People whose keys one look may ask for.
+/// Maximum people per query for their keys.
 pub const MAX_PEOPLE_ASKED: usize = 4096;
 
 /// The columns that [`read`] expects, in its order.
@@ -73,7 +73,7 @@ fn read(row: &SqlRow) -> Result<Seal, Fault> {
     })
 }
 
-/// The id by which an event waited: its own, or that of its block.
+/// The id of an event before it was sealed: its own, or that of its block.
 fn waited_as(id: &str) -> &str {
     id.split_once('.').map_or(id, |(block, _)| block)
 }
@@ -87,8 +87,8 @@ impl Store {
         Ok(ChainHead { number: row.int(0)?, hash, at: row.time(2)? })
     }
 
-    /// What is remembered and what is there, with the seal of a number. One question: what another node seals meanwhile
-    /// must not look like a chain that was changed.
+    /// The stored memory and the chain, with the hash of one seal. One statement: a seal that another node adds
+    /// meanwhile must not look like a changed chain.
     pub async fn audit_memory(&self, asked: i64) -> Result<StoredMemory, Fault> {
         let sql = "SELECT m.secret, m.version, m.head, m.signed, m.remembered, h.number, h.hash, h.at, r.hash, c.jws, \
                    a.hash, (SELECT MIN(number) FROM audit_seals WHERE instance = $1) \
@@ -106,7 +106,7 @@ impl Store {
                 Some(MemoryRow { secret, version, head, signed, remembered: row.bytes(4)? })
             }
         };
-        // A hash that does not read back is no hash of ours: as if it were another.
+        // An unreadable hash was not written by Gatehouse, and counts as a different one.
         let hash = |column| Ok::<_, Fault>(row.opt_text(column)?.and_then(|text| SealHash::parse(&text)));
         let head = match row.opt_int(5)? {
             None => ChainHead::NONE,
@@ -132,7 +132,8 @@ impl Store {
         .expect(1)
     }
 
-    /// Guarded by the version that was read, and by a row of the change feed: a database that went back lacks it.
+    /// Guarded by the version that was read, and by a row of the change feed, which a database that was rolled back
+    /// lacks.
     pub fn update_audit_memory(
         &self,
         read: i64,
@@ -159,7 +160,7 @@ impl Store {
         self.bound("DELETE FROM audit_memory WHERE instance = $1 AND version = $2", values![read]).expect(1)
     }
 
-    /// The secret's place in [`Self::audit_memory`] alone.
+    /// Only the secret of [`Self::audit_memory`].
     pub async fn audit_secret(&self) -> Result<Option<Vec<u8>>, Fault> {
         let sql = "SELECT secret FROM audit_memory WHERE instance = $1";
         Ok(self.row(sql, vec![]).await?.map(|row| row.bytes(0)).transpose()?)
@@ -172,7 +173,7 @@ impl Store {
         Ok(row.map(|row| row.text(0)).transpose()?.and_then(|hash| SealHash::parse(&hash)) == Some(link.hash))
     }
 
-    /// Of these ids of rows and blocks, those that are in seals already.
+    /// Of these ids of rows and blocks, those that are sealed already.
     pub async fn sealed_before(&self, ids: &[&str]) -> Result<HashSet<String>, Fault> {
         let (Some(least), Some(greatest)) = (ids.iter().min(), ids.iter().max()) else { return Ok(HashSet::new()) };
         let sql = "SELECT contents FROM audit_seals WHERE instance = $1 AND last_id >= $2 AND first_id <= $3";
@@ -186,7 +187,8 @@ impl Store {
         Ok(found)
     }
 
-    /// Guarded: nobody else put a seal behind the same head. `ids`: the lowest and the highest of what waited.
+    /// Guarded: no other node has added a seal after the same head. `ids`: the lowest and the highest id of the sealed
+    /// rows and blocks.
     pub fn insert_seal(&self, seal: Seal, ids: Option<(&str, &str)>) -> Statement {
         let bytes = seal.bytes();
         let (first, last) = ids.unzip();
@@ -213,13 +215,13 @@ impl Store {
         .expect(1)
     }
 
-    /// The oldest seals behind a number.
+    /// The oldest seals after a number.
     pub async fn seals_after(&self, number: i64, limit: u32) -> Result<Vec<Seal>, Fault> {
         let rows = self.rows(select_seals!("number > $2 ORDER BY number LIMIT $3"), values![number, limit]).await?;
         rows.iter().map(read).collect()
     }
 
-    /// The lowest and the highest number of the seals with events of these times.
+    /// The lowest and the highest number of the seals with events in this time range.
     pub async fn seals_within(&self, since: Timestamp, until: Timestamp) -> Result<Option<(i64, i64)>, Fault> {
         let sql = "SELECT MIN(number), MAX(number) FROM audit_seals \
                    WHERE instance = $1 AND last_at >= $2 AND first_at < $3";
@@ -233,7 +235,7 @@ impl Store {
         self.rows(SEALS_BEFORE, values![number, limit]).await?.iter().map(read).collect()
     }
 
-    /// Seals that hold events of a request.
+    /// Seals with events of a request.
     pub async fn seals_of(&self, request: RequestId) -> Result<Vec<Seal>, Fault> {
         let (from, until) = around(request);
         let sql = select_seals!("last_at >= $2 AND first_at < $3 AND events LIKE $4 ORDER BY number");
@@ -241,7 +243,7 @@ impl Store {
         self.rows(sql, values![from.micros(), until.micros(), holds]).await?.iter().map(read).collect()
     }
 
-    /// Seals with records of several refusals, written when that of a request would be.
+    /// Seals with folded records of refusals, of the time when a request would have been recorded.
     pub async fn seals_with_folds(&self, request: RequestId) -> Result<Vec<Seal>, Fault> {
         let (from, until) = around(request);
         let sql =
@@ -249,7 +251,7 @@ impl Store {
         self.rows(sql, values![from.micros(), until.micros()]).await?.iter().map(read).collect()
     }
 
-    /// The keys of these people; `None` for those that were erased.
+    /// The keys of these people; `None` for an erased person.
     pub async fn audit_people(&self, users: &[UserId]) -> Result<Vec<(UserId, Option<Vec<u8>>)>, Fault> {
         const START: &str = "SELECT user_id, key FROM audit_people WHERE instance = $1 AND user_id IN ";
         let mut people = Vec::with_capacity(users.len());
@@ -271,7 +273,7 @@ impl Store {
         .expect(1)
     }
 
-    /// Nobody reads what was sealed under the person's key any more, and no new one is made.
+    /// Makes everything sealed under the person's key unreadable for ever, and prevents a new key.
     pub fn erase_audit_person(&self, user: UserId) -> Statement {
         self.bound(
             "INSERT INTO audit_people (instance, user_id, key) VALUES ($1, $2, NULL) \
@@ -281,7 +283,7 @@ impl Store {
         .expect(1)
     }
 
-    /// The keys that checkpoints were ever signed with, the newest last.
+    /// All keys that ever signed checkpoints, newest last.
     pub async fn audit_keys(&self) -> Result<Vec<StoredAuditKey>, Fault> {
         let sql = "SELECT kid, private_key, created_at, replaced_at FROM audit_keys \
                    WHERE instance = $1 ORDER BY created_at, kid";
@@ -297,8 +299,8 @@ impl Store {
         rows.iter().map(key).collect()
     }
 
-    /// In the place of the one that was read, or as the first. Two statements: only after the instance's row is locked is
-    /// it seen what another node committed.
+    /// Replaces the key that was read, or inserts the first. Two statements: only after the instance's row is locked
+    /// does the guard see what another node committed.
     pub fn replace_audit_key(
         &self,
         old: Option<&str>,
@@ -320,7 +322,8 @@ impl Store {
         batch
     }
 
-    /// In the place of what is there: two nodes do not sign at once, for one of them remembers first.
+    /// Replaces an existing checkpoint. Two nodes cannot sign at once, because each must first update the chain's
+    /// memory.
     pub fn insert_checkpoint(&self, number: i64, at: Timestamp, jws: &str) -> Statement {
         self.bound(
             "INSERT INTO audit_checkpoints (instance, number, at, jws) VALUES ($1, $2, $3, $4) \
@@ -335,21 +338,21 @@ impl Store {
         self.row(sql, vec![]).await?.map(|row| Ok((row.int(0)?, row.time(1)?, row.text(2)?))).transpose()
     }
 
-    /// The lowest number that is signed, from this one on.
+    /// The lowest signed number, from this one on.
     pub async fn signed_from(&self, number: i64) -> Result<Option<i64>, Fault> {
         let sql = "SELECT MIN(number) FROM audit_checkpoints WHERE instance = $1 AND number >= $2";
         let row = self.row(sql, values![number]).await?;
         Ok(row.map_or(Ok(None), |row| row.opt_int(0))?)
     }
 
-    /// Checkpoints of these numbers, both ends included.
+    /// Checkpoints of these numbers, inclusive.
     pub async fn checkpoints(&self, from: i64, to: i64) -> Result<Vec<(i64, String)>, Fault> {
         let sql = "SELECT number, jws FROM audit_checkpoints WHERE instance = $1 AND number >= $2 AND number <= $3 \
                    ORDER BY number";
         self.rows(sql, values![from, to]).await?.iter().map(|row| Ok((row.int(0)?, row.text(1)?))).collect()
     }
 
-    /// The oldest seals, sealed before a time: number, hash, events and bytes. Never the newest of all.
+    /// The oldest seals, from before a time: number, hash, events and bytes. Never the newest of all.
     pub async fn old_seals(&self, before: Timestamp, limit: u32) -> Result<Vec<(i64, String, i64, i64)>, Fault> {
         let sql = "SELECT number, hash, events_count, bytes FROM audit_seals WHERE instance = $1 AND at < $2 \
                    AND number < (SELECT MAX(number) FROM audit_seals WHERE instance = $1) ORDER BY number LIMIT $3";
@@ -357,8 +360,7 @@ impl Store {
         rows.iter().map(|row| Ok((row.int(0)?, row.text(1)?, row.int(2)?, row.int(3)?))).collect()
     }
 
-    /// The oldest seals that are to go so that what is left takes no more than so many bytes, as [`Self::old_seals`] tells
-    /// them.
+    /// The oldest seals that must go so that the rest takes at most `bytes` bytes; columns as in [`Self::old_seals`].
     pub async fn seals_beyond(&self, bytes: i64, limit: u32) -> Result<Vec<(i64, String, i64, i64)>, Fault> {
         let sql = "SELECT number, hash, events_count, bytes FROM audit_seals WHERE instance = $1 \
                    AND number < (SELECT MAX(number) FROM audit_seals WHERE instance = $1) ORDER BY number LIMIT $2";
@@ -380,8 +382,8 @@ impl Store {
         Ok(old)
     }
 
-    /// Deletes the seals up to a number, and leaves in their place the checkpoint that tells of it. Guarded by how many
-    /// there are.
+    /// Deletes the seals up to a number. The checkpoint that records the deletion takes their place. Guarded by the
+    /// number of seals.
     pub fn prune_seals(&self, (number, seals): (i64, u64), (at, jws): (Timestamp, &str)) -> Vec<Statement> {
         vec![
             self.bound("DELETE FROM audit_seals WHERE instance = $1 AND number <= $2", values![number]).expect(seals),

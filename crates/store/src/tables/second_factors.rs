@@ -1,4 +1,4 @@
-//! What people prove besides a password: authenticator apps, passkeys, recovery codes.
+//! Second factors: authenticator apps, passkeys, recovery codes.
 
 use model::two_step::RecoveryCode;
 use model::{PasskeyId, Timestamp, User, UserId};
@@ -7,16 +7,16 @@ use oauth::secret::Digest;
 use crate::tables::ExaminedTable;
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
-/// An authenticator app as it is kept.
+/// A stored authenticator app.
 pub struct AuthenticatorApp {
-    /// Under the master key.
+    /// Sealed under the master key.
     pub sealed_secret: Vec<u8>,
-    /// The newest step whose code was accepted.
+    /// The newest time step whose code was accepted.
     pub last_step: i64,
     pub created_at: Timestamp,
 }
 
-/// A passkey as it is kept.
+/// A stored passkey.
 #[derive(Clone, Debug)]
 pub struct StoredPasskey {
     pub id: PasskeyId,
@@ -67,7 +67,7 @@ impl Store {
         Ok(Some(AuthenticatorApp { sealed_secret: row.bytes(0)?, last_step: row.int(1)?, created_at: row.time(2)? }))
     }
 
-    /// Guarded: a person has one. The step is that of the code which confirmed it.
+    /// Guarded: a user has one. The step is that of the confirming code.
     pub fn insert_authenticator_app(
         &self,
         user: UserId,
@@ -82,7 +82,7 @@ impl Store {
         .expect(1)
     }
 
-    /// Guarded: the code of a step is accepted once, and never one of a step before.
+    /// Guarded: the code of a step is accepted once, and no code of an earlier step.
     pub fn use_authenticator_step(&self, user: UserId, step: i64) -> Statement {
         self.bound(
             "UPDATE authenticator_apps SET last_step = $3 WHERE instance = $1 AND user_id = $2 AND last_step < $3",
@@ -91,12 +91,12 @@ impl Store {
         .expect(1)
     }
 
-    /// Who must be the one to remove it expects one row.
+    /// A caller that must be the one to remove it expects one row.
     pub fn delete_authenticator_app(&self, user: UserId) -> Statement {
         self.bound("DELETE FROM authenticator_apps WHERE instance = $1 AND user_id = $2", values![user.0])
     }
 
-    /// The oldest first.
+    /// Oldest first.
     pub async fn passkeys(&self, user: UserId) -> Result<Vec<StoredPasskey>, Fault> {
         let sql = select_passkeys!("AND user_id = $2 ORDER BY created_at, id");
         self.list(KIND, (sql, values![user.0]), passkey).await
@@ -106,7 +106,7 @@ impl Store {
         Ok(self.list(KIND, (select_passkeys!("AND credential = $2"), values![credential]), passkey).await?.pop())
     }
 
-    /// Guarded: a credential is one person's, once.
+    /// Guarded: a credential is registered once, for one user.
     pub fn insert_passkey(&self, new: &StoredPasskey) -> Statement {
         self.bound(
             "INSERT INTO passkeys (instance, id, user_id, credential, name, record, created_at) \
@@ -116,7 +116,8 @@ impl Store {
         .expect(1)
     }
 
-    /// Guarded by the record that was read: the signature counter of two uses at once is compared one after the other.
+    /// Guarded by the record that was read, so that two concurrent uses compare the signature counter one after the
+    /// other.
     pub fn use_passkey(&self, read: &StoredPasskey, record: &str, now: Timestamp) -> Statement {
         self.bound(
             "UPDATE passkeys SET record = $4, last_used_at = $5 WHERE instance = $1 AND id = $2 AND record = $3",
@@ -125,7 +126,7 @@ impl Store {
         .expect(1)
     }
 
-    /// Guarded: it is this person's, and still there.
+    /// Guarded: the passkey exists and belongs to this user.
     pub fn delete_passkey(&self, user: UserId, id: PasskeyId) -> Statement {
         self.bound("DELETE FROM passkeys WHERE instance = $1 AND user_id = $2 AND id = $3", values![user.0, id.0])
             .expect(1)
@@ -145,7 +146,7 @@ impl Store {
         .expect(1)
     }
 
-    /// One use: the guard fails for the second, and for what never was a code of this person.
+    /// Usable once: the guard fails for the second use, and for a text that never was a code of this user.
     pub fn use_recovery_code(&self, user: UserId, digest: Digest<RecoveryCode>) -> Statement {
         self.bound(
             "DELETE FROM recovery_codes WHERE instance = $1 AND user_id = $2 AND digest = $3",
@@ -158,7 +159,7 @@ impl Store {
         self.bound("DELETE FROM recovery_codes WHERE instance = $1 AND user_id = $2", values![user.0])
     }
 
-    /// All of a person's, and what stands in for them.
+    /// Deletes all factors of a user, and their recovery codes.
     pub fn delete_second_factors(&self, user: UserId) -> [Statement; 3] {
         [
             self.delete_authenticator_app(user),
@@ -167,7 +168,7 @@ impl Store {
         ]
     }
 
-    /// Recovery codes stand in for a second factor: with the last one they go.
+    /// Recovery codes replace a second factor: they are deleted with the last one.
     pub fn delete_needless_recovery_codes(&self, user: UserId) -> Statement {
         self.bound(
             "DELETE FROM recovery_codes WHERE instance = $1 AND user_id = $2 \
@@ -177,7 +178,7 @@ impl Store {
         )
     }
 
-    /// Guarded: a challenge is answered once. `expires_at` is when it would be refused anyway.
+    /// Guarded: a challenge is answered once. After `expires_at` it is refused anyway.
     pub fn spend_challenge(&self, digest: &[u8; 32], expires_at: Timestamp) -> Statement {
         self.bound(
             "INSERT INTO spent_challenges (instance, digest, expires_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
@@ -186,7 +187,7 @@ impl Store {
         .expect(1)
     }
 
-    /// A small batch.
+    /// Expired challenges. A small batch.
     pub fn sweep_spent_challenges(&self, expired_before: Timestamp) -> Statement {
         self.bound(
             "DELETE FROM spent_challenges WHERE instance = $1 AND digest IN \
@@ -195,8 +196,8 @@ impl Store {
         )
     }
 
-    /// Guarded by the epoch that was read. Changes nothing, but holds the user's row: what is decided about one person's
-    /// factors is decided one after the other.
+    /// Guarded by the epoch that was read. Changes nothing, but locks the user's row: decisions about one user's
+    /// factors run one after the other.
     pub fn hold_user(&self, user: &User) -> Statement {
         self.bound(
             "UPDATE users SET epoch = epoch WHERE instance = $1 AND id = $2 AND epoch = $3",
@@ -205,7 +206,7 @@ impl Store {
         .expect(1)
     }
 
-    /// Ends what was opened before. Guarded by the epoch that was read.
+    /// Ends everything opened before. Guarded by the epoch that was read.
     pub fn raise_user_epoch(&self, user: &User) -> Statement {
         self.bound(
             "UPDATE users SET epoch = epoch + 1, version = version + 1 WHERE instance = $1 AND id = $2 AND epoch = $3",

@@ -8,7 +8,7 @@ use model::{Email, Login, Timestamp, User, UserId, UserType};
 use crate::tables::ExaminedTable;
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
-/// What a new user is made of.
+/// Attributes of a new user.
 pub struct NewUser<'a> {
     pub id: UserId,
     pub login: &'a Login,
@@ -21,18 +21,18 @@ pub struct NewUser<'a> {
     pub password: Option<&'a PasswordHash>,
 }
 
-/// A user as the register keeps it, for administrators.
+/// A stored user, for administrators.
 #[derive(Clone, Debug)]
 pub struct UserRow {
     pub user: User,
     pub role: Option<String>,
     pub has_password: bool,
-    /// Raised by every change: what the next one is guarded by.
+    /// Incremented by every change. Guards the next one.
     pub version: i64,
 }
 
-/// The columns that [`read`] and [`read_row`] expect, in its order. `EXISTS` would let PostgreSQL read everybody's second
-/// factors for the sake of a page of users.
+/// The columns that [`read`] and [`read_row`] expect, in their order. With `EXISTS`, PostgreSQL could read the second
+/// factors of all users for one page.
 macro_rules! select_users {
     ($rest:literal) => {
         concat!(
@@ -49,7 +49,7 @@ macro_rules! select_users {
 
 pub(super) const USERS_AFTER: &str = select_users!("AND u.login_folded > $2 ORDER BY u.login_folded LIMIT $3");
 
-/// What a role permits that cannot be read is permitted to nobody: a matter of the role, not of who has it.
+/// A role's unreadable permissions are not granted. They are a problem of the role, not of its users.
 fn read(row: &SqlRow) -> Result<User, DamagedRow> {
     let permissions = row.opt_text(11)?.map(|permits| Permissions::restore(&permits).value).unwrap_or_default();
     let verified = row.flag(7)?;
@@ -58,7 +58,7 @@ fn read(row: &SqlRow) -> Result<User, DamagedRow> {
     let user_type = row.text(2)?;
     let user_type = UserType::parse(&user_type).unwrap_or_else(|| {
         problems.push(format!("type: this version does not know {user_type:?}"));
-        // Whom nobody signs in as.
+        // A type that cannot sign in.
         UserType::SystemNoLogin
     });
     Ok(User {
@@ -105,7 +105,7 @@ impl Store {
         Ok(self.row(select_users!("AND u.id = $2"), values![id.0]).await?.as_ref().map(read).transpose()?)
     }
 
-    /// For signing in: the user with the hash to compare, or without where no password was ever set.
+    /// For signing in: the user with the hash to compare, or without one if no password was ever set.
     pub async fn user_by_login(&self, login: &Login) -> Result<Option<(User, Option<PasswordHash>)>, Fault> {
         let row = self.row(select_users!("AND u.login_folded = $2"), values![login.folded()]).await?;
         row.map(|row| Ok((read(&row)?, read_hash(&row)?))).transpose()
@@ -119,12 +119,12 @@ impl Store {
         Ok(self.row(select_users!("AND u.id = $2"), values![id.0]).await?.as_ref().map(read_row).transpose()?)
     }
 
-    /// The next users behind a folded login, in the order of logins, at most so many.
+    /// The next users after a folded login, ordered by login, at most `limit`.
     pub async fn users_after(&self, login: &str, limit: u32) -> Result<Vec<UserRow>, Fault> {
         self.page((KIND, 17), (USERS_AFTER, vec![]), (login.to_owned(), limit), read_row).await
     }
 
-    /// What an administrator writes. Guarded by the version that was read; `ends_tokens` raises the epoch.
+    /// Stores an administrator's change. Guarded by the version that was read; `ends_tokens` increments the epoch.
     pub fn update_user(&self, row: &UserRow, ends_tokens: bool, now: Timestamp) -> Statement {
         let (user, email) = (&row.user, row.user.email.as_ref());
         self.bound(
@@ -148,7 +148,7 @@ impl Store {
         .expect(1)
     }
 
-    /// Guarded: a login that was ever given out is not given out again, also after the person was erased.
+    /// Guarded: a login that was ever used is not used again, even after its user was erased.
     pub fn insert_user(&self, user: &NewUser<'_>, now: Timestamp) -> Statement {
         self.bound(
             "INSERT INTO users (instance, id, login, login_folded, user_type, is_admin, enabled, name, email, \
@@ -177,14 +177,14 @@ impl Store {
         .expect(1)
     }
 
-    /// What stands in the place of an erased login, so that it can be told from one that is free. No login looks like it.
+    /// Replaces an erased login, so that it can be distinguished from a free one. No login looks like it.
     fn erased_login(&self, login: &Login) -> String {
         let said = format!("gatehouse-erased-login\n{}\n{}", self.instance(), login.folded());
         format!("\u{2020}{}", SealHash::of(said.as_bytes()))
     }
 
-    /// Takes away what identifies the person, here and in the audit, and all that they held; ends what they opened.
-    /// Guarded by the epoch that was read. The row stays, because what the person did is told by its id.
+    /// Removes identifying data, here and in the audit, and everything that the user held; ends everything they opened.
+    /// Guarded by the epoch that was read. The row stays, because the audit refers to the user by its id.
     pub fn erase_user(&self, user: &User, now: Timestamp) -> Vec<Statement> {
         let id = user.id.0;
         let of_user = |sql: &'static str| self.bound(sql, values![id]);
@@ -228,7 +228,7 @@ impl Store {
         erasing
     }
 
-    /// A new password ends what was opened with the old one, so the epoch rises. Guarded by the epoch that was read.
+    /// A new password ends everything opened with the old one, so the epoch rises. Guarded by the epoch that was read.
     pub fn set_password(&self, user: &User, hash: &PasswordHash, now: Timestamp) -> Statement {
         self.bound(
             "UPDATE users SET password_hash = $4, password_nfc = $6, epoch = epoch + 1, version = version + 1, \
@@ -238,7 +238,7 @@ impl Store {
         .expect(1)
     }
 
-    /// The same password under stronger parameters, or in NFC: nothing ends. Guarded by the hash that was read.
+    /// Stores the same password with stronger parameters, or in NFC: nothing ends. Guarded by the hash that was read.
     pub fn rehash_password(&self, user: UserId, old: &PasswordHash, new: &PasswordHash) -> Statement {
         self.bound(
             "UPDATE users SET password_hash = $4, password_nfc = $5 \
@@ -248,7 +248,7 @@ impl Store {
         .expect(1)
     }
 
-    /// Guarded by the epoch that was read; disabling raises it.
+    /// Guarded by the epoch that was read. Disabling increments it.
     pub fn set_user_enabled(&self, user: &User, enabled: bool, now: Timestamp) -> Statement {
         self.bound(
             "UPDATE users SET enabled = $4, epoch = epoch + 1, version = version + 1, updated_at = $5 \
@@ -258,7 +258,7 @@ impl Store {
         .expect(1)
     }
 
-    /// Ends nothing, so the epoch stays. Guarded by the time of the last change that was read.
+    /// Ends nothing, so the epoch stays. Guarded by the time of the last change, as it was read.
     pub fn set_locale(&self, user: &User, locale: Option<&str>, now: Timestamp) -> Statement {
         self.bound(
             "UPDATE users SET locale = $5, version = version + 1, updated_at = $6 \
@@ -268,13 +268,13 @@ impl Store {
         .expect(1)
     }
 
-    /// Those with this address, in any case of its letters; so many at most.
+    /// Users with this address, case-insensitive; at most `most`.
     pub async fn users_by_email(&self, address: &EmailAddress, most: i64) -> Result<Vec<User>, Fault> {
         let sql = select_users!("AND lower(u.email) = $2 ORDER BY u.login_folded LIMIT $3");
         self.list(KIND, (sql, values![address.folded(), most]), read).await
     }
 
-    /// The address is confirmed. Guarded by the epoch and the address that were read.
+    /// Stores a confirmed address. Guarded by the epoch and the address that were read.
     pub fn set_email(&self, user: &User, address: &EmailAddress, now: Timestamp) -> Statement {
         self.bound(
             "UPDATE users SET email = $4, email_verified = 1, version = version + 1, updated_at = $5 \

@@ -1,25 +1,25 @@
-//! Whether everything that an access token names still stands: a guard of the batch that opens a session.
+//! Whether everything that an access token refers to is still valid: a guard of the batch that opens a session.
 
 use model::{ApplicationId, AuthorizationId, ReferenceTokenId, SessionId, UserId};
 use uuid::Uuid;
 
 use crate::{SqlValue, Statement, Store, values};
 
-/// What a token names that may have ended.
+/// The records that a token refers to, which may have ended.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenNames {
-    /// With the epoch that it was issued in; a reference token outlives a new password.
+    /// With the epoch of issue. `None` for a reference token, which outlives a new password.
     pub user: (UserId, Option<i64>),
     pub application: (ApplicationId, i64),
     pub authorization: Option<AuthorizationId>,
-    /// Its sign-in, where the end of that ends the token.
+    /// The sign-in, if its end also ends the token.
     pub sign_in: Option<SessionId>,
     /// The `jti` of a service token.
     pub service_token: Option<Uuid>,
     pub reference_token: Option<ReferenceTokenId>,
 }
 
-/// Disabling an application raises its epoch, so the epoch says it all.
+/// Disabling an application raises its epoch, so comparing the epoch is enough.
 const STANDS: &str = "SELECT 1 FROM users u JOIN applications a ON a.instance = u.instance \
      WHERE u.instance = $1 AND u.id = $2 AND (u.epoch = $3 OR $3 IS NULL) AND u.enabled = 1 AND a.id = $4 AND a.epoch = $5 \
      AND NOT EXISTS (SELECT 1 FROM identity_sessions i \
@@ -45,7 +45,7 @@ fn params(token: &TokenNames) -> Vec<SqlValue> {
 }
 
 impl Store {
-    /// Guard: it stands.
+    /// Guard: all of them are valid.
     pub fn expect_token_stands(&self, token: &TokenNames) -> Statement {
         self.bound(STANDS, params(token)).expect(1)
     }

@@ -1,4 +1,5 @@
-//! What the admin API says of itself: an OpenAPI 3.1 document made from the operations' types, and the same for people.
+//! The description of the admin API: an OpenAPI 3.1 document generated from the operations' types, and the same as a
+//! page.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -95,7 +96,7 @@ fn described(operation: &Operation, description: OperationDescription<'_>) -> Va
     told
 }
 
-/// Says nothing of the instance, so anybody may read it.
+/// Public: the document contains nothing about the instance.
 pub(super) async fn open_api(headers: HeaderMap) -> Response {
     static BYTES: LazyLock<(Bytes, HeaderValue)> = LazyLock::new(|| {
         let bytes = serde_json::to_vec(&*DOCUMENT).expect("a document is JSON");
@@ -113,7 +114,7 @@ pub(super) async fn open_api(headers: HeaderMap) -> Response {
     response
 }
 
-/// `data-page="admin-api"`: the document for people.
+/// `data-page="admin-api"`: the document as a page.
 #[derive(Template)]
 #[template(path = "admin-api.html")]
 struct DocumentPage<'a> {
@@ -153,7 +154,7 @@ struct ResponseEntry {
     shape: Option<SchemaShape>,
 }
 
-/// The name of a schema, or what it says.
+/// A schema's name or its inline description.
 struct SchemaShape {
     kind: String,
     name: Option<String>,
@@ -167,7 +168,7 @@ pub(super) async fn page(PublicContext(context): PublicContext) -> Response {
         schemas.into_iter().flatten().map(|(name, schema)| (name.clone(), pretty(schema))).collect()
     });
     let page = DocumentPage {
-        // What the document says is English, whoever reads it.
+        // The document is in English, whatever the reader's language.
         messages: messages::of(Language::English),
         instance_name: &context.instance.info.name,
         version: VERSION,

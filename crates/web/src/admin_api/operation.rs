@@ -1,4 +1,4 @@
-//! One call of the admin API: what it takes and what it answers are types, and so is what the document says of it.
+//! One operation of the admin API. Types define its input and output, and the document is generated from them.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::admin_api::problem::Problem;
 
-/// An administrator at work: one request's office, clock and dice.
+/// An administrator's call: the admin service, the clock reading and the rng of one request.
 pub(super) struct AdminCall {
     pub(super) manager: Arc<InstanceAdmin>,
     pub(super) now: Timestamp,
@@ -31,7 +31,7 @@ impl AdminCall {
     }
 }
 
-/// A [`AdminCall`] for changes of weight, which need a recent sign-in.
+/// An [`AdminCall`] for critical changes, which need a recent sign-in.
 pub(super) struct ElevatedAdminCall(AdminCall);
 
 impl Deref for ElevatedAdminCall {
@@ -50,7 +50,7 @@ impl ElevatedAdminCall {
     }
 }
 
-/// The desk that an operation is done at: its type says what sign-in is needed, here and in the document.
+/// The authority that an operation needs. Its type tells, in code and document, whether the sign-in must be recent.
 pub(super) trait AdminAuthority: Sized {
     fn of(call: AdminCall) -> Result<Self, Problem>;
 
@@ -80,7 +80,7 @@ impl AdminAuthority for ElevatedAdminCall {
     }
 }
 
-/// What was asked, as it arrived.
+/// The request as it arrived.
 pub(super) struct OperationRequest {
     /// The variable parts of the path, decoded.
     pub(super) path: BTreeMap<String, String>,
@@ -89,7 +89,7 @@ pub(super) struct OperationRequest {
     pub(super) body: Bytes,
 }
 
-/// Why an operation did not do what was asked.
+/// The reason for which an operation failed.
 pub(super) enum OperationError {
     Problem(Problem),
     Fault(Fault),
@@ -115,23 +115,23 @@ impl From<Fault> for OperationError {
 
 pub(super) type OperationResult<T> = Result<T, OperationError>;
 
-/// What a document tells of one operation (OpenAPI 3.1 §4.8.10), as its parts describe themselves.
+/// The description of one operation (OpenAPI 3.1 §4.8.10), filled in by its inputs and output.
 pub(super) struct OperationDescription<'a> {
     pub(super) schemas: &'a mut SchemaGenerator,
     pub(super) parameters: Vec<Value>,
     pub(super) body: Option<Value>,
-    /// By status.
+    /// By HTTP status.
     pub(super) answers: BTreeMap<u16, Value>,
 }
 
-/// Something an operation takes from a request.
+/// An input of an operation, read from a request.
 pub(super) trait OperationInput: Sized {
     fn read(asked: &OperationRequest) -> Result<Self, Problem>;
 
     fn describe(description: &mut OperationDescription<'_>);
 }
 
-/// Something an operation answers.
+/// The output of an operation.
 pub(super) trait OperationOutput {
     fn response(self) -> Response;
 
@@ -165,10 +165,10 @@ inputs! { A B C }
 
 type OperationFuture = Pin<Box<dyn Future<Output = OperationResult<Response>> + Send>>;
 
-/// Reads what was asked; then the work begins.
+/// Reads the inputs, then starts the operation.
 type Run = dyn Fn(AdminCall, &OperationRequest) -> Result<OperationFuture, Problem> + Send + Sync;
 
-/// A refusal that an operation has beside the usual ones.
+/// A refusal that only this operation has.
 pub(super) fn problem_answer(told: &str) -> Value {
     let schema = json!({ "$ref": "#/components/schemas/Problem" });
     json!({ "description": told, "content": { "application/problem+json": { "schema": schema } } })
@@ -184,7 +184,7 @@ pub(super) struct Operation {
     pub(super) run: Box<Run>,
 }
 
-/// `name` is what generated clients call it (`operationId`).
+/// `name` is the `operationId`, which generated clients use as a name.
 pub(super) fn operation<D, I, O, F>(
     method: Method,
     path: &'static str,

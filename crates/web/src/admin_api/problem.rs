@@ -1,4 +1,4 @@
-//! Refusals of the admin API, as RFC 9457 shapes them.
+//! Refusals of the admin API in the format of RFC 9457.
 
 use axum::response::Response;
 use flows::Fault;
@@ -15,14 +15,14 @@ use crate::request::body::BodyError;
 use crate::request::context::{AnyInstance, RequestContext};
 use crate::request::failures;
 
-/// What the caller did that cannot be done.
+/// The reason for which a call was refused.
 #[derive(Debug)]
 pub(super) enum Problem {
     NoCredential,
     BadCredential(&'static str),
     Manage(AdmissionRefusal),
     NotFound(String),
-    /// A parameter, header or member, by its name.
+    /// A malformed parameter, header or member, by its name.
     Malformed(String),
     TooLarge,
     Encoded,
@@ -43,7 +43,8 @@ impl From<BodyError> for Problem {
 }
 
 impl Problem {
-    /// What a member of the body says is not there, so it is not the address that is wrong.
+    /// Turns "not found" for an object that a member of the body names into another status: the address itself is
+    /// right.
     pub(super) fn of_a_member(refusal: AdminRefusal) -> Self {
         Self::Admin(match refusal {
             AdminRefusal::Unknown(what) => AdminRefusal::Invalid(vec![format!("{what} not found")]),
@@ -63,7 +64,7 @@ impl Problem {
             )
     }
 
-    /// For the audit.
+    /// The cause for the audit.
     const fn cause_elsewhere(&self) -> &'static str {
         match self {
             Self::NoCredential => "no_credential",
@@ -170,7 +171,7 @@ impl Problem {
         }
     }
 
-    /// RFC 6750 §3, RFC 9470 §3.
+    /// The challenge of RFC 6750 §3 and RFC 9470 §3.
     fn challenge(&self, realm: &str) -> String {
         let error = match self {
             Self::NoCredential => return bearer::challenge(realm, None, None),
@@ -184,7 +185,7 @@ impl Problem {
     }
 }
 
-/// Logged once, here.
+/// Logs the fault. Faults are logged once, here.
 pub(super) fn fault(context: &RequestContext, fault: &Fault) -> Response {
     let status = failures::fault_status(context, fault);
     failures::problem_failure(status, context.reference())
@@ -214,7 +215,7 @@ impl Refusal for Problem {
         }
     }
 
-    /// Bodies hold people's names and secrets: of them, only what kind of thing was wrong.
+    /// Only the kind of error: bodies hold personal names and secrets.
     fn details(&self) -> RefusalDetails {
         let check = match self {
             Self::Manage(refusal) => return refusal.details(),

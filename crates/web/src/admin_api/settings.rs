@@ -1,4 +1,4 @@
-//! `/settings`: what an administrator may set for the instance.
+//! `/settings`: the settings of the instance that administrators may change.
 
 use http::Method;
 use model::InstanceSettings;

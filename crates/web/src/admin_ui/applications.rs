@@ -1,4 +1,4 @@
-//! `/manage/apps`: the register of Trusted Applications, and their secrets.
+//! `/manage/apps`: Trusted Applications and their secrets.
 
 mod form;
 pub(super) mod trial;
@@ -40,7 +40,7 @@ async fn listed(admin: &mut AdminPage, asked: &Params) -> PageResult {
     let (service, _) = admin.open();
     let mut rows = Vec::new();
     if after.is_none() && !find.is_empty() {
-        // What begins with the text stands behind it, but for the text itself.
+        // The list starts after the search text, so an exact match is added here.
         rows.extend(service.application(find).await?.ok());
     }
     rows.extend(service.applications_after(after.unwrap_or(find), READ).await?);
@@ -83,7 +83,7 @@ async fn listed(admin: &mut AdminPage, asked: &Params) -> PageResult {
     Ok(admin.page(HERE, content, FormNotice::Nothing))
 }
 
-/// What an application is, for somebody who does not know the words of OAuth.
+/// The kinds of applications in plain words, without OAuth terms.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ApplicationKind {
     Web,
@@ -124,7 +124,7 @@ impl ApplicationKind {
         matches!(self, Self::Web | Self::Service | Self::Hybrid)
     }
 
-    /// What is usual for it.
+    /// The usual settings of this kind.
     fn record(self) -> ApplicationRecord {
         let signs_in = self != Self::Service;
         let client_type = if self.has_secret() { RecordClientType::Confidential } else { RecordClientType::Public };
@@ -195,7 +195,7 @@ fn registration(
     admin.page(HERE, content, said)
 }
 
-/// Finds whom the record is to act as.
+/// Resolves the login of the System User.
 pub(super) async fn with_system_user(
     admin: &mut AdminPage,
     mut record: ApplicationRecord,
@@ -244,7 +244,7 @@ async fn created(admin: &mut AdminPage, form: &Params) -> PageResult {
 
 type Registered = (TrustedApplication, Option<Presented<ClientSecret>>, Vec<String>);
 
-/// A Confidential application gets its first secret with it.
+/// Registers an application. A Confidential one gets its first secret.
 pub(super) async fn register(
     admin: &mut AdminPage,
     record: ApplicationRecord,
@@ -255,7 +255,7 @@ pub(super) async fn register(
     Ok(made.map(|(application, warnings)| (application, secret, warnings)))
 }
 
-/// The page that shows what the developer needs, once.
+/// The page with the data that the developer needs, shown once.
 pub(super) fn registered(
     admin: &AdminPage,
     application: &TrustedApplication,
@@ -289,7 +289,7 @@ pub(super) async fn show(mut admin: AdminPage, Path(text): Path<String>, RawQuer
     admin.answer(answer)
 }
 
-/// The application that an address names.
+/// The application that the address names.
 async fn found(admin: &mut AdminPage, text: &str) -> Result<Option<TrustedApplication>, Fault> {
     let Some(id) = id(Some(text)) else { return Ok(None) };
     let (service, _) = admin.open();
@@ -302,7 +302,7 @@ async fn shown(admin: &mut AdminPage, text: &str, said: FormNotice) -> PageResul
     Ok(overview(admin, &application, (&application.to_record(), &login), said))
 }
 
-/// Login of the System User.
+/// The login of the System User.
 async fn system_user(admin: &mut AdminPage, record: &ApplicationRecord) -> Result<String, Fault> {
     let Some(user) = record.system_user else { return Ok(String::new()) };
     let (service, _) = admin.open();
@@ -423,7 +423,7 @@ async fn changed(admin: &mut AdminPage, text: &str, form: &Params) -> PageResult
     }
 }
 
-/// Back to the application's page, or the page with what was wrong.
+/// Redirects to the application's page, or shows the page with the errors.
 async fn again(
     admin: &mut AdminPage,
     application: &TrustedApplication,
@@ -435,7 +435,7 @@ async fn again(
     }
 }
 
-/// What would be refused of a record, for the script that asks while a form is filled in.
+/// Validates a record, for the script that checks the form while it is filled in.
 async fn checked(
     admin: &mut AdminPage,
     (record, current): (ApplicationRecord, Option<&TrustedApplication>),

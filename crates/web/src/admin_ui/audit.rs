@@ -1,4 +1,4 @@
-//! `/manage/audit`: what happened, the newest first.
+//! `/manage/audit`: events, newest first.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ async fn listed(admin: &mut AdminPage, asked: &Params) -> PageResult {
         let query: Vec<(&str, &str)> = same.chain([("from", from.as_str())]).collect();
         at(HERE.path(), &query)
     });
-    // A file has all of a time and kind, whoever it is about.
+    // An export has all events of a period and kind, of every user.
     let exported = |format| {
         let same = ["chain", "since", "until", "kind"].into_iter().filter_map(|name| Some((name, asked.get(name)?)));
         at("/manage/audit/export", &same.chain([("format", format)]).collect::<Vec<_>>())
@@ -64,7 +64,7 @@ async fn listed(admin: &mut AdminPage, asked: &Params) -> PageResult {
         name: "manage-audit",
         title: "Audit".to_owned(),
         lead: "Sealed events. New events appear within a second.".to_owned(),
-        // The newest events come in at the top.
+        // Live updates insert the newest events at the top.
         is_live: from.is_none() && until.is_none() && problems.is_empty(),
         links: vec![
             PageLink::new(AdminSection::Refusals.path(), "Look up a reference"),
@@ -90,7 +90,7 @@ async fn listed(admin: &mut AdminPage, asked: &Params) -> PageResult {
     Ok(admin.page(HERE, content, said))
 }
 
-/// Events name people by their ids, but for those who tried to sign in; pages tell who it is.
+/// Adds the names of users. Events have only their ids, except for attempts to sign in.
 pub(super) async fn name_people(admin: &mut AdminPage, events: &mut [AuditedEvent]) -> Result<(), Fault> {
     let (service, _) = admin.open();
     let mut known: HashMap<String, Option<String>> = HashMap::new();
@@ -151,7 +151,7 @@ async fn verified(admin: &mut AdminPage) -> PageResult {
     Ok(admin.page(HERE, outcome(parts), FormNotice::Nothing))
 }
 
-/// One chain.
+/// The result for one chain.
 fn told(verdict: &VerificationResult) -> Vec<PagePart> {
     let mut parts = vec![PagePart::Facts(vec![
         ("Events", Cell::text(verdict.events.to_string())),
@@ -219,7 +219,7 @@ fn questions(asked: &Params) -> PageForm {
     }
 }
 
-/// And what of the question does not read.
+/// The filter from the query, and the errors in it.
 async fn wanted(admin: &mut AdminPage, asked: &Params) -> Result<(EventFilter, Vec<String>), Fault> {
     let mut problems = Vec::new();
     let mut time = |name| match day(asked, name) {
@@ -247,7 +247,7 @@ async fn wanted(admin: &mut AdminPage, asked: &Params) -> Result<(EventFilter, V
     Ok((EventFilter { chain, since, until, kind, outcome, application, user }, problems))
 }
 
-/// Three numbers with dots.
+/// Parses three numbers with dots between them.
 fn place(text: &str) -> Option<ChainPosition> {
     let mut numbers = text.split('.');
     let (first, seal, event) = (numbers.next()?, numbers.next()?, numbers.next()?);
@@ -289,7 +289,7 @@ pub(super) fn detail(event: &AuditedEvent) -> Option<Value> {
     event.detail.as_deref().and_then(|text| serde_json::from_str(text).ok())
 }
 
-/// Of an administrator's change, which one.
+/// The kind of event; for an administrator's change, the kind of change.
 fn what(event: &AuditedEvent) -> String {
     let known = detail(event).and_then(|detail| detail["what"].as_str().map(str::to_owned));
     known.map(|what| format!(": {what}")).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! `/manage`: how the instance is, at a glance.
+//! `/manage`: overview of the instance.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::pages::admin::{AdminSection, Cell, FormNotice, ListRow, PageContent, 
 use crate::pages::profile::DisplayTime;
 
 const HERE: AdminSection = AdminSection::Dashboard;
-/// Secrets that expire within this are worth a look.
+/// Secrets that expire within this time are listed.
 const SOON: Duration = Duration::from_hours(24 * 30);
 const RECENT: usize = 10;
 

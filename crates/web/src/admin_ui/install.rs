@@ -20,7 +20,7 @@ pub(super) async fn show(mut admin: AdminPage, RawQuery(query): RawQuery) -> Res
     admin.answer(answer)
 }
 
-/// The link is sent along with the answer, and read once more.
+/// The confirmation page. The form carries the link, which is parsed again when it is submitted.
 async fn question(admin: &mut AdminPage, link: &str, said: FormNotice) -> PageResult {
     let installation = match InstallRequest::parse(&asked(Some(link))) {
         Ok(installation) => installation,

@@ -1,4 +1,4 @@
-//! `/manage/keys`: the signing keys. They rotate by themselves; this is for those who want it now, or must.
+//! `/manage/keys`: the signing keys. Keys rotate automatically; these pages rotate or replace them at once.
 
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -16,7 +16,7 @@ use crate::pages::profile::DisplayTime;
 
 const HERE: AdminSection = AdminSection::Keys;
 
-/// All, or with `replace=<algorithm>` what an emergency replacement would break.
+/// All keys; with `replace=<algorithm>`, also the consequences of an emergency replacement.
 pub(super) async fn show(mut admin: AdminPage, RawQuery(query): RawQuery) -> Response {
     let asked = asked(query.as_deref());
     let answer = match asked.get("replace").map(str::parse::<Algorithm>) {

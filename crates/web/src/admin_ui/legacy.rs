@@ -1,4 +1,4 @@
-//! `/manage/legacy`: who still shows passwords to the APIs.
+//! `/manage/legacy`: clients that still send passwords to the APIs.
 
 use axum::response::Response;
 use flows::admin::legacy_report::ApplicationUse;
@@ -8,7 +8,7 @@ use crate::pages::admin::{AdminSection, Cell, FormNotice, ListRow, PageContent, 
 use crate::pages::profile::DisplayTime;
 
 const HERE: AdminSection = AdminSection::Legacy;
-/// People that one row names.
+/// Maximum number of users named per row.
 const NAMED: usize = 5;
 
 pub(super) async fn show(mut admin: AdminPage) -> Response {

@@ -1,4 +1,4 @@
-//! `/manage/refusals`: why something was refused, by the reference that was shown.
+//! `/manage/refusals`: the reason for a refusal, by its reference.
 
 use axum::extract::RawQuery;
 use axum::response::Response;
@@ -56,12 +56,12 @@ async fn looked_up(admin: &mut AdminPage, reference: Option<&str>) -> PageResult
     Ok(admin.page(HERE, content, said))
 }
 
-/// A rule without the file names of the documentation: `docs/tokens.md, Signing in` is `Documentation: tokens, Signing in`.
+/// A rule without file names: `docs/tokens.md, Signing in` becomes `Documentation: tokens, Signing in`.
 fn rule_shown(rule: &str) -> String {
     rule.replace("docs/", "Documentation: ").replace(".md", "")
 }
 
-/// One event as facts; where two texts differ is marked.
+/// One event as facts. Differences between two texts are marked.
 fn told(event: &AuditedEvent) -> [PagePart; 2] {
     let outcome =
         if event.reason.is_empty() { event.outcome.clone() } else { format!("{}: {}", event.outcome, event.reason) };

@@ -1,4 +1,4 @@
-//! `/manage/roles`: what users may do on the APIs.
+//! `/manage/roles`: roles, the permissions of users on the APIs.
 
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -15,7 +15,7 @@ use crate::pages::admin::{
 
 const HERE: AdminSection = AdminSection::Roles;
 
-/// All, or the one that `role` names.
+/// All roles, or the one in the parameter `role`.
 pub(super) async fn show(mut admin: AdminPage, RawQuery(query): RawQuery) -> Response {
     let asked = asked(query.as_deref());
     let said = if query.as_deref() == Some(DONE) { FormNotice::Done("Saved.") } else { FormNotice::Nothing };

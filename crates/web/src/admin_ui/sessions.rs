@@ -1,4 +1,4 @@
-//! `/manage/sessions`: the seats, and who has them.
+//! `/manage/sessions`: the seats and the sessions that hold them.
 
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -98,7 +98,7 @@ async fn board(admin: &mut AdminPage, asked: &Params, said: FormNotice) -> PageR
     Ok(admin.page(HERE, content, said))
 }
 
-/// The last day, in words and drawn.
+/// The seats of the last day, as text and as a chart.
 pub(super) fn chart(seats: &SeatsView, counts: Vec<(Timestamp, u64)>) -> Chart {
     let points: Vec<u64> = counts.into_iter().map(|(_, used)| used).collect();
     let most = points.iter().max().copied().unwrap_or_default();
@@ -181,7 +181,7 @@ async fn ended(admin: &mut AdminPage, form: &Params) -> PageResult {
     };
     let (service, mut moment) = admin.open();
     match (service.end_sessions(ending, &mut moment).await?, ending) {
-        // One that ended by itself meanwhile is where the administrator wanted it.
+        // A session that ended meanwhile counts as ended by the administrator.
         (Ok(_), _) | (Err(AdminRefusal::Unknown(_)), SessionSelector::One(_)) => Ok(done(HERE.path())),
         (Err(refusal), _) => {
             let nothing = Params::parse(b"").expect("nothing is readable");

@@ -1,4 +1,4 @@
-//! `/manage/settings`: what an administrator may set for the instance.
+//! `/manage/settings`: the settings of the instance that administrators may change.
 
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -13,7 +13,7 @@ use crate::pages::admin::{AdminSection, FormField, FormNotice, PageContent, Page
 
 const HERE: AdminSection = AdminSection::Settings;
 
-/// How a setting is written down.
+/// The type of a setting's value.
 #[derive(Clone, Copy)]
 enum SettingKind {
     Flag,
@@ -28,7 +28,7 @@ type Entry = (&'static str, SettingKind, &'static str, &'static str);
 
 const ALGORITHMS: SettingKind = SettingKind::One(&["ES256", "RS256", "PS256", "EdDSA"]);
 
-/// All settings, in the order of the page.
+/// All settings, in page order.
 const ENTRIES: [Entry; 21] = [
     ("seats", SettingKind::Number, "Licence seats", "Leave empty for no limit."),
     ("reserved_seats", SettingKind::Lines, "Reserved seats", "Logins with a guaranteed seat, one per line."),
@@ -93,7 +93,7 @@ pub(super) async fn show(mut admin: AdminPage, RawQuery(query): RawQuery) -> Res
     admin.answer(answer)
 }
 
-/// With what was entered, where that was not taken.
+/// The page. After a refused form, it shows the submitted values.
 async fn page(admin: &mut AdminPage, entered: Option<&Map<String, Value>>, said: FormNotice) -> PageResult {
     let (service, _) = admin.open();
     let current = service.settings_as_read().await?;
@@ -145,14 +145,14 @@ fn field(&(name, kind, label, hint): &Entry, value: &Value) -> FormField {
     }
 }
 
-/// What was entered, as the settings' JSON says it; nothing is the default.
+/// The submitted values as settings JSON. An empty field means the default.
 fn entered(form: &Params) -> Map<String, Value> {
     let value = |&(name, kind, ..): &Entry| {
         let text = form.get(name).map(str::trim).filter(|text| !text.is_empty());
         match kind {
             SettingKind::Flag => is_checked(form, name).into(),
             SettingKind::Lines => lines(form, name).into(),
-            // What is no number is refused as what it is.
+            // Text that is not a number is passed on, so that the refusal can quote it.
             SettingKind::Number => {
                 text.map_or(Value::Null, |text| text.parse::<u64>().map_or_else(|_| text.into(), Value::from))
             }

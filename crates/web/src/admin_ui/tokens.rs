@@ -1,4 +1,4 @@
-//! `/manage/tokens`: reference tokens, masked. Service tokens are issued here; people make their own.
+//! `/manage/tokens`: reference tokens, masked. Service tokens are issued here; users create personal ones themselves.
 
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -158,7 +158,7 @@ async fn revoke(admin: &mut AdminPage, form: &Params) -> PageResult {
     let Some(id) = id(form.get("id")) else { return Ok(admin.gone()) };
     let (service, mut moment) = admin.open();
     let Ok(token) = service.token(ReferenceTokenId(id)).await? else { return Ok(admin.gone()) };
-    // A refusal: somebody else revoked it before.
+    // A refusal means that the token was revoked already.
     let _revoked = service.revoke_token(token.id, &mut moment).await?;
     Ok(done(HERE.path()))
 }

@@ -1,4 +1,4 @@
-//! `/manage/users`: people and service accounts.
+//! `/manage/users`: users and service accounts.
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery};
@@ -29,7 +29,7 @@ pub(super) async fn list(mut admin: AdminPage, RawQuery(query): RawQuery) -> Res
 }
 
 async fn listed(admin: &mut AdminPage, asked: &Params) -> PageResult {
-    // Logins are kept in order as they are compared.
+    // Logins are sorted in their comparison form.
     let find = asked.get("find").unwrap_or_default().trim().to_ascii_lowercase();
     let after = asked.get("after");
     let (service, _) = admin.open();
@@ -372,7 +372,7 @@ async fn save(admin: &mut AdminPage, row: &UserRow, form: &Params) -> PageResult
     let text = |name: &str| form.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let before = row.user.email.as_ref();
     let email = text("email");
-    // What was verified was the other address: of a new one it must be said anew.
+    // A check mark that was set for the previous address does not verify a new one.
     let is_said = before.is_none_or(|before| !before.verified || Some(&before.address) == email.as_ref());
     let record = PersonRecord {
         name: text("name").unwrap_or_default(),
@@ -392,7 +392,7 @@ async fn save(admin: &mut AdminPage, row: &UserRow, form: &Params) -> PageResult
     }
 }
 
-/// Mailed; or shown, to be given to the person.
+/// A link that was mailed, or is shown for the administrator to pass on.
 async fn hand_over(admin: &mut AdminPage, id: &str, link: Result<IssuedLink, AdminRefusal>) -> PageResult {
     let link = match link {
         Ok(link) => link,

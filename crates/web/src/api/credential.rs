@@ -1,4 +1,4 @@
-//! What a call shows of whom it comes from: one credential, in one header.
+//! The credential of an API call: exactly one, in one header.
 
 use flows::protocol::guard::{GuardRefusal, TokenRefusal};
 use flows::protocol::legacy::ErpSession;
@@ -15,14 +15,14 @@ use crate::api::CallRefusal;
 /// Headers that carry a credential beside `Authorization`.
 const KEY_HEADERS: [HeaderName; 2] = [HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
 
-/// Names the application that calls by Basic, which itself has no room for it.
+/// Names the calling application of a Basic call: Basic itself has no field for it.
 const APPLICATION: &str = "x-application-uri";
 
 const MAX_ERP_SESSION: usize = 256;
 
 pub(super) enum ApiCredential {
     Token(Presented<AccessToken>),
-    /// With the application that is named.
+    /// With the application from `X-Application-Uri`.
     Basic(Basic<Password>, Option<String>),
     ErpSession(Presented<ErpSession>),
 }
@@ -81,7 +81,7 @@ fn legacy(authorization: &[u8], headers: &HeaderMap) -> Result<ApiCredential, Ca
     }
 }
 
-/// The application that is named, if one is.
+/// The application from `X-Application-Uri`, if present.
 pub(super) fn application(headers: &HeaderMap) -> Result<Option<String>, CallRefusal> {
     const WHAT: &str = "X-Application-Uri must name one application, in printable ASCII";
     let mut named = headers.get_all(APPLICATION).iter();

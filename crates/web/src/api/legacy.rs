@@ -1,4 +1,4 @@
-//! ErpLogin (`domain-api.md` §1.9), and what refusals and answers of the legacy schemes look like.
+//! ErpLogin (`domain-api.md` §1.9), and the answers and refusals of the legacy schemes.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -23,8 +23,8 @@ use crate::request::render;
 
 const LARGEST_LOGIN: usize = 8 * 1024;
 
-/// The members that count. The language (`lang`, of older clients `ln`) is read by nobody: every text is in English.
-/// Others that old clients send are passed over.
+/// The members in use. The language (`lang`, in older clients `ln`) is ignored: every text is in English. Other members
+/// of old clients are ignored too.
 #[derive(Deserialize)]
 struct LoginBody {
     user: Option<String>,
@@ -47,7 +47,7 @@ pub(super) async fn login(context: &mut RequestContext, headers: &HeaderMap, bod
                 Err(fault) => CallOutcome { caller: None, answer: Err(fault) },
                 Ok(Err(refusal)) => CallOutcome { caller: None, answer: Ok(Err(CallRefusal::Guard(refusal))) },
                 Ok(Ok((caller, session))) => {
-                    // Old clients cut the text at its first colon: one member, no blanks, no colon in the id.
+                    // Old clients cut the text at its first colon: one member, no spaces, no colon in the id.
                     let text = json!({ "authorization": format!("ErpSession {}", session.expose()) });
                     let answer = Ok(Ok(render::json(StatusCode::OK, &text)));
                     CallOutcome { caller: Some(caller), answer }
@@ -71,7 +71,7 @@ async fn read_login(
     Ok((user, Presented::new(pass), login.app.filter(|app| !app.is_empty())))
 }
 
-/// Only who has a live ErpSession can log out of it, which asks for no scope.
+/// Authorizes a logout. It requires a live ErpSession and no scope.
 pub(super) async fn enter_to_leave(
     context: &mut RequestContext,
     credential: &ApiCredential,
@@ -84,7 +84,7 @@ pub(super) async fn enter_to_leave(
     Ok(answer.map_err(CallRefusal::Guard))
 }
 
-/// Logging out frees nothing: the session is left to its idle timer, because others may have been answered the same id.
+/// Answers a logout. The session is left to its idle timer, because ErpLogin may have given the same id to others.
 pub(super) fn left() -> Response {
     render::json(StatusCode::OK, &json!({}))
 }
@@ -96,7 +96,7 @@ pub(super) fn only_post() -> Response {
     response
 }
 
-/// 401 with the challenge of what would do instead (RFC 9110 §15.5.2), or 429.
+/// 401 with a challenge that names the accepted scheme (RFC 9110 §15.5.2), or 429.
 pub(super) fn refusal(realm: &str, refusal: &LegacyRefusal) -> Response {
     let status = match refusal.wait() {
         Some(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -111,7 +111,7 @@ pub(super) fn refusal(realm: &str, refusal: &LegacyRefusal) -> Response {
     response
 }
 
-/// RFC 8594 §3: when the schemes will end, where that has been decided.
+/// RFC 8594 §3: adds the date on which the legacy schemes end, if one is set.
 pub(super) fn announce_sunset(context: &RequestContext, response: &mut Response) {
     const SUNSET: HeaderName = HeaderName::from_static("sunset");
     let Some(day) = context.instance.settings().legacy_sunset else { return };

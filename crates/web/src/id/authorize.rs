@@ -24,7 +24,7 @@ use crate::request::malformed::malformed;
 use crate::request::render;
 use crate::request::render::FormTarget;
 
-/// Carries the proof, from the sign-in page to the consent page, that the person signed in for this request.
+/// Separates the request from the proof that the user signed in for it, in the consent page's address.
 const PROOF: &str = "&gatehouse_interaction=";
 
 pub(super) async fn get(mut context: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
@@ -56,7 +56,7 @@ async fn begin(mut context: RequestContext, method: &Method, headers: &HeaderMap
     }
 }
 
-/// Checks 1 and 2, or the page that tells the person.
+/// Runs checks 1 and 2 of an authorization request. Returns the error page if one fails.
 pub(super) async fn target(
     context: &mut RequestContext,
     params: &Params,
@@ -66,7 +66,7 @@ pub(super) async fn target(
     Ok(answer.map_err(|refusal| target_page(context, &refusal)))
 }
 
-/// On to the next page, or back to the application.
+/// Redirects to the next page, or back to the application.
 pub(super) async fn proceed(
     context: &mut RequestContext,
     (method, params): (&Method, &Params),
@@ -103,14 +103,14 @@ fn target_page(context: &RequestContext, refusal: &TargetRefusal) -> Response {
     error_page(context, StatusCode::BAD_REQUEST, (messages.title, &message, messages.what_to_do, code))
 }
 
-/// What the consent page was reached with: the request as the application sent it, and the proof.
+/// The query of the consent page: the application's request and the proof.
 struct ConsentRequest {
     params: Params,
     query: String,
     proof: String,
 }
 
-/// The proof stands behind the request, so that it takes no parameter's place.
+/// Splits the query. The proof comes after the request, so it cannot replace a parameter.
 fn asked(query: Option<&str>) -> Option<ConsentRequest> {
     let (request, proof) = query?.rsplit_once(PROOF)?;
     let params = Params::parse(request.as_bytes()).ok()?;
@@ -118,7 +118,7 @@ fn asked(query: Option<&str>) -> Option<ConsentRequest> {
     Some(ConsentRequest { params, query, proof: proof.to_owned() })
 }
 
-/// The person that the consent page was made for; otherwise the request begins anew.
+/// The signed-in user, if the proof was made for this user and request. `None` restarts the request.
 async fn person(
     context: &RequestContext,
     headers: &HeaderMap,

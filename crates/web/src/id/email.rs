@@ -1,4 +1,4 @@
-//! Where both addresses answer whether the one is to become the other.
+//! The page where links to the old and the new e-mail address confirm or refuse a change of address.
 
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -24,7 +24,7 @@ use crate::request::render::FormTarget;
 
 pub(super) const PATH: &str = "/id/account/confirm-email";
 
-/// Opening it uses nothing up: mail programs open links too.
+/// Opening the link consumes nothing: mail programs open links too.
 pub(super) async fn show(mut context: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let params = Params::parse(query.unwrap_or_default().as_bytes());
     let code = params.ok().and_then(|params| params.get("code").map(str::to_owned)).unwrap_or_default();

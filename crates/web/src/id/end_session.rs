@@ -16,7 +16,7 @@ use crate::request::malformed::malformed;
 use crate::request::render;
 use crate::request::render::FormTarget;
 
-/// The parameters that a confirmation brings back.
+/// The parameters that the confirmation form carries.
 const CARRIED: [&str; 4] = ["id_token_hint", "client_id", "post_logout_redirect_uri", "state"];
 
 pub(super) async fn get(mut context: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
@@ -26,10 +26,11 @@ pub(super) async fn get(mut context: RequestContext, headers: HeaderMap, RawQuer
     }
 }
 
-/// From an application, or from our own confirmation page: only that one has our form token.
+/// Called by an application or by our confirmation page. Only the latter has a CSRF token of ours.
 pub(super) async fn post(mut context: RequestContext, headers: HeaderMap, body: Body) -> Response {
     match body::form(&headers, body).await {
-        // The browser kept its cookie back, as it must on a POST from another site: asked again by GET, it brings it.
+        // On a POST from another site the browser withholds its cookie. It sends the cookie with a GET, hence the
+        // redirect.
         Ok(params) if context.session_cookies(&headers).next().is_none() => {
             render::redirect(&Method::POST, &format!("/id/connect/endsession?{}", params.to_query()))
         }

@@ -1,5 +1,5 @@
-//! A login whose guesses strangers have spent admits a new browser by a link. Opening it uses nothing up: mail programs open
-//! links too.
+//! A link that admits a new browser to a login whose guesses others have used up. Opening it consumes nothing: mail
+//! programs open links too.
 
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -49,7 +49,7 @@ pub(super) async fn show(mut context: RequestContext, headers: HeaderMap, RawQue
     })
 }
 
-/// A link is asked for, or its user confirms.
+/// Requests a link, or confirms one.
 pub(super) async fn submit(mut context: RequestContext, headers: HeaderMap, body: Body) -> Response {
     let form = match form(&mut context, &headers, body).await {
         Ok(form) => form,

@@ -1,4 +1,4 @@
-//! The page that a one-time link opens to choose a password. Opening it uses nothing up: mail programs open links too.
+//! The page of a one-time link for choosing a password. Opening it consumes nothing: mail programs open links too.
 
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -62,7 +62,7 @@ pub(super) fn link_spent(context: &RequestContext) -> Response {
     error_page(context, StatusCode::GONE, problem(context.messages().problems.spent, "invalid_request"))
 }
 
-/// The form of a page that a link opened, if it is ours.
+/// Reads the form of a link's page and checks its CSRF token.
 pub(super) async fn form(context: &mut RequestContext, headers: &HeaderMap, body: Body) -> Result<Params, Response> {
     let form = match body::form(headers, body).await {
         Ok(form) => form,
@@ -86,7 +86,8 @@ pub(super) async fn choose_password(mut context: RequestContext, headers: Header
     let (instance, mut ctx) = context.split();
     match instance.account().choose_password(&mut ctx, (&code, &password)).await {
         Ok(Ok(user)) => {
-            // The mailbox, or an administrator, vouched for this browser as much as a link for that would.
+            // The link came by e-mail or from an administrator, so the browser is trusted like one that opened a
+            // browser link.
             let cookie = context.know_browser(&headers, &user.login);
             let page = SetUpDonePage {
                 messages: context.messages(),

@@ -1,4 +1,4 @@
-//! "Forgot your password?" The answer is the same whoever exists, and is given before anybody looks.
+//! "Forgot your password?" The answer is the same for existing and unknown logins, and is sent before any look-up.
 
 use axum::body::Body;
 use axum::response::Response;

@@ -1,5 +1,4 @@
-//! `/connect/revocation` (RFC 7009), `/connect/introspect` (RFC 7662), and the report of a token found where it should
-//! not be.
+//! `/connect/revocation` (RFC 7009), `/connect/introspect` (RFC 7662), and reports of leaked tokens.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -21,13 +20,13 @@ use crate::request::cors::CorsReaders;
 use crate::request::failures;
 use crate::request::render;
 
-/// A token and the client that shows it.
+/// A token and the credentials of the client that presents it.
 struct PresentedToken {
     credentials: ClientCredentials,
     token: String,
 }
 
-/// Why there is no token, or nobody who shows it.
+/// A request without a readable token or client.
 enum TokenRequestError {
     Body(BodyError),
     Request(TokenError),
@@ -39,8 +38,8 @@ impl From<TokenError> for TokenRequestError {
     }
 }
 
-/// Who names no client at all has not authenticated one (RFC 7662 §2.1, RFC 7009 §2.1); a Public application is named by its
-/// `client_id`.
+/// A request that names no client fails client authentication (RFC 7662 §2.1, RFC 7009 §2.1). A Public application is
+/// named by its `client_id`.
 async fn read(headers: &HeaderMap, body: Body) -> Result<PresentedToken, TokenRequestError> {
     let params: Params = body::form(headers, body).await.map_err(TokenRequestError::Body)?;
     let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
@@ -107,7 +106,7 @@ pub(super) async fn introspect(mut context: RequestContext, headers: HeaderMap, 
     render::no_store(response)
 }
 
-/// Anybody may say so, and nobody learns anything by saying so.
+/// Open to unauthenticated clients. The answer is the same for every token, so it reveals nothing.
 pub(super) async fn leaked(mut context: RequestContext, headers: HeaderMap, body: Body) -> Response {
     const LONGEST: usize = 1024;
     let is_form = headers

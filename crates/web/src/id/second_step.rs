@@ -23,7 +23,7 @@ use crate::request::render;
 pub(super) const PATH: &str = "/id/account/second-step";
 pub(super) const RECOVERY_PATH: &str = "/id/account/recovery-code";
 
-/// Which of the two pages it is: they differ in the code that they ask for.
+/// The two variants of the page. They ask for different codes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SecondStepDoor {
     AppOrPasskey,
@@ -65,7 +65,7 @@ async fn show_asking(
     }
 }
 
-/// The page, or the way back to the sign-in page if the first step must be taken anew.
+/// The page, or a redirect to the sign-in page if the first step must be repeated.
 async fn page(
     context: &mut RequestContext,
     headers: &HeaderMap,
@@ -217,7 +217,7 @@ async fn take(
     page(context, headers, (way, asking), SignInNotice { error: Some(error), ..SignInNotice::default() }).await
 }
 
-/// A passkey instead of login and password. Why it was refused is nobody's business, as for a password.
+/// Signs in by a passkey without login and password. As for passwords, the page does not tell why one was refused.
 pub(super) async fn submit_passkey(
     mut context: RequestContext,
     headers: HeaderMap,
@@ -244,7 +244,7 @@ pub(super) async fn submit_passkey(
         if let Ok((browser, cookie)) = answer {
             return signed_in(&mut context, &headers, &way, (&browser, &cookie)).await;
         }
-        // A notice: login and password are not what is wrong.
+        // Shown as a notice, because login and password are not at fault.
         let said = SignInNotice { notice: Some(context.messages().two_step.wrong_passkey), ..SignInNotice::default() };
         sign_in_page::page(&mut context, &headers, &way, said).await
     };

@@ -1,4 +1,4 @@
-//! The sign-in page, on its own or on the way to an application.
+//! The sign-in page, by itself or as part of an application's request.
 
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -32,7 +32,7 @@ pub(super) async fn show(mut context: RequestContext, headers: HeaderMap, RawQue
             Err(page) => return Ok(page),
         };
         let login = way.params.get("login_hint").unwrap_or_default();
-        // Pages of ours send somebody who is signed in here only for a more recent sign-in.
+        // Our pages send a signed-in user here only for a more recent sign-in.
         let again =
             way.target.is_none() && way.params.get(RETURN).is_some() && context.browser(&headers).await?.is_some();
         let notice = again.then(|| context.messages().sign_in.once_more);
@@ -108,7 +108,7 @@ async fn sign_in(
             };
             Ok(after_wait(page(context, headers, way, said).await?, wait))
         }
-        // The same for logins that do not exist.
+        // The same answer for logins that do not exist.
         Err(SignInRefusal::GuessesSpent(wait)) => {
             let notice = (context.messages().sign_in.spent)(seconds(wait).div_ceil(60));
             let status = StatusCode::TOO_MANY_REQUESTS;
@@ -134,7 +134,7 @@ async fn sign_in(
     }
 }
 
-/// "You are signed in."
+/// The page that tells that the user is signed in.
 pub(super) async fn account(context: RequestContext, headers: HeaderMap) -> Response {
     match context.browser(&headers).await {
         Err(fault) => failures::fault_page(&context, &fault),

@@ -1,4 +1,4 @@
-//! The sign-in page, and the way on from it.
+//! Rendering of the sign-in page, and the answer after a sign-in.
 
 use std::time::Duration;
 
@@ -25,32 +25,32 @@ use crate::request::render::FormTarget;
 use crate::request::signed_in_user::{RETURN, way_back};
 use crate::site;
 
-/// Where the sign-in leads: to an application's request, or to a page of ours.
+/// The target of a sign-in: an application's request, or a page of ours.
 pub(super) struct SignInDestination {
     pub(super) params: Params,
     pub(super) target: Option<VerifiedTarget>,
 }
 
 impl SignInDestination {
-    /// The path, with the application's request behind it.
+    /// The path with the application's request as its query.
     pub(super) fn along(&self, path: &str) -> String {
         let query = self.params.to_query();
         if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
     }
 
-    /// Where the page's forms may lead in the end.
+    /// The final target of the page's forms.
     pub(super) const fn form_target(&self) -> FormTarget {
         if self.target.is_some() { FormTarget::Application } else { FormTarget::Ourselves }
     }
 }
 
-/// What the page says beyond the form.
+/// Texts of the page besides the form.
 #[derive(Default)]
 pub(super) struct SignInNotice<'a> {
     pub(super) login: &'a str,
     pub(super) error: Option<&'a str>,
     pub(super) notice: Option<&'a str>,
-    /// Whether strangers have spent the login's guesses.
+    /// True if others have used up the login's guesses.
     pub(super) is_spent: bool,
     pub(super) status: StatusCode,
 }
@@ -70,7 +70,7 @@ pub(super) async fn way(
     Ok(target.map(|target| SignInDestination { params, target: Some(target) }))
 }
 
-/// Who may go on by a press of a button: somebody signed in, where the application asked for no more than a choice.
+/// The user who may continue without a password: signed in, and the application asked at most for a choice of account.
 pub(super) async fn continuing(
     context: &RequestContext,
     headers: &HeaderMap,
@@ -124,7 +124,7 @@ pub(super) async fn page(
     }))
 }
 
-/// Whole seconds, so that whoever waits them has waited long enough.
+/// Rounded up to whole seconds, so that a retry after them is not too early.
 pub(super) fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + 1
 }
@@ -134,7 +134,8 @@ pub(super) fn after_wait(mut response: Response, wait: Duration) -> Response {
     response
 }
 
-/// Onwards, with the new cookie, at a browser that is known from now on; what proved a first step is of no use any more.
+/// Continues with the new session cookie. From now on the browser is known for the login. The first-step cookie is
+/// removed.
 pub(super) async fn signed_in(
     context: &mut RequestContext,
     headers: &HeaderMap,
@@ -148,7 +149,7 @@ pub(super) async fn signed_in(
     Ok(render::with_cookie(response, &names.clear(names.step)))
 }
 
-/// To the application's next page or answer; else to the page of ours that the person came from.
+/// Redirects to the application's next page or answer; without an application, to the page that the user came from.
 pub(super) async fn onwards(
     context: &mut RequestContext,
     way: &SignInDestination,

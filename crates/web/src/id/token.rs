@@ -23,7 +23,7 @@ use crate::request::malformed::tell_refused;
 use crate::request::malformed::unreadable;
 use crate::request::render;
 
-/// Only names the method for whoever asks with another one: token requests go before the router.
+/// Lets the router name the allowed method to clients that use another one. Token requests bypass the router.
 pub(super) async fn token(context: RequestContext, Headers(headers): Headers, body: Body) -> Response {
     answer(context, headers, body).await
 }
@@ -76,7 +76,7 @@ pub(super) fn body_error(error: &BodyError) -> Response {
     error.answered(render::json(error.status(), &ErrorBody { error: "invalid_request", error_description }))
 }
 
-/// RFC 6749 §5.2; `invalid_client` names the scheme that would do.
+/// RFC 6749 §5.2. With `invalid_client`, names the accepted scheme.
 pub(super) fn token_error(context: &RequestContext, error: &TokenError) -> Response {
     let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::BAD_REQUEST);
     let mut response = render::json(status, &error.body());
@@ -118,7 +118,7 @@ pub(super) async fn user_info(mut context: RequestContext, method: Method, heade
     cors::share(CorsReaders::RegisteredAt(&context), &headers, render::no_store(response))
 }
 
-/// RFC 6750 §2.1, and §2.2 where there is a form.
+/// Reads the access token as in RFC 6750 §2.1, and as in §2.2 if the request has a form.
 async fn shown_token(method: &Method, headers: &HeaderMap, body: Body) -> Result<Presented<AccessToken>, BearerError> {
     if headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
         return Err(BearerError::Malformed);

@@ -1,4 +1,4 @@
-//! What the pages about a change of the e-mail address say.
+//! Texts of the pages for a change of the e-mail address.
 
 pub struct EmailMessages {
     /// On the profile site.
@@ -13,7 +13,7 @@ pub struct EmailMessages {
     pub waiting: &'static str,
     pub agreed: &'static str,
     pub not_answered: &'static str,
-    /// Before a time.
+    /// Followed by a time.
     pub answer_until: &'static str,
     pub withdraw: &'static str,
     pub withdrawn: &'static str,
@@ -22,22 +22,22 @@ pub struct EmailMessages {
     pub wait: fn(u64) -> String,
     pub too_many_today: &'static str,
 
-    /// Where the new address answers.
+    /// On the page of the new address.
     pub confirm_title: &'static str,
-    /// Of a login and an address.
+    /// Arguments: login, address.
     pub confirm: fn(&str, &str) -> String,
     pub confirm_yes: &'static str,
     pub confirm_no: &'static str,
-    /// Where the old address answers.
+    /// On the page of the old address.
     pub replace_title: &'static str,
-    /// Of a login and the new address.
+    /// Arguments: login, new address.
     pub replace: fn(&str, &str) -> String,
     pub replace_yes: &'static str,
     pub replace_no: &'static str,
     pub nothing_yet: &'static str,
 
     pub changed_title: &'static str,
-    /// Of an instance and an address.
+    /// Arguments: instance, address.
     pub changed: fn(&str, &str) -> String,
     pub waiting_title: &'static str,
     pub other_asked: &'static str,

@@ -1,8 +1,8 @@
-//! What cannot be read of a request, in each language.
+//! Texts about malformed requests, in each language.
 
 use oauth::authorize::TargetError;
 
-/// What is said of a parameter stands behind its name.
+/// Texts about a parameter follow its name.
 pub struct MalformedMessages {
     pub(crate) parameter: &'static str,
     pub(crate) some_parameter: &'static str,

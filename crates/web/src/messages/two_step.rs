@@ -1,9 +1,9 @@
-//! What the pages of two-step sign-in say.
+//! Texts of the pages of two-step sign-in.
 
 pub struct TwoStepMessages {
-    /// At the sign-in.
+    /// At sign-in.
     pub one_more_step: &'static str,
-    /// Before the login.
+    /// Followed by the login.
     pub to_sign_in_as: &'static str,
     pub code: &'static str,
     pub code_hint: &'static str,
@@ -22,7 +22,7 @@ pub struct TwoStepMessages {
     pub wrong_passkey: &'static str,
     pub too_late: &'static str,
     pub wait: fn(u64) -> String,
-    /// Somebody who knows the password has spent the guesses.
+    /// Someone who knows the password has used up the guesses.
     pub closed: &'static str,
     pub new_password: &'static str,
 
@@ -34,13 +34,13 @@ pub struct TwoStepMessages {
     pub off: &'static str,
     pub app: &'static str,
     pub app_about: &'static str,
-    /// Before a day.
+    /// Followed by a date.
     pub app_since: &'static str,
     pub add_app: &'static str,
     pub passkeys: &'static str,
     pub passkeys_about: &'static str,
     pub add_passkey: &'static str,
-    /// Before a day.
+    /// Followed by a date.
     pub added: &'static str,
     pub last_used: &'static str,
     pub never_used: &'static str,
@@ -49,7 +49,7 @@ pub struct TwoStepMessages {
     pub codes_left: fn(usize) -> String,
     pub new_codes: &'static str,
     pub remove: &'static str,
-    /// After "Remove", for whoever does not see what the button is beside.
+    /// Follows "Remove", for screen readers.
     pub the_app: &'static str,
     pub back: &'static str,
 

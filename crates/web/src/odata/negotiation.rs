@@ -1,4 +1,4 @@
-//! What a request accepts (RFC 9110 §12.5) and what it makes its answer depend on (§13.1).
+//! Content negotiation (RFC 9110 §12.5) and preconditions (§13.1).
 
 use http::header::{ACCEPT, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -14,12 +14,12 @@ pub(super) enum MetadataLevel {
     Minimal,
 }
 
-/// What is asked for in the place of the JSON that there is.
+/// A requested format that is not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotAcceptable {
     MediaType,
     FullMetadata,
-    /// A level that `OData` JSON Format §4.5.1 does not have.
+    /// A level that is not in `OData` JSON Format §4.5.1.
     Metadata,
 }
 
@@ -35,7 +35,7 @@ impl NotAcceptable {
     }
 }
 
-/// `OData` Protocol 4.01 §8.2.7: an answer in 4.0 must not be too new for the client.
+/// `OData` Protocol 4.01 §8.2.7: the client must accept version 4.0 or later.
 pub(super) fn check_version(headers: &HeaderMap) -> Result<(), EntityRefusal> {
     let newest = headers.get("OData-MaxVersion").map(|version| version.to_str().unwrap_or_default());
     match newest {
@@ -44,7 +44,7 @@ pub(super) fn check_version(headers: &HeaderMap) -> Result<(), EntityRefusal> {
     }
 }
 
-/// `$format` goes before `Accept` (`OData` Protocol 4.01 §11.2.12), and `json` is short for JSON.
+/// `$format` has precedence over `Accept` (`OData` Protocol 4.01 §11.2.12); `json` is an abbreviation.
 pub(super) fn wanted(headers: &HeaderMap, query: &Query) -> Result<MetadataLevel, ODataRefusal> {
     let wanted = match query.format.as_deref().map(str::trim) {
         Some(format) if format.eq_ignore_ascii_case("json") => Ok(MetadataLevel::Minimal),
@@ -54,7 +54,7 @@ pub(super) fn wanted(headers: &HeaderMap, query: &Query) -> Result<MetadataLevel
     wanted.map_err(ODataRefusal::NotAcceptable)
 }
 
-/// The first range of `Accept` that takes an answer we have says how much metadata is wanted.
+/// The metadata level of the first range in `Accept` that matches an available format.
 fn accepted(headers: &HeaderMap) -> Result<MetadataLevel, NotAcceptable> {
     let mut ranges = headers::members(headers, ACCEPT).peekable();
     if ranges.peek().is_none_or(|range| range.is_empty()) {
@@ -71,7 +71,7 @@ fn accepted(headers: &HeaderMap) -> Result<MetadataLevel, NotAcceptable> {
     Err(nearest)
 }
 
-/// How much metadata one media range asks for (`OData` JSON Format 4.01 §4.5); `full` is more than there is.
+/// The metadata level that a media range asks for (`OData` JSON Format 4.01 §4.5). `full` is not available.
 fn metadata_of(range: &str) -> Result<MetadataLevel, NotAcceptable> {
     let mut parts = range.split(';').map(str::trim);
     let media = parts.next().unwrap_or_default();
@@ -89,8 +89,8 @@ fn metadata_of(range: &str) -> Result<MetadataLevel, NotAcceptable> {
     }
 }
 
-/// `If-Match` and `If-None-Match` of a request for one entity. An `If-Match` that cannot be read is refused: what it guards
-/// would be written without it.
+/// `If-Match` and `If-None-Match` of a request for one entity. An unreadable `If-Match` is refused: without it, the
+/// write would be unconditional.
 pub(super) fn preconditions(headers: &HeaderMap) -> Result<Preconditions, EntityRefusal> {
     let tags = |name: HeaderName| {
         let members: Vec<_> = headers::members(headers, name).collect();
@@ -102,7 +102,7 @@ pub(super) fn preconditions(headers: &HeaderMap) -> Result<Preconditions, Entity
     Ok(Preconditions { if_match, if_none_match: tags(IF_NONE_MATCH).flatten() })
 }
 
-/// The version of the aggregate that an entity is of. Weak: what is selected, and how it is written, is not in it.
+/// The version of the entity's aggregate. Weak, because it does not depend on the selection and format.
 pub(super) fn entity_tag(version: i64) -> HeaderValue {
     header(&format!("W/\"{version}\""))
 }

@@ -1,4 +1,4 @@
-//! Answers as text (`domain-api.md` §2.2).
+//! JSON answers as text (`domain-api.md` §2.2).
 
 use std::sync::LazyLock;
 
@@ -22,7 +22,7 @@ pub(super) fn service_document(query: &Query, format: AnswerFormat, root: &str) 
     Ok(json(StatusCode::OK, format.metadata, out))
 }
 
-/// As the service document lists them, the same for everybody.
+/// The entity sets as the service document lists them, equal for every caller.
 static ENTITY_SETS: LazyLock<String> = LazyLock::new(|| {
     let mut sets = "[".to_owned();
     for (at, entity) in SETS.iter().enumerate() {
@@ -50,7 +50,8 @@ pub(super) fn page_text(page: &EntityPage, query: &Query, format: AnswerFormat, 
     }
     if let Some(next) = page.next {
         let mut link = next_link(root, &page.set.asked, query, next);
-        // Whoever follows it may accept another language, in which the rows would be in another order.
+        // The next request may accept another language, and the rows would be in another order. So the link names the
+        // culture.
         if let (Some(culture), Ok(None)) = (page.ordered_in, query.custom("culture")) {
             link.push_str("&culture=");
             link.push_str(culture.code());
@@ -88,7 +89,7 @@ pub(super) fn entity_text(entity: &Entity, format: AnswerFormat, root: &str) -> 
     out
 }
 
-/// Without metadata an entity has no id to show, nor has a reference that is not expanded.
+/// Without metadata, entities and unexpanded references have no id in the answer.
 fn push_members(
     object: &mut Object<'_>,
     id: &EntityId,
@@ -143,7 +144,7 @@ fn push_value(out: &mut String, shape: FieldShape, value: &EntityValue) {
     }
 }
 
-/// A JSON object being written into a buffer.
+/// Writes a JSON object into a buffer.
 struct Object<'a> {
     out: &'a mut String,
     first: bool,
@@ -155,7 +156,7 @@ impl<'a> Object<'a> {
         Self { out, first: true }
     }
 
-    /// The member's value goes to the buffer this gives back.
+    /// Writes a member's name. The caller writes the value into the returned buffer.
     fn name(&mut self, name: &str) -> &mut String {
         if !std::mem::take(&mut self.first) {
             self.out.push(',');

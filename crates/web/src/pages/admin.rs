@@ -1,4 +1,4 @@
-//! The pages of the instance manager (`identity.md` §3.8): each is a title and parts, of which there are few kinds.
+//! The pages of the instance manager (`identity.md` §3.8). Each page is a title and a list of parts.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::messages::Messages;
 use crate::pages::profile::DisplayTime;
 use crate::pages::{favicon, manager_script, stylesheet};
 
-/// A page of the site, as the menu lists them.
+/// A section of the instance manager, as in the menu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminSection {
     Dashboard,
@@ -26,7 +26,7 @@ pub enum AdminSection {
 }
 
 impl AdminSection {
-    /// In the order of the menu.
+    /// In menu order.
     pub const ALL: [Self; 11] = [
         Self::Dashboard,
         Self::Applications,
@@ -75,38 +75,38 @@ impl AdminSection {
 }
 
 impl AdminSection {
-    /// Whether changes here need a recent sign-in. Ending sessions and tokens does not.
+    /// True if changes need a recent sign-in. Ending sessions and revoking tokens does not.
     pub const fn asks_recent_sign_in(self) -> bool {
         matches!(self, Self::Applications | Self::Users | Self::Roles | Self::Tokens | Self::Keys | Self::Settings)
     }
 }
 
-/// What became of the form that was sent, if one was.
+/// The outcome of the submitted form, if any.
 #[derive(Clone, Debug, Default)]
 pub enum FormNotice {
     #[default]
     Nothing,
     Done(&'static str),
-    /// Everything that was wrong.
+    /// All errors found.
     Refused(Vec<String>),
 }
 
-/// What a page of the site is about.
+/// The content of a page.
 pub struct PageContent {
     /// `data-page`.
     pub name: &'static str,
     pub title: String,
     /// One sentence below the title, or empty.
     pub lead: String,
-    /// It is looked at again every few seconds, where the browser runs scripts.
+    /// The page refreshes itself every few seconds, if the browser runs scripts.
     pub is_live: bool,
-    /// Where one goes from here.
+    /// Links to related pages.
     pub links: Vec<PageLink>,
     pub parts: Vec<PagePart>,
 }
 
 impl PageContent {
-    /// Whether a form of it changes something.
+    /// True if one of its forms changes something.
     pub fn changes(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, PagePart::Form(form) if !form.is_question))
     }
@@ -126,7 +126,7 @@ impl PageLink {
 pub enum PagePart {
     Heading(&'static str),
     Text(String),
-    /// A secret or a link that is shown this once.
+    /// A secret or link that is shown only once.
     Once {
         what: &'static str,
         value: String,
@@ -138,17 +138,17 @@ pub enum PagePart {
     Step(TrialStep),
 }
 
-/// How a count went over a day.
+/// A count over one day.
 pub struct Chart {
-    /// The same in words.
+    /// The same as text.
     pub said: String,
-    /// At equal distances, the last is now.
+    /// At equal intervals. The last is the current count.
     pub points: Vec<u64>,
-    /// What it cannot be above.
+    /// The maximum of the count.
     pub limit: Option<u64>,
 }
 
-/// In the units of the drawing; the tallest is a little lower.
+/// Heights in units of the drawing. The highest point stays a little below the top.
 const HEIGHT: u64 = 1000;
 const TALLEST: u64 = 900;
 
@@ -162,7 +162,7 @@ impl Chart {
         self.limit.map(|limit| self.height(limit))
     }
 
-    /// The outline of the area below the counts, a step for each.
+    /// The outline of the area below the counts, one step for each.
     fn outline(&self) -> String {
         let mut path = format!("M0,{HEIGHT}");
         for (place, count) in self.points.iter().enumerate() {
@@ -178,29 +178,29 @@ pub struct TrialStep {
     pub went_well: bool,
     pub request: String,
     pub answer: String,
-    /// What it means, or empty.
+    /// An explanation, or empty.
     pub note: String,
-    /// Where it is told why it was refused.
+    /// The address of the page that explains a refusal.
     pub why: Option<String>,
 }
 
-/// What stands at one place of a list.
+/// One cell of a list.
 #[derive(Clone, Debug, Default)]
 pub struct Cell {
     pub text: String,
     pub link: Option<String>,
-    /// Names and values that programs know.
+    /// An identifier or value for programs.
     pub is_code: bool,
-    /// A word that stands out behind it.
+    /// A highlighted word after the text.
     pub badge: Option<&'static str>,
-    /// For the `datetime` attribute.
+    /// The value of the `datetime` attribute.
     pub time: Option<String>,
-    /// In characters, where it begins to differ from what it is compared with.
+    /// The character at which it starts to differ from the compared text.
     pub differs_at: Option<usize>,
 }
 
 impl Cell {
-    /// What strangers typed is shown without misleading who reads it.
+    /// Untrusted text. Characters that could mislead the reader are marked.
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: marked(&text.into()).into_owned(), ..Self::default() }
     }
@@ -213,7 +213,7 @@ impl Cell {
         Self { text: when.shown(), time: Some(when.exact()), ..Self::default() }
     }
 
-    /// What is the same, and what is not.
+    /// Splits the text into the equal and the differing part.
     fn parted(&self) -> (&str, &str) {
         let at = self.differs_at.and_then(|count| self.text.char_indices().nth(count)).map(|(at, _)| at);
         self.text.split_at(at.unwrap_or(self.text.len()))
@@ -235,11 +235,11 @@ pub struct PageList {
     pub caption: &'static str,
     pub columns: Vec<&'static str>,
     pub rows: Vec<ListRow>,
-    /// What is said where there is no row.
+    /// The text for an empty list.
     pub empty: &'static str,
-    /// The page with the rows that follow.
+    /// The address of the page with the next rows.
     pub next: Option<String>,
-    /// Where the buttons of rows are sent.
+    /// The address that the buttons of rows post to.
     pub to: String,
 }
 
@@ -253,22 +253,22 @@ pub struct Button {
     pub does: &'static str,
     pub id: String,
     pub text: &'static str,
-    /// What it is done to, for screen readers.
+    /// The object of the action, for screen readers.
     pub about: String,
 }
 
 pub struct PageForm {
     pub to: String,
-    /// A question changes nothing and is asked by GET.
+    /// The form changes nothing and is sent by GET.
     pub is_question: bool,
-    /// Sent along.
+    /// Hidden fields.
     pub hidden: Vec<(&'static str, String)>,
     pub fields: Vec<FormField>,
     pub button: &'static str,
-    /// What it does cannot be taken back.
+    /// The action cannot be undone.
     pub is_grave: bool,
-    /// It is checked while it is filled in, where the browser runs scripts: sent with `check`, it is answered with what is
-    /// wrong, and nothing is done.
+    /// The form is checked while it is filled in, if the browser runs scripts. Sent with `check`, it returns the errors
+    /// and changes nothing.
     pub is_checked: bool,
 }
 
@@ -276,7 +276,7 @@ pub struct FormField {
     /// Name and id.
     pub name: &'static str,
     pub label: &'static str,
-    /// Or empty.
+    /// A hint, or empty.
     pub hint: &'static str,
     pub value: String,
     pub input: FieldInput,
@@ -305,7 +305,7 @@ impl FormField {
         Self { name, label, hint: "", value: value.into(), input: FieldInput::Choice(options) }
     }
 
-    /// Of which any number may be chosen.
+    /// A field with any number of choices.
     pub fn several(
         name: &'static str,
         label: &'static str,
@@ -324,12 +324,12 @@ impl FormField {
 
 pub enum FieldInput {
     Line,
-    /// A line that says something.
+    /// A line that must not be empty.
     Required,
     Lines,
-    /// A line that nobody else should read.
+    /// A masked line.
     Secret,
-    /// A day, as browsers let one choose it.
+    /// A date, chosen with the browser's date picker.
     Day,
     Check(bool),
     Choice(Vec<Choice>),
@@ -356,16 +356,16 @@ pub struct ManagerPage<'a> {
     pub user_name: &'a str,
     pub login: &'a str,
     pub section: AdminSection,
-    /// What forms bring back.
+    /// The CSRF token of the forms.
     pub csrf: &'a str,
     pub said: FormNotice,
-    /// Where to sign in again, where the page's changes need a more recent sign-in.
+    /// The sign-in address, set if the page's changes need a more recent sign-in.
     pub sign_in_again: Option<String>,
     pub content: PageContent,
 }
 
 impl ManagerPage<'_> {
-    /// Whether there is something for the script to do.
+    /// True if the page needs the script.
     pub fn runs_script(&self) -> bool {
         let is_checked = |part: &PagePart| matches!(part, PagePart::Form(form) if form.is_checked);
         self.content.is_live || self.content.parts.iter().any(is_checked)

@@ -1,4 +1,4 @@
-//! A change of the e-mail address: where it is asked for, and where the addresses answer.
+//! The pages for a change of the e-mail address, and for confirming it from either address.
 
 use askama::Template;
 use model::Email;
@@ -8,16 +8,16 @@ use crate::messages::Messages;
 use crate::pages::profile::{DisplayTime, ProfileFrame};
 use crate::pages::{favicon, stylesheet};
 
-/// What is being waited for.
+/// A pending change of address.
 pub struct PendingAddress<'a> {
-    /// Each address that is asked, and whether it has agreed.
+    /// Each address that must agree, and whether it has.
     pub asked: &'a [(&'a str, bool)],
     pub until: DisplayTime,
 }
 
-/// How a person gets another address.
+/// The options for changing the address.
 pub enum EmailChangeMethod<'a> {
-    /// What the field holds: what was typed before.
+    /// A form. The value is the previous input.
     Ask(&'a str),
     /// The address of the sign-in page.
     SignInAgain(&'a str),
@@ -35,8 +35,8 @@ pub struct EmailPage<'a> {
     pub way: EmailChangeMethod<'a>,
 }
 
-/// `data-page="confirm-email"`: whoever reads an address's mail says yes or no. Posts `code`, `answer=yes` or
-/// `answer=no`, `csrf`.
+/// `data-page="confirm-email"`: the owner of an address agrees or refuses. Posts `code`, `answer=yes` or `answer=no`,
+/// `csrf`.
 #[derive(Template)]
 #[template(path = "confirm-email.html")]
 pub struct ConfirmEmailPage<'a> {
@@ -44,7 +44,7 @@ pub struct ConfirmEmailPage<'a> {
     pub instance_name: &'a str,
     pub side: AddressSide,
     pub login: &'a str,
-    /// The new one.
+    /// The new address.
     pub address: &'a str,
     pub action: &'a str,
     pub csrf: &'a str,
@@ -68,7 +68,7 @@ impl ConfirmEmailPage<'_> {
         ask(self.login, self.address)
     }
 
-    /// Yes and no.
+    /// The button texts for yes and no.
     const fn answers(&self) -> (&'static str, &'static str) {
         match self.side {
             AddressSide::New => (self.messages.email.confirm_yes, self.messages.email.confirm_no),
@@ -85,6 +85,6 @@ pub struct EmailAnsweredPage<'a> {
     pub instance_name: &'a str,
     pub title: &'a str,
     pub meaning: &'a str,
-    /// For whoever did not ask for it: where to choose another password.
+    /// The address for choosing another password, for users who did not request the change.
     pub password_url: Option<&'a str>,
 }

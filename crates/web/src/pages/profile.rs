@@ -6,7 +6,7 @@ use model::{Email, Language, Timestamp};
 use crate::messages::Messages;
 use crate::pages::{favicon, stylesheet};
 
-/// A page of the site, as the menu lists them.
+/// A page of the profile site, as in the menu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProfileSection {
     Overview,
@@ -21,7 +21,7 @@ pub enum ProfileSection {
 }
 
 impl ProfileSection {
-    /// In the order of the menu.
+    /// In menu order.
     pub const ALL: [Self; 9] = [
         Self::Overview,
         Self::Email,
@@ -63,21 +63,21 @@ impl ProfileSection {
     }
 }
 
-/// What stands around every page of the site.
+/// The parts that all profile pages share.
 pub struct ProfileFrame<'a> {
     pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub user_name: &'a str,
     pub login: &'a str,
-    /// The page that is shown.
+    /// The current page.
     pub section: ProfileSection,
-    /// What its forms bring back.
+    /// The CSRF token of the forms.
     pub csrf: &'a str,
-    /// What became of the form that was sent, if one was.
+    /// The outcome of the submitted form, if any.
     pub said: ProfileNotice<'a>,
 }
 
-/// What a page tells of the form that was just sent.
+/// The outcome of a submitted form.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum ProfileNotice<'a> {
     #[default]
@@ -86,7 +86,7 @@ pub enum ProfileNotice<'a> {
     Refused(&'a str),
 }
 
-/// One line of the menu.
+/// One entry of the menu.
 pub(super) struct MenuEntry {
     pub(super) path: &'static str,
     pub(super) name: &'static str,
@@ -128,7 +128,7 @@ impl ProfileFrame<'_> {
     }
 }
 
-/// A moment as people read it, the same in every language: to the minute, in UTC.
+/// A time for display, the same in every language: to the minute, in UTC.
 #[derive(Clone, Copy, Debug)]
 pub struct DisplayTime(pub Timestamp);
 
@@ -138,7 +138,7 @@ impl DisplayTime {
         time.strftime(format).to_string()
     }
 
-    /// For the `datetime` attribute.
+    /// The value of the `datetime` attribute.
     pub fn exact(self) -> String {
         self.format("%Y-%m-%dT%H:%M:%SZ")
     }
@@ -159,7 +159,7 @@ pub struct OverviewPage<'a> {
     pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     pub email: Option<&'a Email>,
-    /// What kind of account it is, in words.
+    /// The user type in words.
     pub kind: &'a str,
     pub is_admin: bool,
     pub since: DisplayTime,
@@ -186,7 +186,7 @@ impl LanguagePage<'_> {
 pub struct PasswordPage<'a> {
     pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
-    /// Reference tokens to revoke, offered after a change; 0 offers nothing.
+    /// The number of reference tokens to revoke, offered after a change; 0 offers nothing.
     pub live_tokens: usize,
 }
 
@@ -200,15 +200,15 @@ impl PasswordPage<'_> {
     }
 }
 
-/// A place where a person is signed in.
+/// A session of the user.
 pub struct SessionLine {
     pub id: String,
     pub device: String,
-    /// Empty where it is not known.
+    /// Empty if unknown.
     pub address: String,
     pub since: DisplayTime,
     pub last_used: DisplayTime,
-    /// Names of the applications that call the APIs with it now.
+    /// Names of the applications that currently call the APIs with it.
     pub applications: Vec<String>,
     pub is_this: bool,
 }
@@ -222,12 +222,12 @@ pub struct SessionsPage<'a> {
     pub lines: &'a [SessionLine],
 }
 
-/// An application that a person let in.
+/// An application that the user consented to.
 pub struct AppLine {
     pub id: String,
     pub name: String,
     pub uri: String,
-    /// What it may do, in words.
+    /// Its permissions in words.
     pub allowed: Vec<&'static str>,
     pub since: Option<DisplayTime>,
     pub holds_tokens: bool,

@@ -1,4 +1,4 @@
-//! What the pages promise to people, screen readers and the content security policy.
+//! Checks of the pages: for users, screen readers and the Content Security Policy.
 
 #![allow(clippy::disallowed_methods, reason = "a folder to print the pages into")]
 
@@ -15,7 +15,7 @@ fn page(name: &str) -> Rendered {
     every_page(false).into_iter().find(|page| page.name == name).expect("the page is among those rendered")
 }
 
-/// What stands between `<` and `>`. No text and no attribute holds a bare `>`: texts are escaped.
+/// The text between each `<` and `>`. Neither texts nor attributes hold a bare `>`, because they are escaped.
 fn tags(html: &str) -> impl Iterator<Item = &str> {
     html.split('<').skip(1).map(|rest| rest.split_once('>').expect("every tag ends").0)
 }
@@ -28,18 +28,18 @@ fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
     Some(tag.split_once(&format!(" {name}=\""))?.1.split_once('"').expect("every value ends").0)
 }
 
-/// Names of a tag's attributes. Values hold no bare quote, so every second piece between quotes is outside a value.
+/// The names of a tag's attributes. Values hold no bare quote, so every second piece between quotes is outside a value.
 fn attribute_names(tag: &str) -> impl Iterator<Item = &str> {
     tag.split('"').step_by(2).flat_map(str::split_whitespace).skip(1).map(|name| name.trim_end_matches('='))
 }
 
-/// Fields that are filled in. Choices stand in their labels.
+/// Text fields. Radio buttons and check boxes are excluded: they are inside their labels.
 fn visible_fields(html: &str) -> impl Iterator<Item = &str> {
     let others = ["hidden", "radio", "checkbox"];
     opening(html, "input").filter(move |tag| attribute(tag, "type").is_none_or(|kind| !others.contains(&kind)))
 }
 
-/// The only script that a page may name: a file of ours.
+/// The only script tag allowed: a file of ours.
 fn script_tag() -> String {
     format!(r#"<script src="{}" defer></script>"#, passkeys_script().0)
 }
@@ -192,7 +192,7 @@ fn the_style_sheet_fetches_nothing() {
     assert!(!css.contains("url(") && !css.contains("@import"));
 }
 
-/// A brace that is missing spoils every rule behind it, and no tool of ours says so.
+/// A missing brace would disable every rule after it, and no other check finds it.
 #[test]
 fn the_style_sheet_is_whole() {
     let css = std::str::from_utf8(STYLESHEET).expect("the style sheet is text");
@@ -207,7 +207,7 @@ fn the_style_sheet_is_whole() {
     assert_eq!(css.chars().fold(0, depth), 0);
 }
 
-/// With `GATEHOUSE_PAGES` naming a folder, the pages are also written there, to be looked at in a browser.
+/// If `GATEHOUSE_PAGES` names a folder, the pages are also written there, for viewing in a browser.
 #[test]
 fn every_page_names_itself_and_links_the_style_sheet() {
     let folder = std::env::var_os("GATEHOUSE_PAGES");

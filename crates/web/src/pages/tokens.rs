@@ -1,4 +1,4 @@
-//! The pages of a person's own access tokens.
+//! The pages of a user's personal access tokens.
 
 use askama::Template;
 
@@ -6,7 +6,7 @@ use crate::messages::Messages;
 use crate::pages::profile::{DisplayTime, ProfileFrame};
 use crate::pages::{favicon, stylesheet};
 
-/// A token as a list shows it.
+/// A token in a list.
 pub struct TokenLine {
     pub id: String,
     pub masked: String,
@@ -19,14 +19,14 @@ pub struct TokenLine {
     pub last_used: Option<DisplayTime>,
 }
 
-/// An application that tokens can be made for.
+/// An application for which tokens can be created.
 pub struct TokenApplication<'a> {
     pub id: String,
     pub name: &'a str,
     pub uri: &'a str,
 }
 
-/// `data-page="profile-tokens"`. Posts `revoke=<id>`, `csrf`; `GET` with `for=<application's id>` leads to the form.
+/// `data-page="profile-tokens"`. Posts `revoke=<id>`, `csrf`. `GET` with `for=<application's id>` shows the form.
 #[derive(Template)]
 #[template(path = "profile/tokens.html")]
 pub struct TokensPage<'a> {
@@ -44,7 +44,7 @@ pub struct ScopeChoice<'a> {
 }
 
 pub struct Expiry {
-    /// Days, or `never`.
+    /// A number of days, or `never`.
     pub value: String,
     pub name: String,
     pub is_chosen: bool,
@@ -63,12 +63,12 @@ pub struct NewTokenPage<'a> {
     pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     pub application: TokenApplication<'a>,
-    /// Absent where the person must first prove again who they are.
+    /// `None` if the user has to sign in again first.
     pub form: Option<NewTokenForm<'a>>,
     pub sign_in_url: &'a str,
 }
 
-/// `data-page="profile-token-made"`: the only page that ever shows the value.
+/// `data-page="profile-token-made"`: the only page that shows the value.
 #[derive(Template)]
 #[template(path = "profile/token-made.html")]
 pub struct TokenCreatedPage<'a> {
@@ -77,6 +77,6 @@ pub struct TokenCreatedPage<'a> {
     pub value: &'a str,
     pub description: &'a str,
     pub expires: Option<DisplayTime>,
-    /// An address to try it at.
+    /// An address to test the token with.
     pub call: &'a str,
 }

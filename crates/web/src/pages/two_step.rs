@@ -1,4 +1,4 @@
-//! Two-step sign-in: its second step, and where people set it up.
+//! Pages of two-step sign-in: the second step, and its setup.
 
 use askama::Template;
 use model::PasskeyId;
@@ -7,7 +7,7 @@ use crate::messages::Messages;
 use crate::pages::profile::{DisplayTime, ProfileFrame};
 use crate::pages::{favicon, passkeys_script, stylesheet};
 
-/// A form that the script shows, and sends with what the authenticator said. Posts `state`, `answer`, `csrf`.
+/// A form that the script shows and submits with the authenticator's answer. Posts `state`, `answer`, `csrf`.
 pub struct PasskeyForm<'a> {
     pub action: &'a str,
     pub label: &'a str,
@@ -16,7 +16,7 @@ pub struct PasskeyForm<'a> {
     pub state: &'a str,
 }
 
-/// Which code the page of the second step asks for.
+/// The code that the second step asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum CodeField {
     App,
@@ -46,7 +46,7 @@ impl CodeField {
     }
 }
 
-/// `data-page="second-step"`: for whoever has a second factor, after the password. Posts the `field` and `csrf`.
+/// `data-page="second-step"`: after the password, for users with a second factor. Posts the `field` and `csrf`.
 #[derive(Template)]
 #[template(path = "second-step.html")]
 pub struct SecondStepPage<'a> {
@@ -59,14 +59,14 @@ pub struct SecondStepPage<'a> {
     pub passkey: Option<PasskeyForm<'a>>,
     pub error: Option<&'a str>,
     pub notice: Option<&'a str>,
-    /// Address and text of the link to the other codes.
+    /// Address and text of the link to the form for the other kind of code.
     pub other_way: Option<(&'a str, &'a str)>,
     pub begin_anew_url: &'a str,
-    /// Where a new password is chosen, if guesses have closed the step for this browser.
+    /// The address for choosing a new password, set if too many guesses have closed the step for this browser.
     pub new_password_url: Option<&'a str>,
 }
 
-/// A passkey in its owner's list.
+/// A passkey in the user's list.
 pub struct PasskeyLine<'a> {
     pub id: PasskeyId,
     pub name: &'a str,
@@ -74,7 +74,7 @@ pub struct PasskeyLine<'a> {
     pub last_used: Option<DisplayTime>,
 }
 
-/// `data-page="profile-two-step"`: what is set up.
+/// `data-page="profile-two-step"`: the user's second factors.
 #[derive(Template)]
 #[template(path = "profile/two-step.html")]
 pub struct TwoStepPage<'a> {
@@ -83,7 +83,7 @@ pub struct TwoStepPage<'a> {
     pub is_on: bool,
     pub app_since: Option<DisplayTime>,
     pub passkeys: &'a [PasskeyLine<'a>],
-    /// Whether the instance's address allows any.
+    /// True if the instance's address allows passkeys.
     pub knows_passkeys: bool,
     pub recovery_codes_left: usize,
 }
@@ -100,13 +100,13 @@ impl TwoStepPage<'_> {
 pub struct AuthenticatorPage<'a> {
     pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
-    /// The QR code, as SVG of our own making.
+    /// The QR code, as SVG that Gatehouse creates.
     pub picture: &'a str,
-    /// What is in it, for an app on this very device.
+    /// The content of the QR code, for an app on the same device.
     pub uri: &'a str,
     pub secret: &'a str,
     pub offer: &'a str,
-    /// Whether everything else ends with it.
+    /// True if it is the first factor, so that the user's other sessions end.
     pub is_first: bool,
 }
 
@@ -140,7 +140,7 @@ pub struct ConfirmPage<'a> {
 pub struct ProvePage<'a> {
     pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
-    /// Of the page in whose place this is.
+    /// The title of the page that this one replaces.
     pub title: &'a str,
     pub sign_in_url: &'a str,
 }

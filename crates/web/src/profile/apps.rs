@@ -1,4 +1,4 @@
-//! The applications that a person let in, and showing them out.
+//! The applications that a user consented to, and withdrawal of consent.
 
 use axum::body::Body;
 use axum::extract::RawQuery;

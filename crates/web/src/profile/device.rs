@@ -1,15 +1,15 @@
-//! What a `User-Agent` tells people about a device: enough to know their own.
+//! A device's name from its `User-Agent`: enough for users to recognise their own.
 
 use crate::messages::Messages;
 
-/// A browser and a system by the names that people know; what is not known is not guessed.
+/// The common names of browser and system. Unknown ones are not guessed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DeviceName {
     browser: Option<&'static str>,
     system: Option<&'static str>,
 }
 
-/// In this order: later ones claim to be earlier ones too.
+/// The order matters: Edge, for example, also claims to be Chrome and Safari.
 const BROWSERS: [(&str, &str); 8] = [
     ("Edg", "Edge"),
     ("OPR/", "Opera"),

@@ -1,4 +1,4 @@
-//! Another e-mail address.
+//! Change of the e-mail address.
 
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -61,7 +61,7 @@ async fn page(
     Ok(render::page(status, &page, FormTarget::Ourselves))
 }
 
-/// `withdraw=1`, or the new address.
+/// Form fields: `withdraw=1`, or the new address.
 pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: Body) -> Response {
     let form = match person.form(&headers, body).await {
         Ok(form) => form,

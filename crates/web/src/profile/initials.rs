@@ -1,13 +1,13 @@
-//! The picture of a person who chose none: their initials.
+//! The picture of a user without one: the initials.
 
 use std::fmt::Write as _;
 
 use model::User;
 
-/// Dark enough for white letters (WCAG 2.2 §1.4.3), and apart from each other.
+/// Background colours: dark enough for white letters (WCAG 2.2 §1.4.3), and distinct.
 const GROUNDS: [&str; 8] = ["#0b6658", "#7a3e0c", "#1f4e8c", "#6b2a7a", "#8f1d14", "#3c5a14", "#4a4a8c", "#7a2350"];
 
-/// Text in a drawing: letters and digits only, each escaped as a number.
+/// The initials as SVG. The text consists of letters and digits only, each escaped as a number.
 pub(super) fn svg(user: &User, pixels: u32) -> String {
     let mut letters = String::new();
     for letter in initials(&user.name, user.login.as_str()) {
@@ -21,7 +21,7 @@ pub(super) fn svg(user: &User, pixels: u32) -> String {
     )
 }
 
-/// The first letters of the first and the last word of the name; of the login where the name has none.
+/// The first letters of the first and the last word of the name; without any, of the login.
 fn initials(name: &str, login: &str) -> Vec<char> {
     let mut firsts: Vec<char> = name.split_whitespace().filter_map(first_letter).collect();
     if firsts.is_empty() {

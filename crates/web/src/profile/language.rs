@@ -1,4 +1,4 @@
-//! The language that pages speak to this person.
+//! The language of pages for this user.
 
 use axum::body::Body;
 use axum::extract::RawQuery;

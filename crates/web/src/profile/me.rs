@@ -1,4 +1,4 @@
-//! `/profile/me`: who somebody is, for applications; and the picture, for everybody's `<img>`.
+//! `/profile/me`: the user's data for applications. Also the picture, for any page's `<img>`.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::request::headers;
 use crate::request::headers::entity_tag;
 use crate::request::render;
 
-/// Why nobody is told of.
+/// The reason for which no user data is returned.
 enum MeRefusal {
     /// RFC 6750 §3.1: no credentials, no error code.
     Nobody,
@@ -31,7 +31,7 @@ enum MeRefusal {
     Who(WhoRefusal),
 }
 
-/// The person whom the token is for; without a token, who is signed in at the browser.
+/// The user of the access token; without a token, the user signed in at the browser.
 async fn who(context: &mut RequestContext, headers: &HeaderMap) -> Result<Result<Arc<User>, MeRefusal>, Fault> {
     let shown = match headers.get_all(header::AUTHORIZATION).iter().count() {
         0 => {
@@ -59,7 +59,7 @@ pub(super) async fn me(mut context: RequestContext, headers: HeaderMap) -> Respo
     cors::share(CorsReaders::RegisteredAt(&context), &headers, render::no_store(response))
 }
 
-/// `identity.md` §3.7. What this system does not know of a person is null.
+/// `identity.md` §3.7. Unknown attributes are null.
 fn about(context: &RequestContext, user: &User) -> Value {
     let root = context.instance.info.root.as_str();
     let page = |section: ProfileSection| format!("{root}{}", section.path());
@@ -118,7 +118,7 @@ async fn picture(mut context: RequestContext, headers: HeaderMap, size: PictureS
     cors::share(CorsReaders::RegisteredAt(&context), &headers, response)
 }
 
-/// Nothing but a picture, whatever opens it: no script runs and nothing is fetched, should it be opened by itself.
+/// The policy allows nothing but the picture: opened by itself, it runs no script and fetches nothing.
 fn image(headers: &HeaderMap, bytes: Vec<u8>, content_type: &'static str) -> Response {
     let tag = HeaderValue::try_from(entity_tag(&bytes)).expect("a tag is base64url in quotes");
     let unchanged = headers::has_already(headers, &tag);

@@ -1,4 +1,4 @@
-//! Who is signed in, and what is known of them.
+//! The overview page: the signed-in user's data.
 
 use axum::response::Response;
 use http::StatusCode;

@@ -1,4 +1,4 @@
-//! Another password.
+//! Change of password.
 
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -16,7 +16,7 @@ use crate::request::render;
 use crate::request::render::FormTarget;
 use crate::request::signed_in_user::SignedInUser;
 
-/// After a change, with the offer to revoke the reference tokens, which a new password leaves alone.
+/// After a change, the page offers to revoke the reference tokens: a new password does not affect them.
 pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let said = said(&person, query.as_deref());
     let live = match said {

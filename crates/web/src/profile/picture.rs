@@ -1,4 +1,4 @@
-//! A person's picture: chosen, replaced, removed.
+//! Upload, replacement and removal of a user's picture.
 
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -20,7 +20,7 @@ use crate::request::render;
 use crate::request::render::FormTarget;
 use crate::request::signed_in_user::SignedInUser;
 
-/// Beside the file: the other field, and what stands between them.
+/// Bytes allowed besides the file: the other field and the multipart separators.
 const ROOM_FOR_FIELDS: usize = 8 * 1024;
 
 pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
@@ -36,7 +36,7 @@ async fn page(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response
     Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
-/// A file in `picture`; or `remove=1`.
+/// Form fields: a file in `picture`, or `remove=1`.
 pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: Body) -> Response {
     let form = match body::multipart(&headers, body, LARGEST_PICTURE + ROOM_FOR_FIELDS).await {
         Ok(form) => form,

@@ -1,4 +1,4 @@
-//! Where a person is signed in, and ending it.
+//! A user's sessions, and ending them.
 
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -42,7 +42,7 @@ async fn page(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response
     Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
-/// `end=<id>` ends one; `others=1` ends all but this one.
+/// Form fields: `end=<id>` ends one session, `others=1` all but the current one.
 pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: Body) -> Response {
     let form = match person.form(&headers, body).await {
         Ok(form) => form,

@@ -1,4 +1,4 @@
-//! A person's own access tokens: the list, the form, and the value that is shown once.
+//! A user's personal access tokens: the list, the form, and the value, shown once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,14 +29,14 @@ use crate::request::render;
 use crate::request::render::FormTarget;
 use crate::request::signed_in_user::SignedInUser;
 
-/// In the place of an id: all of the person's.
+/// In place of an id: all tokens of the user.
 const ALL: &str = "all";
 
-/// Days that a token may live, as the form offers them.
+/// Token lifetimes in days that the form offers.
 const LIFETIMES: [u32; 4] = [7, 30, 90, 365];
 const USUAL_LIFETIME: u32 = 30;
 
-/// What the form was filled in with; once more on the page, when something was wrong with it.
+/// The submitted values, shown again if the form was refused.
 #[derive(Default)]
 struct EnteredToken {
     description: String,
@@ -61,7 +61,7 @@ pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Res
     shown.unwrap_or_else(|fault| failures::fault_page(&person.context, &fault))
 }
 
-/// One that this person may make tokens for.
+/// An application for which this user may create tokens.
 fn application(person: &SignedInUser, id: ApplicationId) -> Option<Arc<TrustedApplication>> {
     let all = person.context.instance.account().applications_for_tokens(&person.browser);
     all.into_iter().find(|application| application.id == id)
@@ -147,7 +147,7 @@ fn must_expire(person: &SignedInUser) -> bool {
     person.context.instance.settings().reference_tokens_must_expire
 }
 
-/// `revoke=<id>`, `revoke=all`, or the form of a new one.
+/// Form fields: `revoke=<id>`, `revoke=all`, or those of a new token.
 pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: Body) -> Response {
     let sent = match person.form(&headers, body).await {
         Ok(form) => form,

@@ -1,4 +1,4 @@
-//! Where people set up two-step sign-in.
+//! The pages on which users set up two-step sign-in.
 
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -72,7 +72,7 @@ pub(super) async fn show_app(mut person: SignedInUser) -> Response {
     rendered(&person, shown)
 }
 
-/// With a new offer, or with the one that was shown before and is still good.
+/// Shows a new offer, or the previous one if it is still valid.
 async fn app_page(
     person: &mut SignedInUser,
     before: Option<AuthenticatorOffer>,
@@ -101,7 +101,7 @@ async fn app_page(
     Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
-/// In the place of a form: whoever has a second factor signs in by it once more, and comes back.
+/// Replaces a form: a user with a second factor has to sign in with it again first, then returns to the page.
 fn prove(person: &SignedInUser, (title, back): (&str, &str)) -> Response {
     let page = ProvePage {
         messages: person.context.messages(),
@@ -112,7 +112,7 @@ fn prove(person: &SignedInUser, (title, back): (&str, &str)) -> Response {
     render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }
 
-/// One path of squares. The text in it is ours, and its name is of our words.
+/// The QR code as one SVG path. Text and accessible name are ours.
 fn picture(text: &str, name: &str) -> String {
     let code = QrCode::new(text).expect("an address of a few hundred bytes fits");
     let drawn = code.render::<svg::Color<'_>>().quiet_zone(false).min_dimensions(200, 200).build();
@@ -120,7 +120,7 @@ fn picture(text: &str, name: &str) -> String {
     format!("<svg role=\"img\" aria-label=\"{name}\"{drawing}")
 }
 
-/// The password that every change asks for.
+/// The password, which every change requires.
 fn password(form: &Params) -> Presented<Password> {
     Presented::new(form.get("password").unwrap_or_default())
 }
@@ -194,7 +194,7 @@ pub(super) async fn add_passkey(mut person: SignedInUser, headers: HeaderMap, bo
     rendered(&person, shown)
 }
 
-/// What is to be confirmed, as the address and the form name it: `app`, `codes`, or the id of a passkey.
+/// The change to confirm, as the address and the form name it: `app`, `codes`, or the id of a passkey.
 fn meant(what: &str) -> Option<TwoStepChange<'static>> {
     match what {
         "app" => Some(TwoStepChange::RemoveApp),
@@ -210,7 +210,7 @@ pub(super) async fn show_confirm(person: SignedInUser, RawQuery(query): RawQuery
     rendered(&person, shown)
 }
 
-/// What is not this person's, or not there any more, leads back to what is.
+/// The confirmation page. If the factor does not exist or belongs to another user, redirects to the two-step page.
 async fn confirm_page(person: &SignedInUser, what: &str, said: ProfileNotice<'_>) -> Result<Response, Fault> {
     let two_step = person.context.instance.account().two_step(&person.browser, person.context.now).await?;
     let Some((title, meaning)) = meant(what).and_then(|change| question(person, &two_step, change)) else {
@@ -232,7 +232,7 @@ async fn confirm_page(person: &SignedInUser, what: &str, said: ProfileNotice<'_>
     Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
-/// Title and meaning.
+/// The title of the confirmation page and the consequences of the change.
 fn question(person: &SignedInUser, two_step: &TwoStepState, change: TwoStepChange<'_>) -> Option<(String, String)> {
     let messages = &person.context.messages().two_step;
     let is_last = two_step.passkeys.len() + usize::from(two_step.app_since.is_some()) == 1;
@@ -276,7 +276,7 @@ pub(super) async fn confirm(mut person: SignedInUser, headers: HeaderMap, body: 
     rendered(&person, shown)
 }
 
-/// The page with the recovery codes, if there are new ones; else back by GET.
+/// The page with new recovery codes, if there are any; else a redirect by GET.
 async fn commit(
     person: &mut SignedInUser,
     change: TwoStepChange<'_>,

@@ -1,4 +1,4 @@
-//! Reading what outsiders send: bounded, and only in the shape that is expected.
+//! Request bodies: read up to a limit, and only in the expected encoding and content type.
 
 use std::error::Error;
 
@@ -13,19 +13,19 @@ use crate::messages::MalformedMessages;
 use crate::request::headers;
 use crate::server::UnreadBody;
 
-/// The largest form: as much as is read of parameters.
+/// The largest form. Equals the limit of the parameter parser.
 pub(crate) const LARGEST_FORM: usize = MAX_BYTES;
 
 #[derive(Debug)]
 pub(crate) enum BodyError {
     TooLarge,
-    /// `Content-Encoding` says that it is compressed, or otherwise not as it is.
+    /// `Content-Encoding` names a coding other than `identity`.
     Encoded,
-    /// The connection broke, or was too slow.
+    /// The connection broke or was too slow.
     Unfinished,
     NotAForm,
     NotMultipart,
-    /// A field of a form of ours, with a value that the form does not have.
+    /// A field of one of our own forms has a value that the form does not offer.
     Field(&'static str),
     Params(ParamError),
 }
@@ -37,7 +37,7 @@ impl From<ParamError> for BodyError {
 }
 
 impl BodyError {
-    /// To a person.
+    /// The message for a page.
     pub(crate) fn text(&self, messages: &MalformedMessages) -> String {
         match self {
             Self::TooLarge => messages.too_large.to_owned(),
@@ -56,7 +56,7 @@ impl BodyError {
         }
     }
 
-    /// For programs and the audit; people read `words::MalformedMessages`.
+    /// The message for programs and the audit. Pages use [`MalformedMessages`].
     pub(crate) fn description(&self) -> String {
         match self {
             Self::TooLarge => "the body is too large".to_owned(),
@@ -79,7 +79,7 @@ impl BodyError {
         }
     }
 
-    /// The answer, with what would be accepted instead (RFC 9110 §12.5.3, §15.5.16).
+    /// Adds the accepted coding to the answer of an encoded body (RFC 9110 §12.5.3, §15.5.16).
     pub(crate) fn answered(&self, mut response: Response) -> Response {
         if let Self::Encoded = self {
             response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -88,7 +88,7 @@ impl BodyError {
     }
 }
 
-/// Nothing is unpacked here: a small body could become a large one.
+/// Rejects encoded bodies. Nothing is decompressed: a small body could expand to a large one.
 pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), BodyError> {
     let mut codings = headers::members(headers, header::CONTENT_ENCODING);
     let is_plain = codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case("identity"));
@@ -104,13 +104,13 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
     }
 }
 
-/// Larger than this door reads, or than any does.
+/// True if the body exceeds the limit of this endpoint or that of the server.
 fn is_too_large(error: &(dyn Error + 'static)) -> bool {
     let mut causes = std::iter::successors(Some(error), |&error| error.source());
     causes.any(|cause| cause.is::<LengthLimitError>() || cause.downcast_ref() == Some(&UnreadBody::TooLarge))
 }
 
-/// A form with a file.
+/// The fields of a `multipart/form-data` body.
 pub(crate) struct MultipartForm(Vec<(String, Bytes)>);
 
 impl MultipartForm {
@@ -118,17 +118,17 @@ impl MultipartForm {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
     }
 
-    /// `None` when absent, empty or not text.
+    /// `None` if the field is absent, empty or not UTF-8.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.bytes(name).and_then(|value| std::str::from_utf8(value).ok()).filter(|value| !value.is_empty())
     }
 }
 
-/// Fields of one form; a browser sends as many as the page has.
+/// The maximum number of fields in one form. Our pages have fewer.
 const MAX_PARTS: usize = 8;
 
-/// `multipart/form-data` (RFC 7578) of at most so many bytes. A file's name and type are not read: only its content
-/// says what it is.
+/// Reads `multipart/form-data` (RFC 7578) of at most `limit` bytes. A file's name and declared type are ignored: its
+/// content decides its type.
 pub(crate) async fn multipart(headers: &HeaderMap, body: Body, limit: usize) -> Result<MultipartForm, BodyError> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let boundary = multer::parse_boundary(content_type).map_err(|_| BodyError::NotMultipart)?;
@@ -146,7 +146,7 @@ pub(crate) async fn multipart(headers: &HeaderMap, body: Body, limit: usize) -> 
     Ok(MultipartForm(parts))
 }
 
-/// RFC 6749 Appendix B.
+/// Reads `application/x-www-form-urlencoded` (RFC 6749 Appendix B).
 pub(crate) async fn form(headers: &HeaderMap, body: Body) -> Result<Params, BodyError> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();

@@ -1,4 +1,4 @@
-//! What a handler gets of one request: its instance, one reading of clock and dice, and who asks from where.
+//! The context of one request: its instance, one clock reading, randomness, and the request info for the audit.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -32,14 +32,14 @@ use crate::request::start::RequestStart;
 use crate::request::traces::Tracer;
 use crate::server::{ConnectionFigures, TrustedProxies};
 
-/// What all requests share.
+/// State shared by all requests.
 pub struct AppState {
     pub server: Arc<Server>,
     pub(crate) proxies: TrustedProxies,
     pub(crate) documents: Documents,
     pub(crate) latencies: Latencies,
     pub(crate) tracer: Option<Tracer>,
-    /// Of the listeners that answer by this gate.
+    /// Figures of the listeners that use this state.
     pub connections: Arc<ConnectionFigures>,
 }
 
@@ -48,13 +48,13 @@ impl AppState {
         Self::traced(house, proxies, None)
     }
 
-    /// With traces of some requests.
+    /// Like [`AppState::new`], with a tracer that samples requests.
     pub fn traced(house: Arc<Server>, proxies: TrustedProxies, tracer: Option<Tracer>) -> Arc<Self> {
         let (documents, latencies) = (Documents::default(), Latencies::default());
         Arc::new(Self { documents, latencies, server: house, proxies, tracer, connections: Arc::default() })
     }
 
-    /// Whom a request is for.
+    /// The instance that the request's host names.
     pub(crate) fn instance_of(&self, request: &Request) -> Option<&Arc<Instance>> {
         headers::host_of(request).ok().and_then(|host| self.server.instance(host))
     }
@@ -62,8 +62,8 @@ impl AppState {
 
 const MAX_USER_AGENT: usize = 256;
 
-/// One request. `I` says whether memory was checked: what judges by memory takes a `RequestContext`, whose instance is believed;
-/// what only renders takes either.
+/// One request. `I` tells whether memory was checked against the database. Code that decides by memory takes a
+/// `RequestContext`, whose instance is a [`BelievedInstance`]; code that only renders takes either.
 pub(crate) struct RequestContext<I = BelievedInstance> {
     pub instance: I,
     pub now: Timestamp,
@@ -72,27 +72,27 @@ pub(crate) struct RequestContext<I = BelievedInstance> {
     languages: Languages,
 }
 
-/// What is known of the languages that this person reads.
+/// The user's languages, by source.
 #[derive(Default)]
 struct Languages {
-    /// What the person chose on the profile site.
+    /// The language set on the profile page.
     chosen: Option<Language>,
     /// `ui_locales` (OpenID Connect Core §3.1.2.1).
     asked: Option<Language>,
-    /// `Accept-Language`, read when a page is made: most requests make none.
+    /// `Accept-Language`. Parsed only when a page is rendered: most requests render none.
     accepted: Vec<HeaderValue>,
 }
 
-/// A request of which nothing was judged by memory yet.
+/// A request whose instance was not checked against the database.
 pub(crate) type UncheckedContext = RequestContext<Arc<Instance>>;
 
-/// An instance, checked or not: enough to say where a request arrived.
+/// An instance, checked or not. Rendering needs no more.
 pub(crate) trait AnyInstance: Deref<Target = Instance> {}
 
 impl<I: Deref<Target = Instance>> AnyInstance for I {}
 
 impl<I: AnyInstance> RequestContext<I> {
-    /// What pages say, in the language that the person chose; else that the application asked for; else the browser.
+    /// Page texts in the user's own language; else the one from `ui_locales`; else the browser's.
     pub(crate) fn messages(&self) -> &'static Messages {
         let accepted = || {
             let lines: Vec<_> =
@@ -103,7 +103,7 @@ impl<I: AnyInstance> RequestContext<I> {
         messages::of(known.unwrap_or_default())
     }
 
-    /// What a flow is called on, and with.
+    /// The arguments of a flow: the instance and its [`Ctx`].
     pub(crate) fn split(&mut self) -> (&I, Ctx<'_>) {
         (&self.instance, Ctx { now: self.now, rng: &mut *self.rng, request: &self.request })
     }
@@ -128,7 +128,7 @@ impl RequestContext {
         self.languages.chosen = user.locale.as_deref().and_then(Language::of_tag);
     }
 
-    /// Who is signed in at the browser that asks.
+    /// The user and session of the request's session cookie.
     pub(crate) async fn browser(&self, headers: &HeaderMap) -> Result<Option<SignedIn>, Fault> {
         for cookie in self.session_cookies(headers) {
             if let Some(browser) = self.instance.auth().signed_in(&cookie, self.now).await? {
@@ -138,22 +138,22 @@ impl RequestContext {
         Ok(None)
     }
 
-    /// The browser's sign-in cookie. Several, where an older one was set for another path: the one that lives counts.
+    /// Values of the session cookie. A browser sends several if an older cookie has another path; the valid one counts.
     pub(crate) fn session_cookies(&self, headers: &HeaderMap) -> impl Iterator<Item = Presented<SessionCookie>> {
         headers::cookies(headers, self.cookie_names().session).map(Presented::new)
     }
 
-    /// The browser's proof that the password was right, where a second step follows; of several, the one that holds.
+    /// Values of the cookie that proves the right password before a second step. Of several, the valid one counts.
     pub(crate) fn step_cookies(&self, headers: &HeaderMap) -> Vec<Presented<FirstStep>> {
         headers::cookies(headers, self.cookie_names().step).map(Presented::new).collect()
     }
 
-    /// What the browser was given when it signed in before. See [`flows::auth::devices`].
+    /// Values of the cookie that a browser gets when it signs in. See [`flows::auth::devices`].
     pub(crate) fn device_cookies(&self, headers: &HeaderMap) -> Vec<Presented<DeviceCookie>> {
         headers::cookies(headers, self.cookie_names().device).map(Presented::new).collect()
     }
 
-    /// The cookie by which this browser is known for a login from now on.
+    /// A `Set-Cookie` value by which this browser is known for the login from now on.
     pub(crate) fn know_browser(&mut self, headers: &HeaderMap, login: &Login) -> String {
         let (shown, names) = (self.device_cookies(headers), self.cookie_names());
         let instance = self.instance.clone();
@@ -161,12 +161,12 @@ impl RequestContext {
         names.set_for(names.device, cookie.expose(), DEVICE_LIFETIME)
     }
 
-    /// The browser's form cookies. A form is ours if it goes with any of them; a new one goes with the first.
+    /// Values of the form cookie. A form is valid if it matches any of them; a new form uses the first.
     pub(crate) fn form_cookies(&self, headers: &HeaderMap) -> impl Iterator<Item = Presented<FormCookie>> {
         headers::cookies(headers, self.cookie_names().form).filter(|value| value.len() >= 32).map(Presented::new)
     }
 
-    /// The form cookie for a new form, and whether the browser must be given it.
+    /// The form cookie for a new form, and whether it has to be set.
     pub(crate) fn form_cookie(&mut self, headers: &HeaderMap) -> (Presented<FormCookie>, bool) {
         let known = self.form_cookies(headers).next();
         match known {
@@ -188,7 +188,7 @@ pub(crate) struct CookieNames {
     pub(crate) attributes: &'static str,
 }
 
-/// Under https the browser itself keeps the cookies to this host and this path (RFC 6265bis §4.1.3.2).
+/// Under https, the `__Host-` prefix makes the browser limit the cookies to this host and path (RFC 6265bis §4.1.3.2).
 const SECURE: CookieNames = CookieNames {
     session: "__Host-gatehouse",
     form: "__Host-gatehouse-form",
@@ -210,7 +210,7 @@ impl CookieNames {
         format!("{name}={value}{}", self.attributes)
     }
 
-    /// One that outlives the browser's session.
+    /// A `Set-Cookie` value with a lifetime beyond the browser's session.
     pub(crate) fn set_for(&self, name: &str, value: &str, lifetime: Duration) -> String {
         format!("{name}={value}; Max-Age={}{}", lifetime.as_secs(), self.attributes)
     }
@@ -221,7 +221,7 @@ impl CookieNames {
 }
 
 impl UncheckedContext {
-    /// Waits for memory to hold what the database does. The visit comes back with the fault where it does not.
+    /// Waits until memory is up to date with the database. On failure, returns the context with the fault.
     pub(crate) async fn believed(self) -> Result<RequestContext, Box<(Self, Fault)>> {
         let Self { instance, now, rng, request, languages } = self;
         match BelievedInstance::of(instance, now).await {
@@ -230,7 +230,7 @@ impl UncheckedContext {
         }
     }
 
-    /// Or what is answered where there is no instance.
+    /// Returns the error response if the host is invalid or names no instance.
     #[expect(clippy::result_large_err, reason = "it is the answer")]
     pub(crate) fn of(state: &AppState, arrival: RequestStart, parts: &Parts) -> Result<Self, Response> {
         let Ok(host) = headers::host(&parts.uri, &parts.headers) else {
@@ -268,7 +268,7 @@ fn ui_locales(query: &str) -> Option<Language> {
     Language::of_locales(Params::parse(query.as_bytes()).ok()?.get("ui_locales")?)
 }
 
-/// A visit to what everybody is told, whatever memory and the database hold.
+/// A request for a public resource, answered whatever the state of memory and database.
 pub(crate) struct PublicContext(pub(crate) UncheckedContext);
 
 /// The operating system's randomness.

@@ -1,4 +1,4 @@
-//! Cross-origin reading (Fetch §3.2): documents by anybody, the rest by pages of registered applications.
+//! Cross-origin reads (Fetch §3.2): public documents for every page, the rest for pages of registered applications.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -9,13 +9,14 @@ use crate::request::context::RequestContext;
 #[derive(Clone, Copy)]
 pub(crate) enum CorsReaders<'v> {
     Anybody,
-    /// Pages of the applications that are registered where the visit is.
+    /// Pages of the applications registered at the request's instance.
     RegisteredAt(&'v RequestContext),
 }
 
 const ALLOWED_METHODS: &str = "GET, POST, PATCH, DELETE, OPTIONS";
-/// What our endpoints read, and what libraries in browsers send unasked: OData clients (`OData-…`, `If-…`, `…DataServiceVersion`),
-/// HTTP clients (`X-Requested-With`), tracers (W3C Trace Context, `baggage`). A list, not an echo of what is asked for.
+/// Headers that our endpoints read, and headers that libraries in browsers add: OData clients (`OData-…`, `If-…`,
+/// `…DataServiceVersion`), HTTP clients (`X-Requested-With`), tracers (W3C Trace Context, `baggage`). A fixed list, not
+/// an echo of the requested headers.
 const ALLOWED_HEADERS: &str = "Accept, Accept-Language, Authorization, Content-Type, X-Api-Key, Api-Key, X-Application-Uri, \
                                TransactionId, Prefer, If-Match, If-None-Match, OData-Version, OData-MaxVersion, \
                                OData-Isolation, DataServiceVersion, MaxDataServiceVersion, X-Requested-With, \
@@ -27,7 +28,7 @@ const PREFLIGHT_SECONDS: &str = "600";
 
 fn allowed_origin(readers: CorsReaders<'_>, headers: &HeaderMap) -> Option<HeaderValue> {
     match readers {
-        // Also without `Origin`: a cache keeps one answer for everybody.
+        // Sent even without `Origin`, so that a cache can keep one answer for every origin.
         CorsReaders::Anybody => Some(HeaderValue::from_static("*")),
         CorsReaders::RegisteredAt(context) => {
             let origin = headers.get(header::ORIGIN)?;
@@ -37,13 +38,13 @@ fn allowed_origin(readers: CorsReaders<'_>, headers: &HeaderMap) -> Option<Heade
     }
 }
 
-/// Lets any page read this answer: a cache keeps one for everybody.
+/// Lets any page read this answer. A cache can keep one answer for every origin.
 pub(crate) fn share_with_anybody(mut response: Response) -> Response {
     response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }
 
-/// Lets these readers read this answer.
+/// Lets pages of these readers read this answer.
 pub(crate) fn share(readers: CorsReaders<'_>, request: &HeaderMap, mut response: Response) -> Response {
     if matches!(readers, CorsReaders::RegisteredAt(_)) {
         response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
@@ -56,7 +57,7 @@ pub(crate) fn share(readers: CorsReaders<'_>, request: &HeaderMap, mut response:
     response
 }
 
-/// The answer to a preflight: needs no token, says nothing to strangers.
+/// The answer to a preflight. It needs no token and reveals nothing.
 pub(crate) fn preflight(readers: CorsReaders<'_>, request: &HeaderMap) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;

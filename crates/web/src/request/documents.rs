@@ -1,4 +1,4 @@
-//! Discovery and key set: prepared once per set of keys, served as bytes.
+//! Discovery document and key set: rendered once per key ring, served as bytes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Documents {
     }
 }
 
-/// Says what is implemented, and nothing else (OpenID Connect Discovery 1.0 §3, RFC 8414 §2).
+/// The discovery document. It lists only implemented features (OpenID Connect Discovery 1.0 §3, RFC 8414 §2).
 fn metadata(instance: &Instance, keys: &KeyRing) -> ServerMetadata {
     let at = |path: &str| format!("{}{path}", instance.info.issuer);
     ServerMetadata {

@@ -1,4 +1,4 @@
-//! How handlers take a request's context from axum.
+//! axum extractors for the request context.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::request::start::RequestStart;
 impl FromRequestParts<Arc<AppState>> for RequestContext {
     type Rejection = Response;
 
-    /// Whoever judges by memory waits here until it holds what the database does.
+    /// Waits until memory is up to date with the database.
     async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, Response> {
         let PublicContext(context) = PublicContext::from_request_parts(parts, state).await?;
         context.believed().await.map_err(|refused| {
@@ -34,7 +34,7 @@ impl FromRequestParts<Arc<AppState>> for PublicContext {
     }
 }
 
-/// A request's headers, taken and not copied: no later extractor sees them.
+/// A request's headers, moved instead of copied: later extractors see none.
 pub(crate) struct Headers(pub(crate) HeaderMap);
 
 impl<S: Sync> FromRequestParts<S> for Headers {

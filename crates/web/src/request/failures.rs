@@ -1,4 +1,4 @@
-//! Failures of ours, as each door says them: to people, to OAuth clients, and to callers of both APIs.
+//! Answers to internal failures, as pages, OAuth errors, OData errors and problem documents.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -16,10 +16,10 @@ use crate::request::latencies::Route;
 use crate::request::render;
 use crate::request::render::FormTarget;
 
-/// Where the admin API is.
+/// The path of the admin API.
 pub(crate) const ADMIN_API: &str = "/manage/api/v1";
 
-/// Reports a fault once, here at the boundary, and says which status it is.
+/// Reports a fault and returns its status. Faults are reported once, here at the boundary.
 pub(crate) fn fault_status(context: &RequestContext<impl AnyInstance>, fault: &Fault) -> StatusCode {
     let affected = FaultContext { instance: Some(&context.instance.info.name), request: Some(context.request.id) };
     context.instance.faults().report(fault, "a request cannot be answered", affected);
@@ -29,7 +29,7 @@ pub(crate) fn fault_status(context: &RequestContext<impl AnyInstance>, fault: &F
     }
 }
 
-/// To a person.
+/// A fault as a page.
 pub(crate) fn fault_page(context: &RequestContext<impl AnyInstance>, fault: &Fault) -> Response {
     failed_page(context.messages(), fault_status(context, fault), &context.reference())
 }
@@ -41,7 +41,7 @@ pub(crate) fn failed_page(messages: &'static Messages, status: StatusCode, refer
     render::retry_later(render::page(status, &error, FormTarget::Ourselves))
 }
 
-/// To whoever asks at this path, in the way that answers there are given.
+/// A fault in the format of the endpoint at `path`.
 pub(crate) fn fault_as_spoken(context: &RequestContext<impl AnyInstance>, path: &str, fault: &Fault) -> Response {
     failed_as_spoken(path, fault_status(context, fault), context.messages(), &context.reference())
 }
@@ -60,7 +60,7 @@ pub(crate) fn failed_as_spoken(
     }
 }
 
-/// To an application, as RFC 6749 §5.2 shapes errors.
+/// A fault as an OAuth error body (RFC 6749 §5.2).
 pub(crate) fn fault_json(context: &RequestContext<impl AnyInstance>, fault: &Fault) -> Response {
     failed_json(fault_status(context, fault))
 }
@@ -73,7 +73,7 @@ pub(crate) fn failed_json(status: StatusCode) -> Response {
     render::retry_later(render::json(status, &oauth::token::ErrorBody { error, error_description }))
 }
 
-/// The error body of the documented API: `code` is a number, in refusals of the guard too.
+/// The documented error body of the Domain API. `code` is a number, also when access is refused.
 pub(crate) fn api_error(status: StatusCode, kind: &'static str, message: String) -> Response {
     let body = ODataErrorBody::new(kind, 0, "{0}", vec![message]);
     let mut response = render::no_store(Response::new(Body::from(body.to_json())));
@@ -82,13 +82,13 @@ pub(crate) fn api_error(status: StatusCode, kind: &'static str, message: String)
     response
 }
 
-/// What a fault is answered with.
+/// A fault as an error of the Domain API.
 pub(crate) fn api_failure(status: StatusCode, reference: &str) -> Response {
     let message = format!("Internal server error. Reference: {reference}");
     render::retry_later(api_error(status, "SystemException", message))
 }
 
-/// What a fault is answered with.
+/// A fault as an error of the admin API.
 pub(crate) fn problem_failure(status: StatusCode, reference: String) -> Response {
     let what = ("fault", "Internal error");
     let detail = "Try again in a moment. If this happens again, report the reference to the operator.".to_owned();

@@ -1,5 +1,4 @@
-//! Request headers as they are: bytes, and not all of them meant for us (RFC 9110 §5.5). What others put beside ours is
-//! skipped, whatever it holds.
+//! Request headers: bytes, from many sources (RFC 9110 §5.5). Values of others beside ours are skipped, valid or not.
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -10,14 +9,14 @@ use axum::extract::Request;
 use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderValue, Uri, header};
 
-/// Of a cookie of ours, in bytes.
+/// Maximum length in bytes of one of our cookies.
 const MAX_COOKIE: usize = 256;
 
-/// Cookies of one name that are looked at. A host may have several: an older one with a longer path comes first (RFC 6265
-/// §5.4).
+/// Maximum number of values read per cookie name. A host may have several: an older cookie with a longer path comes
+/// first (RFC 6265 §5.4).
 const MAX_COOKIES: usize = 8;
 
-/// The values that the cookie of this name may have, in the order in which the browser sends them.
+/// The values of the cookies with this name, in the browser's order.
 pub(crate) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(header::COOKIE).iter();
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
@@ -28,30 +27,31 @@ pub(crate) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterato
     values.take(MAX_COOKIES)
 }
 
-/// The members of a list (RFC 9110 §5.6.1), over all its lines. What is no text in one of them spoils that one only.
+/// The members of a list (RFC 9110 §5.6.1), over all its lines. A member that is not UTF-8 does not affect the others.
 pub(crate) fn members(headers: &HeaderMap, name: impl AsHeaderName) -> impl Iterator<Item = Cow<'_, str>> {
     let lines = headers.get_all(name).into_iter();
     let members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     members.map(|member| String::from_utf8_lossy(member.trim_ascii()))
 }
 
-/// Does the client have this representation? `If-None-Match` compares weakly (RFC 9110 §13.1.2).
+/// True if the client has this representation already. `If-None-Match` compares weakly (RFC 9110 §13.1.2).
 pub(crate) fn has_already(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     let is_it =
         |member: &str| member == "*" || member.strip_prefix("W/").unwrap_or(member).as_bytes() == tag.as_bytes();
     members(headers, header::IF_NONE_MATCH).any(|member| is_it(&member))
 }
 
-/// A value to be shown and kept, at most so many bytes of it. Bytes beyond ASCII have no agreed meaning (RFC 9110 §5.5),
-/// and some would change how the text around them reads.
+/// A value for display and storage, at most `most` bytes long. Bytes beyond ASCII become `?`: they have no agreed
+/// meaning (RFC 9110 §5.5), and some change how the text around them reads.
 pub(crate) fn printable(value: &HeaderValue, most: usize) -> String {
     let visible = |byte: &u8| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { '?' };
     value.as_bytes().iter().take(most).map(visible).collect()
 }
 
-/// Does a browser ask on a guess, for a page that nobody has opened yet?
+/// True if a browser prefetches a page that the user has not opened.
 pub(crate) fn is_prefetch(headers: &HeaderMap) -> bool {
-    // The standard one (Fetch §3.4); what Chromium and Safari sent before; what Firefox sent before.
+    // `sec-purpose` is the standard header (Fetch §3.4); older Chromium and Safari send `purpose`, older Firefox
+    // `x-moz`.
     const NAMES: [&str; 3] = ["sec-purpose", "purpose", "x-moz"];
     let is_one = |member: &str| member.split(';').any(|purpose| purpose.trim().eq_ignore_ascii_case("prefetch"));
     NAMES.into_iter().any(|name| members(headers, name).any(|member| is_one(&member)))
@@ -66,7 +66,7 @@ pub(crate) fn host_of(request: &Request) -> Result<&str, BadHost> {
     host(request.uri(), request.headers())
 }
 
-/// RFC 9110 §7.2; for HTTP/2 and absolute targets the authority there. Without the port.
+/// The host without the port (RFC 9110 §7.2). For HTTP/2 and absolute targets, the authority.
 pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, BadHost> {
     let mut lines = headers.get_all(header::HOST).iter();
     let authority = match (uri.authority(), lines.next(), lines.next()) {
@@ -85,7 +85,7 @@ pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, 
     if is_port && is_host && is_bracketed { Ok(host) } else { Err(BadHost) }
 }
 
-/// A strong validator (RFC 9110 §8.8.3) of bytes.
+/// A strong validator (RFC 9110 §8.8.3) from a hash of the bytes.
 pub(crate) fn entity_tag(bytes: &[u8]) -> String {
     format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest::digest(&digest::SHA256, bytes).as_ref()[..12]))
 }

@@ -1,4 +1,4 @@
-//! How long answers take, by what was asked for.
+//! Response times per route and status class.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use model::meter::{Histogram, HistogramSnapshot, LATENCIES};
 
 macro_rules! routes {
     ($($variant:ident => $name:literal),+ $(,)?) => {
-        /// What a request is for: few enough to tell apart in figures, and nothing that a stranger can invent.
+        /// The kind of a request, as a metrics label. A small fixed set: clients cannot add labels.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Route { $($variant),+ }
 
@@ -64,10 +64,10 @@ impl Route {
     }
 }
 
-/// Digits that a status begins with.
+/// Status classes by first digit.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// How long answers took, by route and class of status.
+/// Response times per route and status class.
 pub(crate) struct Latencies(Vec<[Histogram; CLASSES.len()]>);
 
 impl Default for Latencies {
@@ -82,7 +82,7 @@ impl Latencies {
         self.0[route as usize][class].add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// Name of the route, class of the status, and how long answers took.
+    /// Route name, status class, and response times.
     pub(crate) fn read(&self) -> impl Iterator<Item = (&'static str, &'static str, HistogramSnapshot)> {
         let routes = Route::ALL.iter().zip(&self.0);
         routes.flat_map(|(route, histograms)| {

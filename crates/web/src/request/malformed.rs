@@ -13,7 +13,7 @@ use crate::request::context::RequestContext;
 use crate::request::failures;
 use crate::request::render;
 use crate::request::render::FormTarget;
-/// A refusal that a person reads.
+/// An error page for a refused request.
 pub(crate) fn error_page(
     context: &RequestContext,
     status: StatusCode,
@@ -32,7 +32,7 @@ pub(crate) fn problem(
     (title, message, what_to_do, code)
 }
 
-/// The page was open too long, or another site posted to us.
+/// A form with an invalid CSRF token: the page was open too long, or another site posted the form.
 pub(crate) fn form_expired(context: &mut RequestContext) -> Response {
     if let Err(fault) = tell_refused(context, AuditKind::Authorize, &FormNotOurs) {
         return failures::fault_page(context, &fault);
@@ -40,7 +40,7 @@ pub(crate) fn form_expired(context: &mut RequestContext) -> Response {
     error_page(context, StatusCode::FORBIDDEN, problem(context.messages().problems.expired, "invalid_request"))
 }
 
-/// Whoever is signed in may not see this.
+/// The signed-in user is not an administrator.
 pub(crate) fn for_administrators(context: &RequestContext) -> Response {
     error_page(
         context,
@@ -49,7 +49,7 @@ pub(crate) fn for_administrators(context: &RequestContext) -> Response {
     )
 }
 
-/// A request that cannot be read: the audit is told in English, the person in theirs.
+/// A malformed request. The audit text is English; the page is in the user's language.
 pub(crate) fn malformed(context: &mut RequestContext, error: impl Into<BodyError>) -> Response {
     let error = error.into();
     if let Err(fault) = tell_refused(context, AuditKind::Authorize, &unreadable(&error.description())) {
@@ -58,7 +58,7 @@ pub(crate) fn malformed(context: &mut RequestContext, error: impl Into<BodyError
     let messages = context.messages();
     let (title, message, what_to_do) = messages.problems.unreadable;
     let message = format!("{message} ({})", error.text(&messages.malformed));
-    // What a form lacks is said on the page; a coding also in the header that the status announces.
+    // Malformed forms get 400. An unsupported coding keeps 415, which `Accept-Encoding` belongs to.
     let status = if let BodyError::Encoded = error { error.status() } else { StatusCode::BAD_REQUEST };
     error.answered(error_page(context, status, (title, &message, what_to_do, "invalid_request")))
 }

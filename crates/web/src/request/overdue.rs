@@ -1,4 +1,4 @@
-//! A request that took longer than it may, answered in the language of its door.
+//! Requests that exceeded their time limit, answered in the format of their endpoint.
 
 use axum::response::Response;
 use http::{HeaderValue, StatusCode};
@@ -9,7 +9,7 @@ use crate::request::failures;
 use crate::request::render;
 use crate::server::Overdue;
 
-/// `accepted` is the request's `Accept-Language`, for people.
+/// `accepted` is the request's `Accept-Language`, for pages.
 pub(crate) fn answer(overdue: Overdue, path: &str, reference: &str, accepted: Option<&HeaderValue>) -> Response {
     if overdue == Overdue::Sender {
         let what = "The request's body did not arrive in time.\n";

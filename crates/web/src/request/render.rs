@@ -1,4 +1,4 @@
-//! How answers look: pages with their policy, redirects, JSON, and faults without detail.
+//! Rendering of answers: pages with their Content Security Policy, redirects, JSON, and failures without detail.
 
 use std::sync::Arc;
 
@@ -14,23 +14,24 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use model::audit::chain::Chain;
 use serde::Serialize;
 
-/// Seconds after which something that failed for lack of a resource may be tried again.
+/// Seconds until a request that failed for lack of a resource may be retried.
 const RETRY_AFTER: &str = "1";
 
-/// HTML §7.1.3. An application that opened our page in a window may wait for it (`scope::alone` says where none does).
+/// HTML §7.1.3. An application that opened our page in a window may wait for that window; `scope::alone` sets the
+/// header for pages where none does.
 pub(crate) const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 /// Fetch §3.7.
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
-/// Passkeys, and nothing else that a browser could give away.
+/// Allows passkeys and denies every other browser feature.
 static PERMISSIONS: HeaderValue = HeaderValue::from_static(
     "publickey-credentials-get=(self), publickey-credentials-create=(self), accelerometer=(), camera=(), \
      display-capture=(), geolocation=(), gyroscope=(), hid=(), magnetometer=(), microphone=(), midi=(), payment=(), \
      serial=(), usb=()",
 );
 
-/// With room for the headers that every answer has: a map that grows is filled again.
+/// A response with room reserved for the headers that every answer has: growing the map would rehash it.
 pub(crate) fn response(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
@@ -44,7 +45,7 @@ fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Body>) 
     response
 }
 
-/// Somebody has to repair it first: asking again soon is no use.
+/// `Retry-After` is a minute: an operator has to repair the instance first, so an earlier retry is useless.
 pub(crate) fn refused_instance() -> Response {
     let text = "This instance cannot be served at the moment. Its operator finds the reason in the log.\n";
     let mut response = no_store(self::text(StatusCode::SERVICE_UNAVAILABLE, text));
@@ -56,7 +57,7 @@ pub(crate) fn text(status: StatusCode, text: impl Into<Body>) -> Response {
     typed(status, "text/plain; charset=utf-8", text)
 }
 
-/// Nothing here may be kept by anybody (RFC 6749 §5.1).
+/// Forbids storage by any cache (RFC 6749 §5.1).
 pub(crate) fn no_store(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
@@ -71,19 +72,19 @@ pub(crate) fn json_bytes(bytes: Bytes) -> Response {
     typed(StatusCode::OK, "application/json", bytes)
 }
 
-/// Where the forms of a page may end, redirects included.
+/// The targets of a page's forms, including redirects (`form-action`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FormTarget {
     Ourselves,
-    /// An application's redirect URI, and wherever the application sends the browser from there.
+    /// An application's redirect URI, and any URI that the application redirects to.
     Application,
 }
 
 impl FormTarget {
     /// Chromium checks every redirect that follows a form against `form-action` (CSP Level 3 §6.4.1), and an
-    /// application's callback may redirect anywhere: to another origin, to a private scheme. No list of sources names
-    /// that, so such a page sends none. It loses little: templates escape what strangers write, so that nobody injects a
-    /// form, and under `default-src 'none'` no script rewrites ours.
+    /// application's callback may redirect to any origin or private scheme. No source list covers that, so such a page
+    /// sends no `form-action`. The loss is small: templates escape untrusted text, so no form can be injected, and
+    /// `default-src 'none'` forbids scripts that could rewrite ours.
     const fn directive(self) -> &'static str {
         match self {
             Self::Ourselves => "form-action 'self'; ",
@@ -92,17 +93,17 @@ impl FormTarget {
     }
 }
 
-/// A page: no script, no frame, styles of our own, forms to `form_target`.
+/// A page without scripts and frames, with our own styles, and forms that go to `form_target`.
 pub(crate) fn page(status: StatusCode, page: &impl Template, form_target: FormTarget) -> Response {
     page_under("", status, page, form_target)
 }
 
-/// A page that runs a script of ours, which is a file; none in the page itself.
+/// A page with a script file of ours. Inline scripts stay forbidden.
 pub(crate) fn page_with_script(status: StatusCode, page: &impl Template, form_target: FormTarget) -> Response {
     page_under("script-src 'self'; ", status, page, form_target)
 }
 
-/// The audit as a file, sent while it is read.
+/// The audit as a file, streamed while it is read.
 pub(crate) fn exported(
     (manager, chain): (Arc<InstanceAdmin>, Chain),
     export: AuditExport,
@@ -112,7 +113,7 @@ pub(crate) fn exported(
         ExportFormat::Jsonl => ("application/jsonl", "jsonl"),
         ExportFormat::Csv => ("text/csv; charset=utf-8", "csv"),
     };
-    // Names of instances are letters, digits, dots, hyphens and underscores.
+    // Needs no quoting: names of instances consist of letters, digits, dots, hyphens and underscores.
     let name = manager.instance().info.name.clone();
     let what = match chain {
         Chain::Main => "audit",
@@ -133,7 +134,7 @@ pub(crate) fn exported(
     response
 }
 
-/// As [`page_with_script`], of which the script asks us for more.
+/// Like [`page_with_script`], for a script that sends requests to us.
 pub(crate) fn page_that_asks(status: StatusCode, page: &impl Template) -> Response {
     page_under("script-src 'self'; connect-src 'self'; ", status, page, FormTarget::Ourselves)
 }
@@ -158,7 +159,7 @@ fn page_under(scripts: &str, status: StatusCode, page: &impl Template, form_targ
     response
 }
 
-/// 302 in answer to a GET, 303 in answer to a POST: the method of what follows is GET either way (RFC 9110 §15.4).
+/// 302 after GET, 303 after POST. The next method is GET either way (RFC 9110 §15.4).
 pub(crate) fn redirect(method: &http::Method, location: &str) -> Response {
     let status = if method == http::Method::POST { StatusCode::SEE_OTHER } else { StatusCode::FOUND };
     let mut response = Response::new(Body::empty());
@@ -167,7 +168,7 @@ pub(crate) fn redirect(method: &http::Method, location: &str) -> Response {
         Ok(location) => {
             response.headers_mut().insert(header::LOCATION, location);
         }
-        // Redirect URIs are registered as printable ASCII, and parameters are encoded.
+        // Unreachable: redirect URIs are registered as printable ASCII, and parameters are encoded.
         Err(_) => *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
     }
     no_store(response)

@@ -1,4 +1,4 @@
-//! The one thin layer around every request: its id, its log line, and what every answer says.
+//! The layer around every request: its id, its log line, and the headers of every answer.
 
 #![allow(clippy::disallowed_methods, reason = "the log says how long an answer took")]
 
@@ -28,16 +28,16 @@ use crate::server::{DetachedWork, Overdue, RequestDeadline};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// RFC 6797 §6.1: a browser that was here comes back by https only. A year, and for this host alone: what else lives under
-/// the domain is nothing that we know.
+/// RFC 6797 §6.1: the browser returns by https only. For one year, and for this host alone: Gatehouse knows nothing of
+/// the subdomains.
 static HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// Draws request ids: the time, a random number per process, and a count. Unique, never secret.
+/// Creates request ids from the time, a random number per process, and a counter. Ids are unique, not secret.
 pub(crate) struct RequestIds {
     pub(crate) state: Arc<AppState>,
     process: u64,
     count: AtomicU64,
-    /// Some instance lives under https.
+    /// At least one instance has an https root URL.
     any_https: bool,
 }
 
@@ -49,8 +49,8 @@ impl RequestIds {
         Self { state, process: u64::from_le_bytes(process), count: AtomicU64::new(0), any_https }
     }
 
-    /// Never where the root URL is http (RFC 6797 §7.2), nor for a loopback host: it would bind everything else that a
-    /// developer runs there, on any port.
+    /// Not if the root URL is http (RFC 6797 §7.2), and not for a loopback host: HSTS would apply to every other port
+    /// of the developer's machine.
     fn is_https_only(&self, request: &Request) -> bool {
         let is_elsewhere =
             || headers::host_of(request).ok().and_then(HostName::of).is_some_and(|host| !host.is_loopback());
@@ -65,16 +65,16 @@ impl RequestIds {
     }
 }
 
-/// One request, from its arrival to what is said of its answer.
+/// One request from arrival to answer.
 pub(crate) struct RequestScope {
     ids: Arc<RequestIds>,
     arrival: RequestStart,
     started: Instant,
     method: Method,
     uri: Uri,
-    /// `Accept-Language`, where people may ask.
+    /// `Accept-Language`, kept for endpoints that answer with pages.
     language: Option<HeaderValue>,
-    /// Of a request that is traced; with the instance that it is for.
+    /// Set if the request is traced: its span and the name of its instance.
     span: Option<(OpenSpan, Option<Arc<str>>)>,
 }
 
@@ -101,7 +101,7 @@ impl RequestScope {
         self.arrival
     }
 
-    /// Says what every answer says, and notes how long it took.
+    /// Adds the headers of every answer and records the response time.
     pub(crate) fn end(self, mut response: Response) -> Response {
         let Self { ids, arrival, started, method, uri, span, language: _ } = self;
         let headers = response.headers_mut();
@@ -120,7 +120,7 @@ impl RequestScope {
         response
     }
 
-    /// Ends with what `answering` comes to, or with the end of the time that it has.
+    /// Ends with the result of `answering`, or with an error when the request's time is over.
     pub(crate) async fn through(
         self,
         allowance: RequestDeadline,
@@ -149,7 +149,7 @@ impl RequestScope {
     }
 }
 
-/// The span of a request that is traced, and the instance that it is for.
+/// Opens a span if the request is sampled, with the name of its instance.
 fn begin_span(
     tracer: &Tracer,
     state: &AppState,
@@ -161,8 +161,8 @@ fn begin_span(
     Some((begun, instance))
 }
 
-/// Refusals are told at `info`; what went well is told by the audit, and here at `debug`. Queries and fragments may hold
-/// codes and tokens: only the path is ever written.
+/// Logs refusals at `info` and successes at `debug`; the audit has the successes. Only the path is logged: queries and
+/// fragments may hold codes and tokens.
 fn log(id: RequestId, (method, path): (&Method, &str), status: StatusCode, took: Duration) {
     let micros = || u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let status = status.as_u16();
@@ -173,15 +173,15 @@ fn log(id: RequestId, (method, path): (&Method, &str), status: StatusCode, took:
     }
 }
 
-/// Around what acts, a GET included: it signs out, issues a code, notes that a person is there. So that only who means it
-/// causes it, a browser's guess is refused, and HEAD, which the router would answer by acting like GET, is no method
-/// here (RFC 9110 §9.2.1: a safe method does not act).
+/// Wraps routes that act, including by GET: sign-out, issuing a code, refreshing a session. Only a deliberate request
+/// may do so. Prefetches are refused, and HEAD, which the router would answer by running the GET handler, is not
+/// allowed (RFC 9110 §9.2.1: a safe method does not act).
 pub(crate) async fn acting(mut request: Request, next: Next) -> Response {
     if headers::is_prefetch(request.headers()) {
         return render::no_store(render::text(StatusCode::SERVICE_UNAVAILABLE, "This is not fetched ahead of need.\n"));
     }
     if request.method() == Method::HEAD {
-        // Which no route has: the router answers 405 and lists the methods that the route has.
+        // No route has TRACE, so the router answers 405 and lists the allowed methods.
         *request.method_mut() = Method::TRACE;
     }
     let work = request.extensions_mut().remove();
@@ -202,9 +202,9 @@ fn without_head(mut response: Response) -> Response {
     response
 }
 
-/// Around pages of people who are signed in: no window of another site, which opened them or which they open, keeps hold
-/// of theirs. Pages on an application's way are not among them: it may have opened them in a window of its own, and wait
-/// for that window to come back.
+/// Wraps pages of signed-in users: windows of other sites that opened them, or that they open, get no handle to theirs.
+/// Pages on an application's sign-in path are excluded: the application may have opened them in a window of its own and
+/// wait for that window.
 pub(crate) async fn alone(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if let Some(policy) = response.headers_mut().get_mut(render::OPENER_POLICY) {
@@ -213,8 +213,8 @@ pub(crate) async fn alone(request: Request, next: Next) -> Response {
     response
 }
 
-/// What changes state runs to its end: a handler is dropped with its connection, and then the database would know of a
-/// change that memory does not. `counted` says whose work it is, as long as it goes on.
+/// Runs a change to its end. axum drops a handler with its connection, and then the database would have a change that
+/// memory lacks. `counted` keeps the work counted for its connection while it runs.
 pub(crate) async fn finish<T: Send + 'static>(
     counted: Option<DetachedWork>,
     work: impl Future<Output = T> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Who is at a page for people who are signed in: found by the cookie of `/id`, or sent to sign in and back.
+//! Extractor for pages of signed-in users: reads the session cookie of `/id`, or redirects to sign-in and back.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use crate::request::failures;
 use crate::request::malformed;
 use crate::request::render;
 
-/// The parameter of the sign-in page that says where a person came from.
+/// The sign-in page's parameter with the address to return to.
 pub(crate) const RETURN: &str = "return";
 
-/// A request of somebody who is signed in at this browser.
+/// A request with a signed-in user.
 pub(crate) struct SignedInUser {
     pub context: RequestContext,
     pub browser: SignedIn,
@@ -31,7 +31,7 @@ pub(crate) struct SignedInUser {
 impl FromRequestParts<Arc<AppState>> for SignedInUser {
     type Rejection = Response;
 
-    /// Who is not signed in is sent to do so, and from there back to the page, never to what a form would have changed.
+    /// Redirects to sign-in if nobody is signed in. The return address is the page, never the target of a form.
     async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, Response> {
         let context = RequestContext::from_request_parts(parts, state).await?;
         match context.browser(&parts.headers).await {
@@ -46,38 +46,38 @@ impl FromRequestParts<Arc<AppState>> for SignedInUser {
 }
 
 impl SignedInUser {
-    /// What this person's forms must bring back: bound to the sign-in, so that it dies with it.
+    /// The CSRF token of this user's forms. Bound to the session, so it ends with it.
     pub(crate) fn csrf(&self) -> String {
         self.context.instance.auth().person_token(&self.browser)
     }
 
-    /// Where this person signs in once more, and comes back to a page of ours.
+    /// The address for signing in again as this user, then returning to `back`.
     pub(crate) fn sign_in_again(&self, back: &str) -> String {
         let login = self.browser.user.login.as_str();
         let query = Serializer::new(String::new()).append_pair(RETURN, back).append_pair("login_hint", login).finish();
         format!("/id/account/login?{query}")
     }
 
-    /// What a flow is called on, and with.
+    /// The arguments of a flow: the instance, its [`Ctx`], and the signed-in user.
     pub(crate) fn split(&mut self) -> (&BelievedInstance, Ctx<'_>, &SignedIn) {
         let (instance, ctx) = self.context.split();
         (instance, ctx, &self.browser)
     }
 
-    /// A form that this person sent from a page of ours, or the page that says why it is not believed.
+    /// Reads a form and checks its CSRF token; on failure, returns the error page.
     pub(crate) async fn form(&mut self, headers: &HeaderMap, body: Body) -> Result<Params, Response> {
         let form = match body::form(headers, body).await {
             Ok(form) => form,
             Err(error) => return Err(malformed::malformed(&mut self.context, error)),
         };
-        // It may have taken its time to arrive.
+        // The body may have arrived slowly, so memory is checked again.
         if let Err(fault) = self.context.instance.renew(self.context.now).await {
             return Err(failures::fault_page(&self.context, &fault));
         }
         if self.sent(headers, form.get("csrf")) { Ok(form) } else { Err(malformed::form_expired(&mut self.context)) }
     }
 
-    /// That a posted token is this person's, and that the browser does not say that another site posted it.
+    /// True if the CSRF token is this user's and `Sec-Fetch-Site` does not name another site.
     pub(crate) fn sent(&self, headers: &HeaderMap, csrf: Option<&str>) -> bool {
         let from_here = headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none");
         from_here && csrf.is_some_and(|csrf| self.context.instance.auth().is_person_token(&self.browser, csrf))
@@ -90,13 +90,13 @@ pub(crate) fn to_sign_in(method: &Method, uri: &Uri) -> Response {
     render::redirect(method, &format!("/id/account/login{}", query.unwrap_or_default()))
 }
 
-/// Pages that people are sent back to: below these, and nowhere else, whatever an address says.
+/// The path prefixes that a return address may have.
 const PLACES: [&str; 2] = ["/profile", "/manage"];
 
 const MAX_RETURN_URL: usize = 1024;
 
-/// The address of a page of ours: a path below one of [`PLACES`] and perhaps a query, of characters that mean nothing
-/// else to any browser. The path has no `%`: what is encoded there (a slash, dots) some decode and others do not.
+/// Accepts a return address: a path below one of [`PLACES`] with an optional query, in characters that all browsers
+/// read alike. The path must not contain `%`: browsers differ on whether they decode a slash or dots there.
 pub(crate) fn way_back(shown: &str) -> Option<&str> {
     let path = shown.split('?').next().unwrap_or_default();
     let below = |place: &str| path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

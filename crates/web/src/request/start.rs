@@ -1,16 +1,16 @@
-//! How a request begins.
+//! The start of a request.
 
 use std::net::IpAddr;
 
 use model::Timestamp;
 use model::audit::RequestId;
 
-/// A request's id, the one reading of the clock that it gets, and the other end of its connection.
+/// A request's id, its one clock reading, and the peer address of its connection.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestStart {
     pub(crate) id: RequestId,
     pub(crate) now: Timestamp,
     pub(crate) peer: IpAddr,
-    /// The browser is told to come back by https only.
+    /// The answer carries `Strict-Transport-Security`.
     pub(crate) is_https_only: bool,
 }

@@ -1,5 +1,5 @@
-//! Traces: one span for each sampled request, handed to whoever exports them. A span says which route, how it ended, how
-//! long it took and its request id: no query, no address, no person, no secret.
+//! Traces: one span per sampled request, queued for an exporter. A span has the route, outcome, duration and request
+//! id, but no query, address, user or secret.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use crate::request::latencies::Route;
 use crate::request::start::RequestStart;
 use crate::server::TrustedProxies;
 
-/// Spans that wait to be exported; more are dropped and counted, because a collector that is away holds nobody up.
+/// Maximum number of spans waiting for export. Further spans are dropped and counted: an unreachable collector must not
+/// delay requests.
 const MAX_WAITING: usize = 4096;
 
 /// A finished span.
@@ -22,48 +23,49 @@ const MAX_WAITING: usize = 4096;
 pub struct Span {
     pub trace: [u8; 16],
     pub id: [u8; 8],
-    /// The span that called us, in another system.
+    /// The calling span in another system.
     pub parent: Option<[u8; 8]>,
     pub began: Timestamp,
     pub took: Duration,
     pub method: &'static str,
     pub route: &'static str,
     pub status: StatusCode,
-    /// None for a host that no instance answers to.
+    /// `None` if no instance has the request's host.
     pub instance: Option<Arc<str>>,
     pub request: String,
 }
 
-/// Decides which requests are traced, and takes their spans.
+/// Decides which requests are traced, and queues their spans.
 pub struct Tracer {
     queue: mpsc::Sender<Span>,
-    /// A trace is sampled if the last 56 bits of its id are below this (W3C Trace Context 2 §3.2.2.3.1): nodes agree.
+    /// A trace is sampled if the last 56 bits of its id are below this value (W3C Trace Context 2 §3.2.2.3.1), so all
+    /// nodes decide alike.
     threshold: u64,
     dropped: Arc<Counter>,
 }
 
-/// Where the exporter takes spans from.
+/// The exporter's end of the queue.
 pub struct Spans {
     queue: mpsc::Receiver<Span>,
     dropped: Arc<Counter>,
 }
 
 impl Spans {
-    /// Waits for at least one, and takes so many at most; false when there will be no more.
+    /// Waits for at least one span and takes at most `most`. Returns false when the queue is closed.
     pub async fn take(&mut self, group: &mut Vec<Span>, most: usize) -> bool {
         self.queue.recv_many(group, most).await > 0
     }
 
-    /// So many were taken and reached nobody.
+    /// Counts spans that were taken but not exported.
     pub fn lost(&self, spans: usize) {
         self.dropped.add(spans as u64);
     }
 }
 
-/// Of 2^56 trace ids.
+/// 2^56, the number of values of the part of a trace id that decides about sampling.
 const ALL: u64 = 1 << 56;
 
-/// A span that is not finished yet.
+/// A span whose request is running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OpenSpan {
     trace: [u8; 16],
@@ -72,7 +74,7 @@ pub(crate) struct OpenSpan {
 }
 
 impl Tracer {
-    /// `ratio` of all traces that begin here, from 0 to 1, and where their spans are taken from.
+    /// A tracer that samples `ratio` (0 to 1) of the traces that start here, and the exporter's end of its queue.
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "clamped")]
     pub fn new(ratio: f64) -> (Self, Spans) {
         let (queue, spans) = mpsc::channel(MAX_WAITING);
@@ -81,13 +83,13 @@ impl Tracer {
         (Self { queue, threshold, dropped: Arc::clone(&dropped) }, Spans { queue: spans, dropped })
     }
 
-    /// Spans that found the queue full, or no collector.
+    /// The number of spans lost because the queue was full or the collector unreachable.
     pub fn dropped(&self) -> u64 {
         self.dropped.read()
     }
 
-    /// `None`: this request is not traced. A caller is believed about its trace only if it is a proxy of ours; whether that
-    /// one is sampled was decided there.
+    /// Returns `None` if the request is not traced. Only a trusted proxy's `traceparent` is used; the proxy has decided
+    /// then whether the trace is sampled.
     pub(crate) fn begin(
         &self,
         headers: &HeaderMap,
@@ -135,7 +137,7 @@ impl Tracer {
     }
 }
 
-/// OpenTelemetry's HTTP conventions: what strangers make up is one name.
+/// The method's name, or `_OTHER` for unknown methods (OpenTelemetry HTTP conventions), so clients cannot add names.
 fn known_method(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
@@ -147,8 +149,8 @@ struct Parent {
     sampled: bool,
 }
 
-/// W3C Trace Context §3.2: `version-trace-parent-flags` in lower-case hexadecimal, neither id all zeros. A later version
-/// may have more behind a further hyphen.
+/// W3C Trace Context §3.2: `version-trace-parent-flags` in lower-case hexadecimal, neither id all zeros. A later
+/// version may add more after another hyphen.
 fn traceparent(headers: &HeaderMap) -> Option<Parent> {
     let mut lines = headers.get_all("traceparent").iter();
     let (line, None) = (lines.next()?.to_str().ok()?, lines.next()) else { return None };
@@ -182,7 +184,7 @@ mod tests {
     const SPAN: &str = "b7ad6b7169203331";
     const PROXY: [u8; 4] = [10, 0, 0, 1];
 
-    /// Knuth's linear congruence: the same in every run, and spread well enough.
+    /// Knuth's linear congruential generator: the same numbers in every run, spread well enough.
     struct SampleSequence(u64);
 
     impl Rng for SampleSequence {

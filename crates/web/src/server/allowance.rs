@@ -1,4 +1,4 @@
-//! How long an answer may take, and whose fault it is when there is none in time.
+//! The time limit of an answer, and the party to blame when it passes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::server::connections::connection::Exchange;
 
-/// What one request has: the time from the end of its head to the beginning of its response.
+/// The time limit of one request, from the end of its head to the start of its response.
 #[derive(Clone)]
 pub struct RequestDeadline {
     end: Instant,
@@ -17,16 +17,16 @@ pub struct RequestDeadline {
     work: Option<DetachedWork>,
 }
 
-/// Held by work that goes on when its connection is gone, so that it stays counted.
+/// Held by work that outlives its connection, so that it stays counted.
 #[derive(Clone)]
 pub(crate) struct DetachedWork(#[expect(dead_code, reason = "it is held, not used")] Arc<Exchange>);
 
-/// A request that gets no other answer.
+/// A request that ran out of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overdue {
-    /// The sender of the body was slow.
+    /// The sender of the body was too slow.
     Sender,
-    /// We were.
+    /// The server was too slow.
     Server,
 }
 
@@ -52,7 +52,7 @@ impl RequestDeadline {
         self.work.clone()
     }
 
-    /// What `answering` comes to within the time. It is not begun where nothing is allowed any more.
+    /// Runs `answering` within the time limit. Does not start it if the time is over already.
     pub async fn keep<T>(&self, answering: impl Future<Output = T>) -> Result<T, Overdue> {
         if let Some(overdue) = self.spent {
             return Err(overdue);
@@ -62,17 +62,18 @@ impl RequestDeadline {
 }
 
 impl Overdue {
-    /// RFC 9110 §15.5.9 when the sender is to blame for the delay, else §15.6.4.
+    /// 408 if the sender caused the delay (RFC 9110 §15.5.9), else 503 (§15.6.4).
     pub fn status(self) -> StatusCode {
         if self == Self::Sender { StatusCode::REQUEST_TIMEOUT } else { StatusCode::SERVICE_UNAVAILABLE }
     }
 
-    /// Makes an answer say what ends here.
+    /// Turns an answer into one for this kind of time-out.
     pub fn close(self, mut response: Response<Body>) -> Response<Body> {
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         match self {
-            // The rest of the body would be taken for the next request. hyper leaves this out of HTTP/2.
+            // Without `close`, the rest of the body would be parsed as the next request. hyper omits the header in
+            // HTTP/2.
             Self::Sender => headers.insert(header::CONNECTION, HeaderValue::from_static("close")),
             Self::Server => headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5")),
         };

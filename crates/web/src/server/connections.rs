@@ -1,4 +1,4 @@
-//! All open connections: how many one network may have, how much memory they may hold together, and which gives way.
+//! All open connections: limits per network, the shared memory budget, and eviction.
 
 pub(super) mod connection;
 
@@ -20,18 +20,19 @@ use tokio::time::{Instant, timeout};
 use crate::server::connections::connection::Connection;
 use crate::server::{Limits, MAX_FURTHER_STREAMS, MAX_STREAMS, TrustedProxies};
 
-/// When all places, or all memory, are taken by connections at work, how long until the next look whether one can give way.
+/// When connections at work take all permits or all memory, the wait until the next check for one to evict.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Nothing goes on while those that were told to end have more than this part of the memory that all may hold.
+/// The divisor of the memory budget above which work pauses: while evicted connections hold more than this part, they
+/// have to free it first.
 const MAX_LEAVING: usize = 32;
 
-/// Figures of connections, for the operator. Everybody who serves with the same ones shares the budget of memory.
+/// Connection figures for the operator. Listeners with the same figures share one memory budget.
 #[derive(Default)]
 pub struct ConnectionFigures {
     open: AtomicUsize,
     held: AtomicUsize,
-    /// Of connections that were told to end, and have not ended.
+    /// Bytes of connections that were evicted and have not ended yet.
     leaving: AtomicUsize,
     ended: NamedCounters,
 }
@@ -41,12 +42,12 @@ impl ConnectionFigures {
         self.open.load(Relaxed)
     }
 
-    /// Bytes that are kept for other sides: bodies that are not finished, answers that are not read.
+    /// Bytes held for peers: unfinished bodies and unread responses.
     pub(crate) fn held(&self) -> usize {
         self.held.load(Relaxed)
     }
 
-    /// Connections that were ended for the sake of others, by cause.
+    /// Evicted connections by cause.
     pub(crate) fn ended_early(&self) -> Vec<(&'static str, u64)> {
         self.ended.read()
     }
@@ -56,8 +57,8 @@ impl ConnectionFigures {
     }
 }
 
-/// A part of the internet that connections are counted for. Whoever has an IPv6 address has at least the 2^64 of its /64, and
-/// often a /48.
+/// A network that connections are counted for. An IPv6 client controls at least the 2^64 addresses of its /64, often a
+/// /48.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum ClientNetwork {
     Address(IpAddr),
@@ -79,37 +80,38 @@ struct ConnectionTable {
     next: u64,
     open: HashMap<u64, ConnectionEntry>,
     by_network: HashMap<ClientNetwork, HashSet<u64>>,
-    /// When too much was held and nobody could give way.
+    /// When memory was over the budget and no connection could be evicted.
     nothing_pinned: Option<Instant>,
 }
 
 struct ConnectionEntry {
-    /// With how many connections each may have; the smallest network first. None of a proxy.
+    /// The networks of the client with the maximum number of connections of each, smallest network first. Empty for a
+    /// proxy.
     networks: Vec<(ClientNetwork, u32)>,
     connection: Arc<Connection>,
 }
 
 impl ConnectionEntry {
-    /// Whose share it is when somebody has to give way: of IPv6 the /48, which one subscriber may have all of.
+    /// The network whose share counts for eviction. For IPv6 the /48: one subscriber may have all of it.
     fn widest(&self) -> Option<ClientNetwork> {
         self.networks.last().map(|(network, _)| *network)
     }
 }
 
-/// An admitted connection. Its place is free again when this is dropped.
+/// An admitted connection. Dropping it frees its place.
 pub(super) struct ConnectionPermit {
     id: u64,
     pub(super) connection: Arc<Connection>,
-    /// How many requests it may have open at once over HTTP/2.
+    /// Maximum number of concurrent requests over HTTP/2.
     pub(super) max_streams: u32,
     connections: Arc<Connections>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NotAdmitted {
-    /// Every connection of its network is at work.
+    /// All connections of the client's network are at work.
     NetworkIsFull,
-    /// Every connection is at work.
+    /// All connections are at work.
     Full,
 }
 
@@ -122,9 +124,10 @@ impl Connections {
         &self.figures
     }
 
-    /// A place for a connection from here. Where its network has as many as it may, its own idlest gives way; where all have,
-    /// that of the network that has the most. After those that are idle come those that keep us waiting. One that we work
-    /// for never gives way.
+    /// A permit for a connection from `peer`. If its network is at its limit, the network's idlest connection is
+    /// evicted; if the server is at its limit, the idlest of the network with the most connections. After idle
+    /// connections come those that keep the server waiting. A connection that the server works for is never evicted
+    /// here.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<ConnectionPermit, NotAdmitted> {
         let mut table = self.table.lock();
         let networks = self.networks(peer);
@@ -156,12 +159,13 @@ impl Connections {
         Ok(ConnectionPermit { id, connection, max_streams, connections: Arc::clone(self) })
     }
 
-    /// Until a connection has ended, or may have become idle.
+    /// Waits until a connection has ended, or may have become idle.
     pub(super) async fn changed(&self) {
         let _either = timeout(LOOK_AGAIN, self.left.notified()).await;
     }
 
-    /// The networks that a connection counts for, each with how many it may have. Behind a proxy of ours are many.
+    /// The networks that a connection counts for, each with its limit. None for a trusted proxy: it carries many
+    /// clients.
     fn networks(&self, peer: IpAddr) -> Vec<(ClientNetwork, u32)> {
         let peer = peer.to_canonical();
         if self.trusted_proxies.trusts(peer) {
@@ -193,7 +197,7 @@ impl Connections {
         self.figures.leaving.fetch_sub(bytes, Relaxed);
     }
 
-    /// Whether those that were told to end, and have not ended, have more than what is little.
+    /// True if evicted connections that have not ended hold more than a small part of the budget.
     fn are_leaving(&self) -> bool {
         self.figures.leaving.load(Relaxed) > self.limits.unread_bytes / MAX_LEAVING
     }
@@ -202,9 +206,9 @@ impl Connections {
         self.figures.held() > self.limits.unread_bytes
     }
 
-    /// Where all together hold too much, ends connections until the rest holds three quarters: always one of the network that
-    /// pins the most, and of its the one that has stood still the longest. So whoever drips bytes to look busy, from few
-    /// networks, gives way before somebody who is slow.
+    /// When memory is over the budget, evicts connections until the rest holds three quarters of it. Each time it takes
+    /// the network that pins the most, and of that the connection that has stood still the longest. So senders that
+    /// drip bytes to look busy, from few networks, are evicted before clients that are merely slow.
     pub(super) fn relieve(&self) {
         if !self.hold_too_much() {
             return;
@@ -216,7 +220,7 @@ impl Connections {
         }
         let mut pinning = table.pinning();
         let mut ended = 0_u32;
-        // Others may have made room while the table was locked.
+        // Another task may have freed memory while this one waited for the lock.
         while self.hold_too_much() || ended > 0 && self.figures.held() > self.limits.unread_bytes / 4 * 3 {
             let Some(mut most) = pinning.pop() else { break };
             if let Some((_, id, bytes)) = most.connections.pop() {
@@ -227,7 +231,7 @@ impl Connections {
                 pinning.push(most);
             }
         }
-        // Work of ours holds the rest. Not every request needs to look again.
+        // Running work holds the rest, so requests skip the search for a while.
         table.nothing_pinned = self.hold_too_much().then_some(now);
         drop(table);
         if ended > 0 {
@@ -239,11 +243,11 @@ impl Connections {
     }
 }
 
-/// What the connections of one network pin, or one of a proxy.
+/// The memory that the connections of one network, or one connection of a proxy, pin.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Pinning {
     bytes: usize,
-    /// That which has stood still the longest is the last.
+    /// Sorted so that the connection that has stood still the longest is last.
     connections: Vec<(Reverse<Instant>, u64, usize)>,
 }
 
@@ -301,13 +305,14 @@ impl ConnectionTable {
 }
 
 impl ConnectionPermit {
-    /// Goes on with `work` only while nobody else is about to give memory back. Who was told to end is in the same queue as everybody;
-    /// without this, a thousand connections that come at once would all have their memory before the first has given back any.
+    /// Runs `work` only while no evicted connection is about to free memory. Evicted connections are scheduled in the
+    /// same queue as all others; without this, a thousand simultaneous connections would all take memory before the
+    /// first has freed any.
     pub(super) async fn after_who_leaves<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|cx| {
             if self.connections.are_leaving() {
-                // To the end of the queue.
+                // Moves this task to the end of the queue.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

@@ -1,4 +1,4 @@
-//! A request's body and its answer's, as they wait for the other side: read and written within time and memory.
+//! Request and response bodies, read and written within limits of time and memory.
 
 use std::future::ready;
 use std::pin::Pin;
@@ -17,14 +17,14 @@ use tokio::time::timeout_at;
 use crate::server::allowance::{Overdue, RequestDeadline};
 use crate::server::connections::connection::{Exchange, request_bytes};
 
-/// The largest body that any door reads. A larger one is handed on as [`UnreadBody::TooLarge`], for its door to refuse.
+/// The largest body that any endpoint reads. A larger one becomes [`UnreadBody::TooLarge`], for the endpoint to refuse.
 const LARGEST_BODY: usize = 1024 * 1024;
-/// A body or an answer up to this size is not counted on a connection that carries one at a time.
+/// Bodies and responses up to this size are not counted on a connection that carries one at a time.
 const SMALL: usize = 4 * 1024;
-/// Multiplexed answers are handed over in pieces, so that a reader who opens its window by a byte takes one and no more.
+/// Multiplexed responses are sent in pieces, so a reader that opens its window by one byte takes one piece at most.
 const PIECE: usize = 16 * 1024;
 
-/// What is in the place of a body that was not read.
+/// The error in place of a body that was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UnreadBody {
     #[error("the body is larger than any that is read here")]
@@ -39,8 +39,8 @@ impl UnreadBody {
     }
 }
 
-/// The request with its body whole, so that nobody who works on it waits for the other side. Where it does not come in time,
-/// nothing is allowed any more.
+/// The request with its complete body, so that handlers never wait for the peer. If the body is late, the time limit
+/// counts as spent.
 pub(super) async fn whole(
     request: Request<Incoming>,
     exchange: &Arc<Exchange>,
@@ -55,7 +55,8 @@ pub(super) async fn whole(
     (Request::from_parts(parts, body), allowance)
 }
 
-/// A body that is there already, as that of most requests, is counted if it is large; one that is waited for always is.
+/// A body that arrived with the head, as most do, is counted if it is large. A body that is waited for is always
+/// counted.
 async fn read(parts: &Parts, mut body: Incoming, exchange: &Arc<Exchange>) -> Body {
     if exchange.connection().is_blocked() {
         exchange.awaits_peer();
@@ -72,7 +73,7 @@ async fn read(parts: &Parts, mut body: Incoming, exchange: &Arc<Exchange>) -> Bo
             there
         } else {
             read.own();
-            // The head is kept as long.
+            // The head is kept in memory as long as the body.
             if counted.is_none() && !exchange.connection().is_multiplexed() {
                 exchange.hold(request_bytes(&parts.headers, &parts.uri));
             }
@@ -100,8 +101,8 @@ fn is_too_large(headers: &HeaderMap) -> bool {
     length.is_some_and(|length| length > LARGEST_BODY as u64)
 }
 
-/// The pieces of a body, put together. One piece alone is kept as it came; of several only the bytes are, not the buffers that
-/// they came in.
+/// Collects the chunks of a body. A single chunk keeps its buffer; of several, only the bytes are kept, not the buffers
+/// that they came in.
 #[derive(Default)]
 struct Gathered {
     first: Bytes,
@@ -118,7 +119,7 @@ impl Gathered {
         self.all.extend_from_slice(&data);
     }
 
-    /// Lets go of the buffer that a piece came in, which may be larger.
+    /// Copies the first chunk and frees its buffer, which may be larger.
     fn own(&mut self) {
         let first = std::mem::take(&mut self.first);
         self.all.extend_from_slice(&first);
@@ -128,7 +129,7 @@ impl Gathered {
         self.first.len() + self.all.len()
     }
 
-    /// Never less than before.
+    /// The number of bytes kept. It never decreases.
     fn kept(&self) -> usize {
         self.first.len() + self.all.capacity()
     }
@@ -138,7 +139,7 @@ impl Gathered {
     }
 }
 
-/// An answer's body. What it keeps in memory is counted until the other side has taken it.
+/// A response body. Its memory is counted until the peer has taken it.
 pub(super) struct ResponseBody {
     body: Body,
     exchange: Arc<Exchange>,
@@ -150,12 +151,12 @@ impl ResponseBody {
         Self { body, exchange, rest: Bytes::new() }
     }
 
-    /// Bytes that are dropped when the other side has taken them, and are counted until then.
+    /// Wraps bytes so that they are counted until the peer has taken them.
     fn counted(&self, data: Bytes) -> Bytes {
         if data.len() <= SMALL && !self.exchange.connection().is_multiplexed() {
             return data;
         }
-        // Bytes that others hold too are in memory anyway.
+        // Shared bytes are in memory anyway.
         let bytes = if data.is_unique() { data.len() } else { 0 };
         self.exchange.offers(bytes);
         Bytes::from_owner(CountedBytes { data, bytes, exchange: Arc::clone(&self.exchange) })
@@ -170,7 +171,7 @@ impl ResponseBody {
     }
 }
 
-/// Bytes of an answer that nobody has taken yet.
+/// Response bytes that the peer has not taken yet.
 struct CountedBytes {
     data: Bytes,
     bytes: usize,

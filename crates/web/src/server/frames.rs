@@ -1,5 +1,5 @@
-//! HTTP/2 frames as their bytes pass, read for one thing only: a block of header fields whose end has not come
-//! (RFC 9113 §4.3). The frames after a HEADERS may be many and slow, and no request shows until they are complete.
+//! Follows HTTP/2 frames in the byte stream for one purpose: to notice an unfinished field block (RFC 9113 §4.3). The
+//! frames after HEADERS may be many and slow, and hyper shows no request until they are complete.
 
 /// RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -10,10 +10,10 @@ const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
-/// What is being spoken, and where in it the bytes are.
+/// The protocol and the position in it.
 #[derive(Debug)]
 pub(super) enum Framing {
-    /// So many bytes of the HTTP/2 preface came, and nothing else.
+    /// Only this many bytes of the HTTP/2 preface have arrived.
     Preface(usize),
     Http1,
     Http2(Frames),
@@ -22,25 +22,25 @@ pub(super) enum Framing {
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     head: [u8; HEAD],
-    /// Bytes of the head that came.
+    /// Bytes of the frame head received.
     filled: usize,
-    /// Bytes of the payload that are to come.
+    /// Bytes of the payload still to come.
     payload: usize,
-    /// The payload's frame is of a block of header fields, and ends it.
+    /// True if the current frame belongs to a field block and ends it.
     ends_block: bool,
     block: Option<OpenBlock>,
-    /// Blocks that began.
+    /// The number of field blocks started.
     blocks: u64,
 }
 
-/// A block of header fields that is not complete.
+/// An unfinished field block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct OpenBlock {
-    /// Among those of the connection.
+    /// Its number within the connection.
     pub(super) number: u64,
     pub(super) bytes: usize,
-    /// Of which in complete frames: their fields are kept one by one already, and each may be written in one byte (RFC 7541
-    /// §6.1).
+    /// Bytes in complete frames. Their fields are decoded and stored one by one, and each may take only one byte on the
+    /// wire (RFC 7541 §6.1).
     pub(super) decoded: usize,
 }
 
@@ -117,7 +117,7 @@ impl Frames {
                 self.blocks += 1;
             }
             let block = self.block.get_or_insert(OpenBlock { number: self.blocks, ..OpenBlock::default() });
-            // An empty frame costs its sender nothing, and is something all the same.
+            // An empty frame costs its sender no payload, but its head counts.
             block.bytes += HEAD;
         }
     }
@@ -132,7 +132,7 @@ mod tests {
         [&length[1..], &[kind, flags, 0, 0, 0, 1], &vec![7; payload]].concat()
     }
 
-    /// Bytes, and those that are decoded, however they are cut.
+    /// Total and decoded bytes of the open block, however the input is split.
     fn open_block_after(bytes: &[u8]) -> Option<(usize, usize)> {
         let mut whole = Framing::new();
         whole.pass(bytes);

@@ -1,4 +1,4 @@
-//! Whose address it is: headers can be written by anybody, so only what a proxy of ours appended is believed.
+//! The client's address. Any client can write the headers, so only entries appended by a trusted proxy count.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The proxies that stand before this server, from the configuration.
+/// The trusted proxies from the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
@@ -16,9 +16,9 @@ impl TrustedProxies {
         Self(networks)
     }
 
-    /// The address the request came from: the peer, or, as long as that is a trusted proxy, what it reports in
-    /// `X-Forwarded-For`, read from the right. Ends at the first address that is not trusted, or before the first
-    /// entry that is no address. No other header is believed.
+    /// The address that the request came from. Starts with the peer; while that is a trusted proxy, takes the address
+    /// that it reports in `X-Forwarded-For`, read from the right. Stops at the first address that is not trusted, or
+    /// before the first entry that is no address. No other header is used.
     pub fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut address = peer.to_canonical();
         let lines = headers.get_all(X_FORWARDED_FOR);
@@ -41,7 +41,7 @@ impl TrustedProxies {
     }
 }
 
-/// Some proxies write the port, too.
+/// Parses an entry. Some proxies add the port.
 fn address_in(entry: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(entry).ok()?.trim();
     let address = text.parse().or_else(|_| text.parse::<SocketAddr>().map(|socket| socket.ip()));

@@ -1,4 +1,4 @@
-//! A connection's bytes as they pass: what they are, and whether the other side takes ours.
+//! A connection's byte stream, observed: the protocol, and whether the peer takes our bytes.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,13 +10,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::server::connections::connection::Connection;
 use crate::server::frames::Framing;
 
-/// A stream that tells its connection when bytes really move. Who does not take our bytes is not read from: otherwise answers
-/// without a body, which no window bounds, would pile up behind those that wait.
+/// A stream that reports real transfers to its connection. If the peer does not take our bytes, nothing is read from
+/// it: otherwise responses without a body, which no window limits, would pile up behind the waiting ones.
 pub(super) struct WatchedStream<S> {
     stream: S,
     connection: Arc<Connection>,
     framing: Framing,
-    /// Who would read on.
+    /// The task waiting to read on.
     reader: Option<Waker>,
 }
 

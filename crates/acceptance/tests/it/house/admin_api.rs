@@ -1,4 +1,5 @@
-//! The admin API (`docs/admin-api.md`): who may, what is refused, and that two administrators do not overwrite each other.
+//! The admin API (`docs/admin-api.md`): access, refusals, and protection from overwriting another administrator's
+//! change.
 
 mod audit;
 mod door;

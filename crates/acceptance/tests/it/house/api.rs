@@ -1,4 +1,4 @@
-//! The door of the API as an application's page meets it.
+//! The API guard, as an application's page sees it.
 
 use acceptance::{TestServer, TokenAnswer};
 use http::Method;

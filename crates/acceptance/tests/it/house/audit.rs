@@ -1,4 +1,4 @@
-//! An event for everything that happens, and never a secret in one.
+//! Every action has an audit event, and no event contains a secret.
 
 use acceptance::{App, AuditRow, Browser, TestServer, TokenAnswer, VERIFIER, on_both};
 use http::Method;

@@ -1,4 +1,4 @@
-//! Somebody writes to the database and has no master key: whatever they do to the audit is found.
+//! An attacker with write access to the database but without the master key: every manipulation of the audit is found.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Whatever happens to the house, its audit is a chain without a gap, and a person can be erased from it.
+//! Whatever fails, the audit is a chain without gaps; a user can be erased from it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The database does what it was asked, and the answer is lost: nothing is in the audit twice, and nothing is missing.
+//! The database commits and its answer is lost: no event is in the audit twice, and none is missing.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The consent page, and what is remembered of it.
+//! The consent page and remembered consents.
 
 use acceptance::{TestServer, on_both};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! One record that this version refuses, or that another version wrote, is a matter of that record alone.
+//! A record that this version refuses, or that another version wrote, affects nothing but itself.
 
 use acceptance::{MASTER_KEY, TestServer, TokenAnswer};
 use flows::MasterKey;

@@ -1,4 +1,4 @@
-//! Databases that earlier versions wrote are opened by this one, and everything in them still is what it was.
+//! This version opens databases written by earlier versions, and their contents keep their meaning.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

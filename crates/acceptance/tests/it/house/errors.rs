@@ -1,4 +1,4 @@
-//! Refusals that people read, and the thread that leads an administrator to their cause.
+//! Error pages, and the reference that leads an administrator to the cause.
 
 use acceptance::TestServer;
 use http::Method;

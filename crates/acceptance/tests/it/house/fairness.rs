@@ -1,5 +1,5 @@
-//! What instances of one process share: one's storm leaves the others their share. The pools and queues themselves are
-//! tested where they are; here is what people see of them.
+//! Shared resources of instances in one process: a storm at one instance leaves the others their share. The pools and
+//! queues have tests of their own; these tests check the effect on users.
 
 use std::net::Ipv4Addr;
 

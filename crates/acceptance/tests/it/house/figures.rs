@@ -1,4 +1,4 @@
-//! What the house counts of itself.
+//! Gatehouse's own metrics.
 
 use std::time::Duration;
 

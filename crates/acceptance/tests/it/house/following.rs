@@ -1,4 +1,4 @@
-//! Following the change feed: in pages, and each instance for itself.
+//! Following the change feed: in pages, and each instance on its own.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Storms of guesses by strangers (`identity.md` §4.1), and what everybody else feels of them.
+//! Storms of guessed passwords by unauthenticated clients (`identity.md` §4.1), and their effect on other users.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

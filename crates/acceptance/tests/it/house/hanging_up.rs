@@ -1,5 +1,5 @@
-//! Clients that hang up half-way, and changes that meet. The interleaving is forced: a real lock on the real database
-//! keeps every writer waiting, and is released when the moment has come.
+//! Clients that disconnect during a request, and concurrent changes. The interleaving is forced: a real lock on the
+//! real database blocks every writer until the test releases it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Several instances in one process: found by host, and strangers to each other.
+//! Several instances in one process: selected by host, and isolated from each other.
 
 use acceptance::{App, Browser, TestServer, TokenAnswer};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Signing keys: published before use, kept until the last token is dead.
+//! Signing keys: published before use, and kept until the last token expires.
 
 use std::time::Duration;
 

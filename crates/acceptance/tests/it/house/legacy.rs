@@ -1,4 +1,4 @@
-//! The legacy schemes, for clients older than the house (`identity.md` §3.5).
+//! The legacy schemes, for clients older than Gatehouse (`identity.md` §3.5).
 
 mod basic;
 mod erp_login;

@@ -1,4 +1,4 @@
-//! One-time links: invitations and forgotten passwords; and the letters that carry them.
+//! One-time links for invitations and password resets, and the letters that carry them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The instance manager (`identity.md` §3.8): who may, what its pages do, and what they refuse.
+//! The instance manager (`identity.md` §3.8): access, pages and refusals.
 
 mod applications;
 mod door;

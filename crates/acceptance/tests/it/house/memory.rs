@@ -1,4 +1,4 @@
-//! Memory follows its database: in order, never backwards, and it is not believed where it is behind.
+//! Memory follows its database in order and never backwards, and is not trusted while it is behind.
 
 use std::sync::Arc;
 use std::time::Duration;

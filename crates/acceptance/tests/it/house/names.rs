@@ -1,4 +1,4 @@
-//! Names and labels are one line that can be seen, whoever writes them, and wherever.
+//! Names and labels are one visible line, wherever they are written.
 
 use acceptance::TestServer;
 use http::Method;

@@ -1,4 +1,4 @@
-//! One rule for new passwords at every door, and passwords in Unicode's form NFC (RFC 8265 §4.2.2).
+//! New passwords follow one rule wherever they are set, in Unicode's form NFC (RFC 8265 §4.2.2).
 
 use acceptance::{Browser, HttpAnswer, TestServer};
 use argon2::Argon2;

@@ -1,4 +1,4 @@
-//! What every page of the house is like.
+//! Properties of every page.
 
 use acceptance::{HttpAnswer, TestServer};
 

@@ -1,4 +1,4 @@
-//! The profile site: what people see and change of themselves (`identity.md` §3.7).
+//! The profile site: users' own data, sessions and settings (`identity.md` §3.7).
 
 mod apps;
 pub(super) mod email;

@@ -1,4 +1,4 @@
-//! API keys: issued by hand, shown once, revoked at once.
+//! Reference tokens (API keys): issued by an administrator, shown once, revoked at once.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What strangers are refused goes to a chain of its own, within bounds, and costs nobody else anything.
+//! Refusals of unauthenticated clients go to a chain of their own, within bounds and without cost to other users.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What requests carry that is not ours, and requests that nobody means.
+//! Foreign headers, cookies and parameters in requests, and requests that the user did not intend.
 
 use std::time::Duration;
 

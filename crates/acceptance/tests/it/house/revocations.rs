@@ -1,5 +1,5 @@
-//! What ends what: an application or a user switched off, a new password, a consent withdrawn. Asked of every kind of
-//! token at every door (`sessions.md`, `identity.md` §3.2).
+//! Revocation: disabling an application or a user, a new password, or a withdrawn consent. Every kind of token is
+//! tested at every endpoint (`sessions.md`, `identity.md` §3.2).
 
 use acceptance::{App, Browser, TestServer, TokenAnswer, on_both};
 use flows::admin::tokens::TokenDraft;

@@ -1,4 +1,4 @@
-//! New keys for old secrets: the master key, and an instance's root secret.
+//! Rotation of the master key and of an instance's root secret.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The sign-in's life, and the seats of the API (`sessions.md`).
+//! Lifetime of sign-in sessions, and the seats of the API (`sessions.md`).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The login as people type it, at every door where one is typed.
+//! The login as users type it, wherever a login is accepted.
 
 use acceptance::{Browser, TestServer};
 use base64::Engine as _;

@@ -1,4 +1,4 @@
-//! Many tries at one moment (`identity.md` §4): right passwords are right, and wrong ones are no more than one by one.
+//! Many sign-ins at once (`identity.md` §4): right passwords work, and no more wrong ones are tried than one by one.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! "Why was this refused?": the reference that every door gives leads to the check that failed, what was sent and what
-//! was expected, and never to a secret.
+//! "Why was this refused?": the reference in every refusal leads to the failed check and to the values sent and
+//! expected, never to a secret.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! §4.1.2, §4.1.3, §10.5: what a code is good for.
+//! §4.1.2, §4.1.3, §10.5: use of an authorization code.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! §6: refreshing. Rotation and reuse are RFC 9700's.
+//! §6: refreshing. Rotation and reuse are tested under RFC 9700.
 
 use acceptance::{TestServer, TokenAnswer, jwt};
 

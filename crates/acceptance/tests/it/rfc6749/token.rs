@@ -1,4 +1,4 @@
-//! §3.2, §5: the token endpoint, whatever the grant.
+//! §3.2, §5: the token endpoint, for every grant.
 
 use acceptance::{TestServer, TokenAnswer, VERIFIER};
 use http::Method;

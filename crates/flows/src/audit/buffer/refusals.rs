@@ -1,5 +1,5 @@
-//! What strangers were refused, on its way into its own chain: within a budget, in a share of its own of the memory, and
-//! the first to be given up where the disk is nearly full.
+//! Refusals to unauthenticated clients, on their way into their own chain. They have a budget of records and a separate
+//! share of memory, and are the first to be dropped when the disk is nearly full.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,16 +14,16 @@ use uuid::Uuid;
 use crate::audit::buffer::LineBuffer;
 use crate::audit::event_codes::AuditedStore;
 
-/// Refusals of strangers that may wait to be written, in bytes of text.
+/// Refusals to unauthenticated clients that may wait to be written, in bytes of text.
 const MAX_WAITING: usize = 1024 * 1024;
 
 #[derive(Default)]
 pub(crate) struct RefusalBuffer {
     lines: LineBuffer,
     bounds: Mutex<RefusalBounds>,
-    /// There is too little room on the disk: refusals are counted, and records are not written.
+    /// The disk has too little room: refusals are counted, and no records are written.
     held_back: AtomicBool,
-    /// How many there were, by what became of them.
+    /// Number of refusals, by what was kept of them.
     kept: NamedCounters,
 }
 
@@ -34,7 +34,7 @@ struct RefusalBounds {
 }
 
 impl RefusalBuffer {
-    /// Never fails, and takes no room of anybody else: what cannot be kept is counted.
+    /// Never fails, and takes no room from other events: refusals that cannot be kept are counted.
     pub(in crate::audit) fn put(&self, event: AuditEvent) {
         let may_keep = !self.is_held_back() && self.lines.waiting() <= MAX_WAITING;
         let mut bounds = self.bounds.lock();
@@ -56,7 +56,8 @@ impl RefusalBuffer {
         }
     }
 
-    /// Records of what was folded a minute ago, or of everything, and lines that wait.
+    /// Writes waiting lines, and records of the refusals that were folded a minute ago, or of all folded ones at the
+    /// end.
     pub(crate) async fn write_down(
         &self,
         store: &AuditedStore,
@@ -66,28 +67,28 @@ impl RefusalBuffer {
         if self.is_held_back() {
             return Ok(());
         }
-        // While nothing can be written they go on counting.
+        // While nothing can be written, folded refusals continue to be counted.
         if is_last || self.lines.waiting() <= MAX_WAITING {
             let due = self.bounds.lock().folding.due(moment.now, is_last);
             for record in due {
-                // They are as few as there are folds: the bound on what waits is on what comes in.
+                // There are only as many records as folds. The bound on waiting lines applies to incoming refusals.
                 let _there_is_room = self.lines.put(&record, usize::MAX);
             }
         }
         self.lines.write_down(store, moment).await
     }
 
-    /// What is remembered of a refusal that has no record of its own.
+    /// The remembered lines of a refusal that has no record of its own.
     pub(crate) fn remembered(&self, request: RequestId, now: Timestamp) -> Vec<StoredEvent> {
         self.bounds.lock().remembered.of(request, now)
     }
 
-    /// What is counted now and may hold a refusal.
+    /// Open folds that may include a refusal.
     pub(crate) fn holding(&self, request: RequestId) -> Vec<StoredEvent> {
         self.bounds.lock().folding.holding(request).iter().map(|event| event.stored(Uuid::nil())).collect()
     }
 
-    /// From now on records are written, or not.
+    /// Stops or resumes the writing of records.
     pub(crate) fn hold_back(&self, held_back: bool) {
         self.held_back.store(held_back, Ordering::Relaxed);
     }

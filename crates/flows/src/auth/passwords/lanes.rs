@@ -1,4 +1,4 @@
-//! Who of an instance is compared next: known browsers before strangers, and strangers by network in turn.
+//! Order of password comparisons within an instance: known browsers before strangers, and strangers by network in turn.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -13,21 +13,22 @@ use crate::Fault;
 use crate::platform::meters::QueueFill;
 use crate::platform::pool::{Pool, WorkPermit};
 
-/// Known browsers, and changes by people who are let in, that may wait.
+/// Waiting passwords of known browsers, and password changes by signed-in users.
 const MAX_KNOWN: usize = 128;
-/// Strangers that may wait, in fair shares of their networks. Each network has one place at least, up to the second bound.
+/// Waiting passwords of strangers, in fair shares of their networks. Each network has at least one place, up to the
+/// second bound.
 const MAX_STRANGERS: usize = 128;
 const MAX_STRANGERS_AND_FIRSTS: usize = 384;
 
-/// In whose name a password is compared.
+/// The queue that a password waits in.
 #[derive(Clone, Copy, Debug)]
 pub enum HashingTurn {
     Known,
-    /// By the network that it came from.
+    /// Identified by its network.
     Stranger(IpAddr),
 }
 
-/// Gives the pool's piece back if nobody waits for this work any more, so that the next can be done with it.
+/// Returns the pool's permit if the caller is gone, so that the next work can use it.
 type LaneWork = Box<dyn FnOnce(WorkPermit) -> Option<WorkPermit> + Send>;
 
 struct LaneQueues {
@@ -35,7 +36,7 @@ struct LaneQueues {
     strangers: FairQueue<IpAddr, LaneWork>,
 }
 
-/// The pool's threads for one instance. Each turn that the pool gives it goes to the work that is next here.
+/// The pool's threads for one instance. Each turn that the pool grants goes to the next work here.
 pub(super) struct HashingLanes {
     known: Pool,
     strangers: Pool,
@@ -69,7 +70,7 @@ impl HashingLanes {
             }
             let done = work();
             drop(piece);
-            // A caller that went away just now needs no answer.
+            // A caller that was cancelled just now needs no answer.
             let _ = reply.send(done);
             None
         };
@@ -172,7 +173,7 @@ mod tests {
         assert!(start(&mut theirs).is_none() && start(&mut known).is_none(), "not refused");
         let (many, _refused) = fill(|| storming.run(HashingTurn::Known, || ()));
         assert_eq!(many.len(), MAX_KNOWN - 1);
-        // Those who go away leave nothing behind.
+        // Cancelled callers leave nothing behind.
         drop((storm, many, busy));
         assert_eq!((theirs.await.expect("done"), known.await.expect("done")), (1, 2));
         while storming.fill().waiting > 0 {

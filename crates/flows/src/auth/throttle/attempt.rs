@@ -1,4 +1,4 @@
-//! What a try is counted under.
+//! Counters of a sign-in attempt.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,8 +6,8 @@ use aws_lc_rs::hmac;
 use model::InstanceSettings;
 use model::throttle::{CODES, GuessCeiling, PASSWORDS};
 
-/// An account as it is counted: a digest of the folded login, or of a user and epoch, under the instance's root secret.
-/// Nodes share it, and made-up logins are no text at rest.
+/// Identifies an account in counters: a digest of the folded login, or of a user and epoch, under the instance's root
+/// secret. All nodes compute the same digest, and made-up logins are not stored as text.
 pub(crate) type AccountKey = [u8; 16];
 
 /// An account at one of its two steps.
@@ -32,14 +32,14 @@ impl GuessedAccount {
     }
 }
 
-/// A browser, sign-in or client's network that was right before.
+/// A browser, sign-in or legacy client's network that was right before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KnownClient(pub(super) [u8; 16]);
 
 /// Addresses that are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum NetworkPrefix {
-    /// An IPv4 address or an IPv6 /64: one person's IPv6 addresses are as many as they like (RFC 4291 §2.5.4).
+    /// An IPv4 address or an IPv6 /64: one subscriber has any number of addresses in a /64 (RFC 4291 §2.5.4).
     Narrow(IpAddr),
     /// An IPv4 /24 or an IPv6 /48.
     Wide(IpAddr),
@@ -61,7 +61,7 @@ impl NetworkPrefix {
         [Self::Narrow(Self::narrow(address)), Self::Wide(Self::cut(address, 24, 48))]
     }
 
-    /// Tries at a time of accounts that are calm, once the free failures are used up.
+    /// Concurrent attempts at accounts without recent failures, once the free failures are used up.
     pub(super) const fn turns(self) -> u32 {
         match self {
             Self::Narrow(_) => 1,
@@ -70,13 +70,13 @@ impl NetworkPrefix {
     }
 }
 
-/// What failures are counted by.
+/// Key of a failure count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum FailureCounter {
     Known(KnownClient),
-    /// Strangers' tries at an account, from one network.
+    /// Strangers' attempts at an account, from one network.
     AccountFrom(GuessedAccount, IpAddr),
-    /// Strangers' tries at an account, from all networks.
+    /// Strangers' attempts at an account, from all networks.
     Account(GuessedAccount),
     Network(NetworkPrefix),
 }
@@ -91,7 +91,7 @@ impl FailureCounter {
     }
 }
 
-/// Failures that cost nothing yet, by the instance's settings.
+/// Failures without a wait, from the instance's settings.
 #[derive(Clone, Copy)]
 pub(crate) struct FreeFailures {
     pub(super) account: u32,
@@ -99,7 +99,7 @@ pub(crate) struct FreeFailures {
 }
 
 impl FreeFailures {
-    /// As many more networks are wide than narrow ones are failures.
+    /// A wide network has so many times the free failures of a narrow one.
     const WIDE: u32 = 5;
 
     pub(crate) fn of(settings: &InstanceSettings) -> Self {
@@ -115,16 +115,16 @@ impl FreeFailures {
     }
 }
 
-/// A try, as it waits and is counted. Text that is no login is nobody's account.
+/// An attempt, as it waits and is counted. It has no account if the text is not a login.
 #[derive(Clone)]
 pub(crate) struct SignInAttempt {
     pub(super) account: Option<GuessedAccount>,
     pub(super) known: Option<KnownClient>,
     pub(super) narrow: IpAddr,
     networks: [NetworkPrefix; 2],
-    /// Takes turns with others of its network: the browser, or the account where there is none.
+    /// Takes turns with others of its network: the browser, or the account if there is no browser.
     pub(super) turn: [u8; 16],
-    /// Login and password. A repeated one is no other failure.
+    /// Digest of login and password. The same guess again is no further failure.
     pub(super) guess: Option<[u8; 16]>,
 }
 
@@ -156,7 +156,7 @@ impl SignInAttempt {
         Self { turn: turn.unwrap_or(self.turn), ..self }
     }
 
-    /// Of a stranger.
+    /// Counters of a stranger's attempt.
     pub(super) fn counters(&self) -> AttemptCounters {
         let [narrow, wide] = self.networks.map(|network| Some(FailureCounter::Network(network)));
         let from = self.account.map(|account| FailureCounter::AccountFrom(account, self.narrow));
@@ -164,7 +164,7 @@ impl SignInAttempt {
     }
 }
 
-/// What one try is counted under.
+/// The counters of one attempt.
 #[derive(Clone, Copy)]
 pub(super) struct AttemptCounters([Option<FailureCounter>; 4]);
 
@@ -178,7 +178,7 @@ impl AttemptCounters {
     }
 }
 
-/// Digests of what is counted, under a key that this process drew: nothing that memory holds is a password.
+/// Key for digests of counted values, drawn by this process: no password is held in memory.
 pub(crate) struct CounterKey(hmac::Key);
 
 impl CounterKey {
@@ -186,7 +186,7 @@ impl CounterKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
-    /// Every part with its length, so that no two lists of parts read the same.
+    /// Prefixes every part with its length, so that two different lists of parts never read the same.
     fn digest(&self, parts: &[&[u8]]) -> [u8; 16] {
         let mut context = hmac::Context::with_key(&self.0);
         for part in parts {

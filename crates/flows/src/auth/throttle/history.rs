@@ -1,4 +1,4 @@
-//! Failures that are remembered, in bounded memory.
+//! Recent failures, in bounded memory.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::auth::throttle::attempt::{
     AttemptCounters, FailureCounter, FreeFailures, GuessedAccount, KnownClient, NetworkPrefix, SignInAttempt,
 };
 
-/// Of each kind.
+/// Entries of each kind.
 const MAX_REMEMBERED: usize = 50_000;
 
-/// How long the same wrong password is no other failure.
+/// For how long the same wrong password is not a further failure.
 const REPEATED_FOR: Duration = Duration::from_hours(1);
 
-/// Failures by counter. Bounded: the oldest give way, so that a storm of made-up logins does not fill the memory, and
-/// no kind of counter drives out another.
+/// Failures by counter. Bounded (the oldest are evicted), so made-up logins cannot exhaust memory, and no kind of
+/// counter evicts another.
 pub(crate) struct FailureHistory {
     known: Cache<KnownClient, KnownFailures>,
     accounts: Cache<GuessedAccount, AccountBudget>,
@@ -54,18 +54,18 @@ impl FailureHistory {
         self.known.get(&known).copied().unwrap_or_default()
     }
 
-    /// Of an account from one network, or of a network.
+    /// Failures at an account from one network, or from a network.
     fn of(&self, counter: &FailureCounter) -> FailureCount {
         self.accounts_from.get(counter).or_else(|| self.networks.get(counter)).copied().unwrap_or_default()
     }
 
-    /// Of a known browser its own; of everybody else those of the account and of the networks.
+    /// A known browser is counted by itself; a stranger by account and networks.
     pub(super) fn counters(&self, attempt: &SignInAttempt, now: Timestamp) -> AttemptCounters {
         let known = attempt.known.filter(|known| self.of_known(*known).is_known(now));
         known.map_or_else(|| attempt.counters(), AttemptCounters::of_known)
     }
 
-    /// Wrong guesses at the account lately; its tries go behind those of accounts that have fewer.
+    /// Recent wrong guesses at the account. Attempts at accounts with fewer go first.
     pub(super) fn failures(&self, attempt: &SignInAttempt, now: Timestamp) -> u32 {
         attempt.account.map_or(u32::MAX, |account| self.account(account).failures(now, account.ceiling()))
     }
@@ -94,7 +94,7 @@ impl FailureHistory {
         }
     }
 
-    /// Whether a network of the try has used up its free failures.
+    /// Whether a network of the attempt has used up its free failures.
     pub(super) fn is_noisy(&self, counters: &AttemptCounters, now: Timestamp, free: FreeFailures) -> bool {
         let is_noisy = |counter: &FailureCounter| {
             matches!(counter, FailureCounter::Network(_)) && self.of(counter).is_over_budget(now, free.by(counter))
@@ -102,7 +102,7 @@ impl FailureHistory {
         counters.iter().any(is_noisy)
     }
 
-    /// A try was wrong. The same login with the same password was one failure before.
+    /// Counts a wrong attempt. Repeating the same login and password counts once.
     pub(super) fn add(&mut self, counters: &AttemptCounters, guess: Option<[u8; 16]>, now: Timestamp) {
         if let Some(guess) = guess {
             let is_repeated = |at: &Timestamp| now.since(*at) < REPEATED_FOR && at.since(now) < REPEATED_FOR;
@@ -134,7 +134,7 @@ impl FailureHistory {
         }
     }
 
-    /// A try was right: the browser, or the account from this network, begins anew. What other networks guessed stays.
+    /// A right attempt resets the browser, or the account from this network. Failures from other networks stay.
     pub(super) fn forgive(&mut self, counters: &AttemptCounters) {
         for counter in counters.iter() {
             match counter {
@@ -149,7 +149,7 @@ impl FailureHistory {
         }
     }
 
-    /// How long to wait, or it counts: for a question that costs something whether or not it is right.
+    /// Counts a request that costs something whether or not it is right, or answers how long to wait.
     pub(crate) fn count(&mut self, attempt: &SignInAttempt, now: Timestamp, free: FreeFailures) -> Option<Duration> {
         let counted = |counter: &&FailureCounter| {
             matches!(counter, FailureCounter::AccountFrom(..) | FailureCounter::Network(NetworkPrefix::Narrow(_)))

@@ -1,4 +1,4 @@
-//! Who is let in, who waits and who is refused: the tests decide which try comes when and how it ends.
+//! Tests of the throttle: they decide the order of attempts and their outcomes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -29,7 +29,7 @@ fn throttle() -> Arc<Throttle> {
     Throttle::new(INSTANCE, &AttemptQueue::new(), &[1; 32])
 }
 
-/// Tries of all instances that wait.
+/// Number of waiting attempts of all instances.
 fn held_places(throttle: &Throttle) -> usize {
     throttle.waiting.0.lock().held()
 }
@@ -46,7 +46,7 @@ fn try_as<'a>(throttle: &'a Arc<Throttle>, login: &str) -> Entering<'a> {
     try_at(throttle, login, HERE, NOW)
 }
 
-/// One look at it, so that tests decide who comes when.
+/// Polls once, so that tests decide the order of attempts.
 fn poll(entering: &mut Entering<'_>) -> Poll<ThrottleDecision> {
     entering.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
@@ -86,7 +86,7 @@ fn lease(entering: &mut Entering<'_>) -> LeaseRequest {
     }
 }
 
-/// All come before any password is compared; then one after another turns out to be right.
+/// All attempts arrive before any password is compared; then one after another turns out to be right.
 #[tokio::test]
 async fn any_number_of_right_passwords_at_one_moment_are_right() {
     let throttle = throttle();
@@ -128,7 +128,7 @@ async fn parallel_guesses_are_no_more_than_one_after_another() {
     for waiting in &mut tries[5..] {
         assert_eq!(refused(waiting), Duration::from_secs(1), "five failures: the first wait");
     }
-    // After the free ones, one at a time, and each wrong one doubles the wait.
+    // After the free failures, one at a time, and each wrong one doubles the wait.
     lease(&mut try_at(&throttle, "alice", HERE, NOW.plus(Duration::from_secs(10)))).granted(NOW);
     for wait in [1, 2, 4, 8, 16, 32, 60] {
         let later = NOW.plus(Duration::from_secs(4 * wait));
@@ -156,7 +156,7 @@ async fn right_and_wrong_passwords_together_count_the_wrong_ones_alone() {
         assert!(poll(waiting).is_pending(), "four failures and one under way");
     }
     held.remove(0).right();
-    // The account begins anew from here; of what all strangers may guess without a lease, one is left.
+    // Failures from this network are reset; of the guesses without a lease that all strangers share, one is left.
     for waiting in &mut tries[5..] {
         place(waiting).right();
     }
@@ -191,7 +191,7 @@ async fn who_goes_away_while_waiting_is_passed_over() {
     let mut held = held.into_iter();
     drop(held.next());
     assert!(poll(&mut third).is_pending(), "first come, first served");
-    // The place is the second's already; nobody takes it up.
+    // The permit already belongs to the second attempt, which never takes it.
     drop(second);
     let _third = place(&mut third);
     assert_eq!(throttle.state.lock().under_way[&FailureCounter::Network(NetworkPrefix::Narrow(HERE.into()))], 5);
@@ -214,7 +214,7 @@ async fn who_waits_is_bounded_for_an_account_a_network_and_the_process() {
     assert_eq!(held_places(&throttle), 0);
 }
 
-/// Tries from a network until one is refused: those under way, and so many that wait.
+/// Attempts from a network until one is refused: those under way, and `most` that wait.
 fn fill(throttle: &Arc<Throttle>, address: [u8; 4], most: usize) -> (Vec<AttemptPermit>, Vec<Entering<'_>>) {
     let name = move |number: usize| format!("person{number}");
     let held: Vec<_> = (0..20).map(|n| place(&mut try_at(throttle, &name(n), address, NOW))).collect();
@@ -266,7 +266,7 @@ const fn known(number: u8) -> KnownClient {
     KnownClient([number; 16])
 }
 
-/// Strangers' guesses from so many networks; how many were compared, and what the last one was told.
+/// Strangers' guesses from so many networks. Answers how many were compared, and the last refusal.
 fn storm(throttle: &Arc<Throttle>, login: &str, networks: u8, mut blocks: u32) -> (u32, Option<Throttled>) {
     let (mut compared, mut told) = (0, None);
     for network in 0..networks {
@@ -310,7 +310,7 @@ async fn strangers_share_one_ceiling_and_a_known_browser_has_its_own_tries() {
     assert_eq!(held, Throttled::for_a_while(Duration::from_secs(1)), "its own delay");
     place(&mut enter(&throttle, attempt("alice", HERE).known(Some(known(2))), NOW)).right();
     place(&mut try_as(&throttle, "bob")).right();
-    // After ten failures it is a stranger.
+    // After ten failures the browser counts as a stranger.
     for seconds in [2, 4, 8, 16, 32] {
         place(&mut enter(&throttle, theirs(), NOW.plus(Duration::from_secs(seconds)))).wrong(NOW);
     }
@@ -340,7 +340,7 @@ async fn one_lease_is_taken_at_a_time_and_the_others_wait_for_it() {
     let (mut first, mut second, mut third) = (elsewhere(1), elsewhere(2), elsewhere(3));
     let taken = lease(&mut first);
     assert!(poll(&mut second).is_pending() && poll(&mut third).is_pending());
-    // A fault: the next one takes it.
+    // A fault: the next attempt takes the lease.
     drop(taken);
     lease(&mut second).granted(NOW);
     let _third = place(&mut third);
@@ -363,7 +363,7 @@ async fn made_up_logins_lease_no_more_than_ten_times_a_second() {
     lease(&mut try_at(&throttle, last, HERE, NOW.plus(Duration::from_secs(1)))).granted(NOW);
 }
 
-/// Twenty failures by one client that rotates logins.
+/// Twenty failures of one client that rotates logins.
 fn make_noise(throttle: &Arc<Throttle>) {
     for number in 0..20 {
         place(&mut try_as(throttle, &format!("made-up{number}"))).wrong(NOW);
@@ -394,7 +394,7 @@ async fn behind_a_noisy_network_calm_accounts_take_turns_and_attacked_ones_wait(
     assert!(begun.elapsed() >= TURN * 2, "before the rest of that browser's");
     fresh.right();
     drop(noise);
-    // Another network is not held up, nor a known browser here.
+    // Neither another network nor a known browser on this network is delayed.
     place(&mut try_at(&throttle, "bob", [203, 0, 113, 5], NOW)).right();
     place(&mut enter(&throttle, attempt("attacked", HERE).known(Some(known(1))), NOW)).right();
 }

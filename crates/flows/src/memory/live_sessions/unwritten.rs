@@ -1,4 +1,4 @@
-//! Sessions that were called and wait to be written down.
+//! Sessions with calls that are not written yet.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -10,12 +10,12 @@ use tokio::sync::MutexGuard;
 
 use crate::memory::live_sessions::LiveSession;
 
-/// Timers written down in one batch at most.
+/// Timers written in one batch at most.
 const AT_ONCE: usize = 500;
 
 #[derive(Default)]
 pub(crate) struct UnwrittenSessions {
-    /// Those first that have waited longest.
+    /// The longest waiting first.
     queue: Mutex<VecDeque<Arc<LiveSession>>>,
     turn: tokio::sync::Mutex<()>,
 }
@@ -27,8 +27,8 @@ impl UnwrittenSessions {
         }
     }
 
-    /// At most so many, those that have waited longest. One writes down at a time: whoever has taken all of them and
-    /// written them down knows that everything was.
+    /// Takes the longest waiting, at most so many. Only one caller writes at a time: a caller that has taken and
+    /// written all of them knows that all are written.
     pub(crate) async fn take(&self, most: usize) -> WriteBatch<'_> {
         let turn = self.turn.lock().await;
         let mut queue = self.queue.lock();
@@ -36,7 +36,7 @@ impl UnwrittenSessions {
         let mut left: Vec<_> = queue.drain(..some).collect();
         drop(queue);
         for live in &left {
-            // Before what there is to write is read: a call that comes later waits again.
+            // Cleared before the unwritten values are read: a later call queues the session again.
             live.waits.swap(false, Ordering::AcqRel);
         }
         left.sort_unstable_by_key(|live| Reverse(live.id));
@@ -44,8 +44,8 @@ impl UnwrittenSessions {
     }
 }
 
-/// Sessions on their way to be written down. Those that were not, because of a fault or because whoever wrote has given
-/// up, wait again.
+/// Sessions being written. Those that were not written, because of a fault or because the writer was cancelled, are
+/// queued again.
 pub(crate) struct WriteBatch<'a> {
     waiting: &'a UnwrittenSessions,
     left: Vec<Arc<LiveSession>>,
@@ -53,13 +53,13 @@ pub(crate) struct WriteBatch<'a> {
 }
 
 impl WriteBatch<'_> {
-    /// What one batch writes down: ordered by id, as on all nodes, so that batches do not wait for each other.
+    /// The sessions of the next batch, ordered by id, as on all nodes, so that batches do not wait for each other.
     pub(crate) fn next(&self) -> Option<Vec<Arc<LiveSession>>> {
         let batch: Vec<_> = self.left.iter().rev().take(AT_ONCE).cloned().collect();
         (!batch.is_empty()).then_some(batch)
     }
 
-    /// The batch has been written down.
+    /// The batch was committed.
     pub(crate) fn wrote(&mut self) {
         self.left.truncate(self.left.len().saturating_sub(AT_ONCE));
     }

@@ -1,4 +1,4 @@
-//! From which networks a login's legacy client was right lately.
+//! Networks from which a login's legacy client recently sent the right password.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::memory::known_networks::{NetworkKey, is_known};
 use crate::platform::seal::MacPurpose;
 use crate::protocol::Protocol;
 
-/// A network that goes on being right is written down this often.
+/// A network that stays in use is written at most this often.
 const WRITTEN_EVERY: Duration = Duration::from_hours(24);
 
 impl Protocol<'_> {
@@ -26,7 +26,7 @@ impl Protocol<'_> {
             .digest(MacPurpose::KnownNetwork, &[login.folded().as_bytes(), network.as_bytes()])
     }
 
-    /// The network, if the login's client was right from there within 30 days.
+    /// The network, if the login's client authenticated from it within 30 days.
     pub(super) async fn known_network(
         &self,
         memory: &Memory,
@@ -45,14 +45,14 @@ impl Protocol<'_> {
         Ok(is_known(right_at, now).then_some(network))
     }
 
-    /// The user's client was right from there. Written once a day.
+    /// Records that the user's client authenticated from this network. Written once a day.
     pub(super) async fn note_network(&self, user: &User, address: IpAddr, now: Timestamp) -> Result<(), Fault> {
         let (memory, network) = (self.memory.kept(), self.network_key(&user.login, address));
         let right_at = memory.known_networks.get(&network, now).and_then(|seen| seen.right_at);
         if right_at.is_some_and(|at| now.since(at) < WRITTEN_EVERY) {
             return Ok(());
         }
-        // Nothing is written of somebody who is erased meanwhile.
+        // The guard on the user prevents writing for a user who is being erased.
         let mut batch = Batch::new().with(self.memory.store.hold_user(user));
         batch.extend(self.memory.store.put_known_network(user.id, &network, now));
         if let store::CommitOutcome::Committed = self.memory.store.commit(batch).await? {

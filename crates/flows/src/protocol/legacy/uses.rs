@@ -1,4 +1,4 @@
-//! Who uses the legacy schemes: counted in memory, written in batches, so that a call costs no durable write.
+//! Usage counts of the legacy schemes, in memory and written in batches, so that a call costs no durable write.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use model::{ApplicationId, Timestamp, UserId};
 use parking_lot::Mutex;
 use store::{Batch, Fault, Store};
 
-/// Written down in one batch at most.
+/// Maximum rows per batch.
 const FLUSHED_AT_ONCE: usize = 500;
 
 type LegacyUseKey = (ApplicationId, LegacyScheme, UserId);
 
-/// In one order, so that nodes that write the same rows do not wait for each other.
+/// Ordered, so that nodes that write the same rows do not deadlock.
 #[derive(Default)]
 pub(crate) struct LegacyUses(Mutex<BTreeMap<LegacyUseKey, LegacyUse>>);
 

@@ -1,4 +1,4 @@
-//! `gatehouse audit list`: what happened last.
+//! `gatehouse audit list`: newest events first.
 
 use anyhow::{Context as _, Result};
 use flows::Platform as _;
@@ -20,13 +20,13 @@ use crate::platform::SystemPlatform;
 pub(super) async fn run(target: &Target, filter: AuditFilter, environment: Environment<'_>) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;
     let (_, admin) = desk.admin(target).await?;
-    // Commands without a server beside them leave what they did to whoever looks next.
+    // Without a running server, earlier commands leave unsealed events. Sealing them here includes them in the list.
     let mut rng = SystemRng;
     admin.audit_reader_of(filter.chain, &desk.master).await?.seal(&mut moment!(rng)).await.context("database error")?;
     let limit = usize::try_from(filter.limit)?;
     let wanted = wanted(filter, &admin).await?;
     let (mut events, mut place) = (Vec::new(), None);
-    // What is rare is looked for in several looks.
+    // A rare event may need several queries: each one reads a bounded number of events.
     while events.len() < limit {
         let listed = admin.events_before(&wanted, place, limit - events.len()).await?;
         events.extend(listed.events);
@@ -46,7 +46,7 @@ async fn wanted(filter: AuditFilter, admin: &AdminService<'_>) -> Result<EventFi
     let AuditFilter { chain, since, until, kind, refused, app, user, limit: _ } = filter;
     let user = match user {
         None => None,
-        // Who was erased has an id, and no login.
+        // An erased user has an id but no login.
         Some(text) => match Uuid::try_parse(&text) {
             Ok(id) => Some(UserId(id)),
             Err(_) => Some(granted(admin.user_by_name(&text).await)?.user.id),

@@ -1,4 +1,4 @@
-//! A person at a browser, and the application that sent them.
+//! A user's browser, and the application that sent it.
 
 use std::collections::BTreeMap;
 

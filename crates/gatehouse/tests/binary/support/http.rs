@@ -1,4 +1,4 @@
-//! A client so small that nothing of the product can hide in it: one request, one connection, over loopback.
+//! A minimal HTTP client that shares no code with the product: one request per connection, over loopback.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;

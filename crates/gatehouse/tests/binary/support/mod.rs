@@ -1,4 +1,4 @@
-//! Processes, requests and people for the tests of the binary.
+//! Processes, requests and users for the tests of the binary.
 
 pub(crate) mod browser;
 pub(crate) mod disk;

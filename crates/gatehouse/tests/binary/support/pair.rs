@@ -1,4 +1,4 @@
-//! A PostgreSQL server and its standby, both of the test's own, and an address that moves from one to the other.
+//! A PostgreSQL server and its standby, both owned by the test, and an address that moves from one to the other.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! A way to a server that can be cut so that neither side hears of it.
+//! A TCP proxy that can be cut without notice to either side.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

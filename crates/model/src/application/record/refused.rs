@@ -1,24 +1,24 @@
-//! Records that are stored and that this version refuses, or does not wholly know.
+//! Stored records that this version refuses, or does not fully know.
 
 use crate::TrustedApplication;
 use crate::application::record::{ApplicationRecord, Problems, Registration};
 use crate::stored;
 use crate::stored::JsonMembers;
 
-/// A record that says more than this version knows, or something that its rules refuse.
+/// A stored record with members that this version does not know, or that violates its rules.
 #[derive(Clone, Debug)]
 pub struct StoredRecord {
     pub(super) record: ApplicationRecord,
-    /// Every member as it was written; none if what is stored is no record at all.
+    /// Every member as written; empty if the stored text is not a record at all.
     pub(super) members: JsonMembers,
-    /// Members that cannot be read.
+    /// Names of members that cannot be read.
     pub(super) unreadable: Vec<String>,
-    /// Why the application is off. Empty where the record only says more.
+    /// Why the application is disabled. Empty if the record only has unknown members.
     pub(super) problems: Vec<String>,
 }
 
 impl StoredRecord {
-    /// What stays of it when a good record takes its place.
+    /// The unknown members to keep when a valid record replaces this one.
     pub(super) fn under(&self, record: &ApplicationRecord) -> Option<Box<Self>> {
         let members = stored::written_over(&self.members, record);
         let says_more = members.len() > stored::members_of(record).len();
@@ -27,14 +27,14 @@ impl StoredRecord {
     }
 }
 
-/// Records that this version refuses, or does not wholly know.
+/// Records that this version refuses, or does not fully know.
 impl TrustedApplication {
-    /// Why the stored record is refused; the application is off as long as it is.
+    /// Why the stored record is refused. The application is disabled until it is replaced.
     pub fn problems(&self) -> &[String] {
         self.stored.as_ref().map_or(&[], |stored| &stored.problems)
     }
 
-    /// What stands in the register beside a next record.
+    /// The register data for the next version of the record.
     pub fn registration(&self) -> Registration {
         Registration {
             id: self.id,
@@ -46,7 +46,8 @@ impl TrustedApplication {
         }
     }
 
-    /// The record with what cannot be read as it was written: a change of another attribute does not replace it unseen.
+    /// The record, with unreadable members as written, so that a change of another attribute does not silently replace
+    /// them.
     pub fn record_as_stored(&self) -> JsonMembers {
         let mut members = stored::members_of(&self.to_record());
         if let Some(stored) = &self.stored {
@@ -56,7 +57,7 @@ impl TrustedApplication {
         members
     }
 
-    /// What is written down: the record, and what a newer version wrote beside it.
+    /// The text to store: the record, and members that a newer version wrote.
     pub fn to_stored(&self) -> String {
         let members = match &self.stored {
             Some(stored) if !stored.problems.is_empty() => stored.members.clone(),
@@ -66,7 +67,7 @@ impl TrustedApplication {
         serde_json::Value::from(members).to_string()
     }
 
-    /// Switches it on or off. A record that is refused can only be switched off.
+    /// Enables or disables the application. An application with a refused record can only be disabled.
     pub fn switch(&mut self, enabled: bool) -> Result<(), Vec<String>> {
         if let Some(stored) = self.stored.as_mut().filter(|stored| !stored.problems.is_empty()) {
             if enabled || stored.members.is_empty() {
@@ -79,8 +80,8 @@ impl TrustedApplication {
         Ok(())
     }
 
-    /// What `next` would change that stays as it was registered: tokens know the application by its `ApplicationUri`,
-    /// and its `ClientType` says whether it has secrets.
+    /// Changes in `next` to fixed attributes. Tokens name the application by its `ApplicationUri`, and its `ClientType`
+    /// decides whether it has secrets.
     pub fn fixed_in(&self, next: &ApplicationRecord) -> Vec<String> {
         let mut problems = Problems(Vec::new());
         if self.uri.as_str() != next.application_uri {

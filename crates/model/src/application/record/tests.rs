@@ -14,7 +14,7 @@ fn secret() -> Vec<Secret> {
     }
 }
 
-/// A good record with some members replaced.
+/// The problems of a valid record with some members replaced.
 fn problems(secrets: Vec<Secret>, change: &Value) -> String {
     let mut record = json!({
         "ApplicationUri": "my.app", "Name": "Mine", "ClientType": "Confidential", "Scope": "read",
@@ -166,7 +166,7 @@ fn a_record_comes_back_as_it_was_written() {
     assert_eq!(accepted.warnings.len(), 1);
 }
 
-/// What this version refuses of a stored record is a matter of that application alone, and is not lost.
+/// A refused stored record affects that application alone, and keeps its content.
 #[test]
 fn a_stored_record_that_is_refused_is_off_and_keeps_what_it_says() {
     for (change, said) in [
@@ -192,7 +192,7 @@ fn a_stored_record_that_is_refused_is_off_and_keeps_what_it_says() {
         for (name, value) in kept.as_object().expect("an object") {
             assert_eq!(&written[name], value, "{change}: {name}");
         }
-        // Mended by a whole record, it is as good as any.
+        // Replacing it with a whole valid record enables the application.
         let mended = record(&json!({})).expect("well-formed");
         let is_fixed = change["ClientType"] == "Device" || change["ClientType"] == "Confidential";
         assert_eq!(!read.fixed_in(&mended).is_empty(), is_fixed, "{change}: {:?}", read.fixed_in(&mended));

@@ -28,13 +28,13 @@ fn chain() -> Vec<Seal> {
     seals
 }
 
-/// As a version signed it that named no checkpoint before.
+/// A checkpoint from a version that named no previous one.
 fn signed(seal: &Seal) -> SignedSeal {
     let (hash, jws) = (seal.actual_hash(INSTANCE), SealHash::of(format!("JWS of {}", seal.number).as_bytes()));
     SignedSeal { seal: seal.number, hash, jws, prev: None, pruned: false, broken: None }
 }
 
-/// Behind a checkpoint, which it names.
+/// A checkpoint that names the previous one.
 fn naming(before: Option<&SignedSeal>, seal: &Seal) -> SignedSeal {
     SignedSeal { prev: Some(before.map_or(SealLink::NONE, link)), ..signed(seal) }
 }
@@ -132,7 +132,7 @@ fn a_changed_seal_is_found_at_itself_or_at_the_next() {
     let unlinked = |seal| AuditFinding::SealUnlinked { seal };
     let [edited] = edited;
     assert_eq!(of(|seal| seal.previous = "0".repeat(64)), [edited, unlinked(2)]);
-    // Written anew with everything that hangs on it: the next seal names another.
+    // A seal rewritten with all data that depends on it: the next seal names another hash.
     assert_eq!(
         of(|seal| *seal = Seal::new(INSTANCE, &head(&chain()[0]), seal.at, vec![event("z", 5)], String::new())),
         [unlinked(3)]
@@ -200,14 +200,14 @@ fn checkpoints_that_were_taken_out_are_named_by_the_next() {
     assert_eq!(verify(&seals, &[three]), [missing(2, 3)]);
     let other = SignedSeal { jws: SealHash::of(b"another"), ..two };
     assert_eq!(verify(&seals, &[one, other, three]), [missing(2, 3)], "one in the place of another");
-    // A version that names none signed before, or beside, or after.
+    // A version that names no previous checkpoint signed earlier, in between, or later.
     assert_eq!(verify(&seals, &[signed(&seals[0]), naming(Some(&signed(&seals[0])), &seals[1])]), []);
     assert_eq!(verify(&seals, &[one, signed(&seals[1]), naming(Some(&one), &seals[2])]), []);
     assert_eq!(verify(&seals, &[one, signed(&seals[1]), naming(Some(&signed(&seals[1])), &seals[2])]), []);
     assert_eq!(verify(&seals, &[one, two, signed(&seals[2])]), []);
-    // The first names none, and nobody's later one does.
+    // Only the first checkpoint may name none; a later one may not.
     assert_eq!(verify(&seals, &[one, naming(None, &seals[1])]), [missing(0, 2)]);
-    // What was pruned is not missed.
+    // A pruned checkpoint is not missing.
     let pruned = SignedSeal { pruned: true, ..signed(&seals[1]) };
     assert_eq!(verify(&seals[2..], &[pruned, three]), []);
     assert_eq!(verify(&seals[2..], &[pruned, naming(Some(&one), &seals[2])]), []);
@@ -283,7 +283,7 @@ fn a_break_is_told_of_and_explains_only_what_was_lost_in_it() {
         assert_eq!(told, [AuditFinding::Broken { seal: 3, broken: break_of(cause) }], "{cause:?}");
         assert_eq!(told[0].is_loss(), cause.is_loss());
     }
-    // Published before the break: what it tells of was lost in it, or was written anew.
+    // Published before the break: the break lost or rewrote its seal.
     let published = |seal| SignedSeal { seal, hash: SealHash::of(b"published"), ..one };
     let against = |cause, seal| {
         let signed = Checkpoints { kept: &telling(cause), elsewhere: &[published(seal)] };

@@ -1,4 +1,4 @@
-//! From a path of member names to a column.
+//! Resolution of member paths to columns.
 
 use odata::Path;
 
@@ -7,7 +7,7 @@ use crate::entities::query::{find, permit};
 use crate::entities::schema::{Attribute, AttributeKind, EntityType, ID, Member, Reference, ReferenceBond};
 use crate::entities::{AccessKind, EntityRefusal, Permissions, target_of};
 
-/// A column of the entity's row, or of the row its references lead to one after the other.
+/// A column of the entity's row, or of the row reached by following references in order.
 #[derive(Clone, Debug)]
 pub struct Column {
     pub via: Vec<&'static Reference>,
@@ -22,21 +22,21 @@ impl PartialEq for Column {
     }
 }
 
-/// An attribute of several values is kept in several columns.
+/// The part of an attribute, which may be stored in several columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnPart {
     Plain,
-    /// Of an amount or a quantity: the number.
+    /// The number of an amount or a quantity.
     Value,
-    /// Of an amount or a quantity: the currency or unit.
+    /// The currency or unit of an amount or a quantity.
     Code,
-    /// Of a text in several languages: all of them, to be searched.
+    /// A multilingual text in all languages, for searching.
     Text,
-    /// Of a text in several languages: the one that a reader of this language is shown.
+    /// A multilingual text as shown in this language.
     Shown(Culture),
 }
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::entities) enum Leaf {
     Attribute(&'static Attribute),
@@ -73,7 +73,7 @@ impl Column {
         self
     }
 
-    /// What the referenced entity is shown as.
+    /// The display column of the referenced entity.
     pub(in crate::entities) fn shown_through(
         mut self,
         reference: &'static Reference,
@@ -87,8 +87,8 @@ impl Column {
     }
 }
 
-/// What an entity is shown as; of a text in several languages, this part. Whoever may not read what it is made of may not
-/// see it through here either.
+/// The display column of an entity. For a multilingual text, this part of it. Requires permission to read every entity
+/// on the display path.
 pub(in crate::entities) fn display(
     entity: &'static EntityType,
     of_names: ColumnPart,
@@ -112,8 +112,8 @@ pub(in crate::entities) fn display(
     Ok(Column { via, name: attribute.column, part })
 }
 
-/// A path may cross a reference to the owner, and one flagged filterable (`domain-api.md` §2.3), to a set that the
-/// caller may read.
+/// Resolves a path. It may cross references to the owner and filterable references (`domain-api.md` §2.3), to sets that
+/// the caller may read.
 pub(in crate::entities) fn resolve(
     entity: &'static EntityType,
     path: &Path,

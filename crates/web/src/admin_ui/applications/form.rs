@@ -1,4 +1,4 @@
-//! A record as a form, and the form as a record.
+//! Conversion between an application record and its form.
 
 use model::application::API_SCOPES;
 use model::application::record::{ApplicationRecord, RecordAccessTokens, RecordClientType};
@@ -16,7 +16,7 @@ fn algorithm(name: &'static str, label: &'static str, chosen: Option<Algorithm>)
     FormField::choice(name, label, usual.into_iter().chain(named), chosen.map_or("", |chosen| chosen.as_str()))
 }
 
-/// What of a record can be written down; a Public application has no part in what needs a secret.
+/// The form fields of a record. A Public application has none for features that need a secret.
 pub(super) fn fields(record: &ApplicationRecord, system_user: &str) -> Vec<FormField> {
     let scope = |name| record.scope.split(' ').any(|known| known == name);
     let is_public = record.client_type == RecordClientType::Public;
@@ -123,7 +123,7 @@ fn rare_fields(record: &ApplicationRecord) -> Vec<FormField> {
     ]
 }
 
-/// The record as the form says it, but for the System User's id; and what does not read.
+/// The record from the form, without the System User's id, and the errors in the form.
 pub(super) fn entered(form: &Params, (uri, client_type): (&str, RecordClientType)) -> (ApplicationRecord, Vec<String>) {
     let mut problems = Vec::new();
     let text = |name: &str| form.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());

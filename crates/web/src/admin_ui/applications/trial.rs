@@ -1,5 +1,5 @@
-//! `/manage/apps/{id}/try`: an application's real flow, one request after another. Each goes through the door of this house
-//! that everybody's requests go through, as the administrator's browser and the application would send it.
+//! `/manage/apps/{id}/try`: runs an application's real flow, one request after another. Each request goes through the
+//! same service as any client's, as the administrator's browser or the application would send it.
 
 mod exchange;
 mod flow;
@@ -24,12 +24,12 @@ use crate::admin_ui::{AdminPage, PageInterruption, PageResult, is_checked, refus
 use crate::pages::admin::{FieldInput, FormField, FormNotice, PageContent, PageForm, PageLink, PagePart, TrialStep};
 use crate::request::context::AppState;
 
-/// For a secret that was made for one run, should the run never end.
+/// Lifetime of a secret made for one run, in case the run never ends.
 const MAX_RUN: Duration = Duration::from_mins(10);
-/// Tries to take it back: other administrators may be at the same application.
+/// Attempts to remove the secret: other administrators may change the application at the same time.
 const MAX_ATTEMPTS: usize = 8;
 
-/// What the administrator wants to see done.
+/// The administrator's choices for a run.
 struct TrialRequest {
     signs_in: bool,
     redirect_uri: String,
@@ -186,7 +186,7 @@ async fn ran(admin: &mut AdminPage, mut trial: Trial, text: &str, form: &Params)
 
 type Lent = (String, Presented<ClientSecret>);
 
-/// A secret for this run alone; the doors know it when this returns.
+/// Creates a secret for this run. When this returns, the token endpoint accepts it.
 async fn lend_secret(
     admin: &mut AdminPage,
     application: &TrustedApplication,
@@ -197,7 +197,7 @@ async fn lend_secret(
     Ok(lent.map(|(secret, shown)| (secret.id, shown)))
 }
 
-/// One that cannot be taken back, because the application is changed again and again, expires.
+/// Removes the secret. If other changes to the application keep winning, the secret expires instead.
 async fn take_secret_back(
     admin: &mut AdminPage,
     application: &TrustedApplication,

@@ -1,4 +1,4 @@
-//! Every page in each of its states, with the texts a person would see or with texts that try to break out of it.
+//! Every page in each of its states, with ordinary texts or with texts that try to inject markup.
 
 use model::Language;
 use model::email_change::AddressSide;
@@ -15,11 +15,11 @@ pub(super) struct Rendered {
     /// Page and state: `sign-in.error`.
     pub(super) name: &'static str,
     pub(super) html: String,
-    /// The names of the texts that were put into it.
+    /// The names of the texts on the page.
     pub(super) texts: Vec<&'static str>,
 }
 
-/// Renders pages and remembers which texts went in.
+/// Renders pages and records the texts used.
 struct Press {
     hostile: bool,
     texts: Vec<&'static str>,
@@ -30,7 +30,7 @@ const HOSTILE: &str = r#"</p><script>x</script>"'&"#;
 pub(super) const HOSTILE_ESCAPED: &str = "&#60;/p&#62;&#60;script&#62;x&#60;/script&#62;&#34;&#39;&#38;";
 
 impl Press {
-    /// The text itself, or markup that carries the text's name. Lives as long as the test run.
+    /// The text itself, or hostile markup that contains the text's name. Lives as long as the test run.
     fn ink(&mut self, name: &'static str, plain: &'static str) -> &'static str {
         self.texts.push(name);
         if self.hostile { format!("{HOSTILE}{name}.").leak() } else { plain }

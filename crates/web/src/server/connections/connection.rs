@@ -1,4 +1,4 @@
-//! One connection: its requests, whose turn it is in each, since when nothing moved, and what all of it keeps in memory.
+//! One connection: its requests and whose turn it is in each, the time of the last progress, and the memory it holds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
@@ -12,76 +12,76 @@ use crate::server::connections::Connections;
 use crate::server::frames::OpenBlock;
 use crate::server::{Limits, MAX_HEAD, MAX_STREAMS};
 
-/// Buffers of a connection are counted beyond the first of these steps.
+/// Connection buffers are counted beyond the first of these steps.
 const BUFFER_STEP: usize = 8 * 1024;
-/// What a stream of a multiplexed connection, or a body that is awaited, costs besides its bytes.
+/// The cost of a stream of a multiplexed connection, or of an awaited body, besides its bytes.
 const EXCHANGE_BYTES: usize = 8 * 1024;
-/// What a header field costs besides its name and value: an entry of a `HeaderMap`, which grows by doubling.
+/// The cost of a header field besides its name and value: an entry of a `HeaderMap`, which grows by doubling.
 const FIELD_BYTES: usize = 128;
-/// What a field counts for beside its bytes where heads over HTTP/2 are bounded (RFC 9113 §6.5.2).
+/// The overhead of a field in the size limit of HTTP/2 heads (RFC 9113 §6.5.2).
 const FIELD_OVERHEAD: usize = 32;
 
-/// Shared by a connection, its requests, and what is left of their answers.
+/// Shared by a connection, its requests, and the remaining parts of their responses.
 pub(in crate::server) struct Connection {
     opened: Instant,
     state: Mutex<ConnectionState>,
     connections: Arc<Connections>,
     evicted: Notify,
-    /// HTTP/2: several requests at once, and bytes that are of none.
+    /// HTTP/2: concurrent requests, and bytes that belong to none.
     is_multiplexed: AtomicBool,
-    /// The other side does not take what is written.
+    /// The peer does not take written bytes.
     is_blocked: AtomicBool,
     unblocked: Notify,
 }
 
 struct ConnectionState {
-    /// When the present state began, or last made progress.
+    /// The start of the present state, or its last progress.
     since: Instant,
-    /// A request's head that came in part: since when.
+    /// When an incomplete request head began.
     head: Option<Instant>,
     has_begun: bool,
     exchanges: Vec<OpenExchange>,
     next: u64,
-    /// The most that its read buffer has held, of which `buffer` is counted.
+    /// The largest content of the read buffer; `buffer` is the counted part of it.
     most_read: usize,
     head_bytes: usize,
     buffer: usize,
-    /// The block of header fields, of HTTP/2, that `head` is about.
+    /// For HTTP/2, the number of the field block that `head` refers to.
     block: u64,
-    /// Counted for its fields.
+    /// Bytes counted for the block's fields.
     block_fields: usize,
     is_closed: bool,
-    /// What it pinned when it was told to end.
+    /// Bytes that it pinned when it was evicted.
     leaving: usize,
 }
 
-/// A request until nothing is left of it: not of its work, nor of its answer.
+/// A request until its work is done and its response is gone.
 struct OpenExchange {
     number: u64,
     turn: ExchangeTurn,
-    /// When it began; on the other side's turn, when that last did something.
+    /// When it began. On the peer's turn, the peer's last action.
     since: Instant,
-    /// Parts of the answer that were handed over and not taken.
+    /// Parts of the response handed over and not taken.
     unread: u32,
-    /// Counted as held.
+    /// Bytes counted as held.
     bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ExchangeTurn {
-    /// We work on it.
+    /// The server works on it.
     Ours,
-    /// The answer has begun, all of it so far was taken, and more will come when there is news. There should be some now and
-    /// then: a peer that is gone without a word is noticed when it takes none.
+    /// The response has begun, all of it so far was taken, and more follows when there is news. News should come now
+    /// and then: a peer that vanished silently is noticed only when it does not take any.
     Streaming,
-    /// The other side is to send or to take something.
+    /// The peer has to send or take something.
     Theirs,
 }
 
-/// Why a connection could be ended for another's sake: the least is ended first.
+/// The order of eviction: the lowest rank goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::server) struct EvictionRank {
-    /// A request is open on it, which the other side keeps waiting.
+    /// A request is open and waits for the peer.
     pub(in crate::server) has_requests: bool,
     pub(in crate::server) since: Instant,
 }
@@ -108,8 +108,8 @@ impl Connection {
         Self { opened, state: Mutex::new(state), connections, evicted, is_multiplexed, is_blocked, unblocked }
     }
 
-    /// Whether the other side still has time. A connection owes its first head from the beginning. Work of ours has a limit
-    /// of its own. One thing that the other side keeps waiting ends the connection, whatever else moves.
+    /// True while the peer has time left. A connection owes its first request head from the start. The server's own
+    /// work has a separate limit. One overdue action of the peer ends the connection, whatever else progresses.
     pub(in crate::server) fn allows(&self, now: Instant, limits: &Limits) -> bool {
         let state = self.state.lock();
         let head = if state.has_begun { state.head } else { Some(self.opened) };
@@ -131,12 +131,13 @@ impl Connection {
         self.is_multiplexed.load(Acquire)
     }
 
-    /// Whether it may give way to another connection. Not while we work for it, nor while it follows a stream.
+    /// The eviction rank, or `None` while the server works for the connection or it follows a stream.
     pub(in crate::server) fn standing(&self) -> Option<EvictionRank> {
         self.state.lock().standing()
     }
 
-    /// Likewise for its memory, which is the second value. Work of ours does not save it: a peer may always have some.
+    /// The rank for memory eviction: time of the last progress, and bytes. Running work does not exempt a connection: a
+    /// peer could always have some.
     pub(in crate::server) fn pinning(&self) -> Option<(Instant, usize)> {
         let state = self.state.lock();
         if state.exchanges.iter().any(|open| open.turn == ExchangeTurn::Streaming) {
@@ -146,8 +147,8 @@ impl Connection {
         Some((since, state.pinned())).filter(|(_, bytes)| *bytes > 0)
     }
 
-    /// Ends it at once: others need its place or its memory, which is no longer counted for it, but not free before it has left.
-    /// Work that goes on all the same is as much as our queues take.
+    /// Closes it at once, for its place or its memory. That memory is no longer counted for it, but is free only after
+    /// it has ended. Work that continues all the same is bounded by the queues.
     pub(in crate::server) fn evict(&self) {
         let mut state = self.state.lock();
         let pinned = state.close(&self.connections);
@@ -157,7 +158,7 @@ impl Connection {
         self.evicted.notify_one();
     }
 
-    /// Nothing more is counted for it, and nothing is left of it but work that goes on.
+    /// Stops counting for it. Only work that outlives the connection remains.
     pub(in crate::server) fn close(&self) {
         let mut state = self.state.lock();
         state.close(&self.connections);
@@ -168,8 +169,8 @@ impl Connection {
         self.evicted.notified().await;
     }
 
-    /// Whether the other side leaves unread what was written. No further request of it is worked on meanwhile: answers
-    /// without a body would pile up (RFC 9112 §9.3.2 lets a client send any number of requests ahead).
+    /// True if the peer leaves written bytes unread. No further request of it is processed meanwhile: responses without
+    /// a body would pile up (RFC 9112 §9.3.2 lets a client send any number of requests ahead).
     pub(in crate::server) fn is_blocked(&self) -> bool {
         self.is_blocked.load(Acquire)
     }
@@ -184,7 +185,7 @@ impl Connection {
         }
     }
 
-    /// Returns whether it was blocked until now.
+    /// Returns whether it was blocked before.
     pub(in crate::server) fn set_blocked(&self, blocked: bool) -> bool {
         let before = self.is_blocked.swap(blocked, Release);
         if before && !blocked {
@@ -193,8 +194,8 @@ impl Connection {
         before
     }
 
-    /// A request whose head is complete. A peer that opens streams and resets them faster than their work is done has more
-    /// at work than it may have open (CVE-2023-44487), and loses the connection.
+    /// Opens a request with a complete head. A peer that opens and resets streams faster than their work is done has
+    /// more requests at work than streams allowed (CVE-2023-44487), and loses the connection.
     pub(in crate::server) fn begin<B>(self: &Arc<Self>, request: &Request<B>, is_multiplexed: bool) -> Arc<Exchange> {
         let mut state = self.state.lock();
         state.has_begun = true;
@@ -224,7 +225,7 @@ impl Connection {
         exchange
     }
 
-    /// So many bytes came. `open_block` is a head in HTTP/2 that is not complete.
+    /// Records `count` received bytes. `open_block` is an incomplete HTTP/2 head.
     pub(in crate::server) fn bytes_came(&self, count: usize, is_multiplexed: bool, open_block: Option<OpenBlock>) {
         let mut state = self.state.lock();
         if is_multiplexed {
@@ -251,7 +252,7 @@ impl Connection {
         }
     }
 
-    /// Of a multiplexed connection these may be answers to PING and SETTINGS, which are no progress.
+    /// Records sent bytes. On a multiplexed connection they may be answers to PING and SETTINGS, which are no progress.
     pub(in crate::server) fn bytes_went(&self) {
         let mut state = self.state.lock();
         if self.is_multiplexed() || !state.has_begun {
@@ -268,7 +269,7 @@ impl Connection {
 }
 
 impl ConnectionState {
-    /// Each block has the time of a head: one that follows another in the same bytes is not as old as that.
+    /// Each block has the time of a whole head. A block that follows another in the same bytes starts its own time.
     fn is_in_block(&mut self, open: Option<OpenBlock>) {
         self.head_bytes = open.map_or(0, |block| block.bytes);
         let begun = self.head.filter(|_| open.is_some_and(|block| block.number == self.block));
@@ -287,7 +288,7 @@ impl ConnectionState {
         Some(EvictionRank { has_requests: true, since })
     }
 
-    /// Answers how much was counted for it until now.
+    /// Returns the number of bytes counted for it until now.
     fn close(&mut self, connections: &Connections) -> usize {
         let pinned = self.pinned();
         self.is_closed = true;
@@ -314,19 +315,20 @@ impl OpenExchange {
     }
 }
 
-/// Fields that so many bytes of a head may have been: those that are one byte each, and the rest in values.
+/// The maximum number of fields in this many bytes of a head: one-byte fields, with the rest of the size limit in their
+/// values.
 fn max_fields(bytes: usize) -> usize {
     bytes.min(usize::from(MAX_HEAD).saturating_sub(bytes) / (FIELD_OVERHEAD - 1))
 }
 
-/// What a request costs while it is kept: its head, and all that is made for it. Not its body.
+/// The memory cost of a request without its body: its head, and the structures made for it.
 pub(in crate::server) fn request_bytes(headers: &HeaderMap, uri: &Uri) -> usize {
     let fields = headers.iter().map(|(name, value)| FIELD_BYTES + name.as_str().len() + value.len());
     EXCHANGE_BYTES + uri.path_and_query().map_or(0, |path| path.as_str().len()) + fields.sum::<usize>()
 }
 
-/// A request and what it makes us keep. It is over when this is dropped by everybody: work that outlives its connection holds
-/// it, and so does every part of an answer that nobody has taken.
+/// A request and the memory it holds. It ends when the last owner drops it: work that outlives its connection is an
+/// owner, and so is every part of a response that was not taken.
 pub(in crate::server) struct Exchange {
     connection: Arc<Connection>,
     number: u64,
@@ -337,7 +339,8 @@ impl Exchange {
         &self.connection
     }
 
-    /// Counts more bytes for it; whoever pins the most gives way where all together hold too much.
+    /// Counts more bytes for it. If all connections together are over the budget, connections of the network that pins
+    /// the most are evicted.
     pub(in crate::server) fn hold(&self, bytes: usize) {
         if bytes == 0 {
             return;
@@ -352,29 +355,29 @@ impl Exchange {
             open.bytes += bytes;
         }
         drop(state);
-        // Without the lock: it may be this connection that gives way.
+        // The lock is released first: this connection may be the one to evict.
         connections.relieve();
     }
 
-    /// It is for us to go on.
+    /// The server's turn.
     pub(in crate::server) fn is_ours(&self) {
         self.update(|open| open.turn = ExchangeTurn::Ours);
     }
 
-    /// A part of the answer is handed over, of which so many bytes are kept for it alone.
+    /// A part of the response was handed over; `bytes` are held for it alone.
     pub(in crate::server) fn offers(&self, bytes: usize) {
         self.update(|open| open.unread += 1);
         self.hold(bytes);
         self.awaits_peer();
     }
 
-    /// It is the other side's turn to send or to take, from now on or again.
+    /// The peer's turn to send or take, starting now.
     pub(in crate::server) fn awaits_peer(&self) {
         let now = Instant::now();
         self.update(|open| (open.turn, open.since) = (ExchangeTurn::Theirs, now));
     }
 
-    /// Nothing of the answer is there to be handed over.
+    /// No part of the response is ready to be handed over.
     pub(in crate::server) fn has_no_news(&self) {
         self.update(|open| {
             if open.unread == 0 {
@@ -383,7 +386,7 @@ impl Exchange {
         });
     }
 
-    /// A part of the answer is gone.
+    /// A part of the response was taken or dropped.
     pub(in crate::server) fn is_taken(&self, bytes: usize) {
         let mut freed = 0;
         self.update(|open| {
@@ -397,7 +400,7 @@ impl Exchange {
         self.connection.connections.release(freed);
     }
 
-    /// Its connection is ended: nobody gets an answer.
+    /// True if its connection was closed, so that no response can be sent.
     pub(in crate::server) fn is_given_up(&self) -> bool {
         self.connection.state.lock().is_closed
     }
@@ -414,7 +417,7 @@ impl Drop for Exchange {
         let mut state = self.connection.state.lock();
         let place = state.exchanges.iter().position(|open| open.number == self.number);
         let bytes = place.map_or(0, |place| state.exchanges.swap_remove(place).bytes);
-        // What waits behind answers that nobody takes is no progress.
+        // Data queued behind responses that the peer does not take is no progress.
         if !self.connection.is_blocked() {
             state.since = Instant::now();
         }

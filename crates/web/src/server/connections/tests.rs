@@ -22,12 +22,12 @@ fn places<const N: usize>(connections: &Arc<Connections>, peers: [&str; N]) -> [
     peers.map(|peer| from(connections, peer).expect("a place"))
 }
 
-/// A request that we work on, of an HTTP/1 connection: nothing is counted for it.
+/// A request at work on an HTTP/1 connection. Nothing is counted for it.
 fn at_work(place: &ConnectionPermit) -> Arc<Exchange> {
     place.connection.begin(&Request::new(()), false)
 }
 
-/// A request whose body is awaited, of which so many bytes came.
+/// A request that waits for its body, with this many bytes received.
 fn unfinished(place: &ConnectionPermit, bytes: usize) -> Arc<Exchange> {
     let exchange = at_work(place);
     exchange.awaits_peer();
@@ -35,7 +35,7 @@ fn unfinished(place: &ConnectionPermit, bytes: usize) -> Arc<Exchange> {
     exchange
 }
 
-/// A head in HTTP/2 that is not complete, and was written in one frame that is not complete either.
+/// An incomplete HTTP/2 head in one incomplete frame.
 const fn block(bytes: usize) -> OpenBlock {
     OpenBlock { number: 1, bytes, decoded: 0 }
 }
@@ -44,7 +44,7 @@ fn is_evicted(place: &ConnectionPermit) -> bool {
     place.connection.evicted().now_or_never().is_some()
 }
 
-/// The clock goes on.
+/// Advances the clock.
 fn later() {
     let now = Instant::now();
     while Instant::now() == now {
@@ -119,7 +119,7 @@ fn where_all_places_are_taken_the_network_that_has_the_most_gives_one() {
     let [honest, proxied] = places(&connections, ["192.0.2.9", "10.0.0.1"]);
     later();
     let crowd = places(&connections, ["192.0.2.1"; 3]);
-    // Dripping bodies are no work of ours.
+    // Slow bodies do not count as work of the server.
     let bodies: Vec<_> = crowd.iter().map(|place| unfinished(place, 0)).collect();
     later();
     bodies[1..].iter().for_each(|body| body.awaits_peer());
@@ -222,7 +222,7 @@ fn heads_and_buffers_are_counted_until_the_connection_ends() {
     assert_eq!(connections.figures.held(), 0);
 }
 
-/// RFC 7541 §6.1: a field of the table is written in one byte.
+/// RFC 7541 §6.1: a field of the table takes one byte.
 #[test]
 fn fields_of_a_head_that_does_not_end_are_counted_until_it_does() {
     let connections = connections(Limits { unread_bytes: 400_000, ..Limits::default() });
@@ -262,7 +262,7 @@ fn each_block_of_header_fields_has_the_time_of_a_head() {
     assert!(!place.connection.allows(Instant::now() + limits.header_timeout, &limits));
 }
 
-/// Whoever has a /48 has 65 536 networks of a /64.
+/// A /48 contains 65 536 networks of /64.
 #[test]
 fn all_of_a_48_counts_as_one_when_somebody_has_to_give_way() {
     let limits = Limits { unread_bytes: 1000, max_connections: 5, ..Limits::default() };

@@ -1,4 +1,4 @@
-//! Who may use the admin API, and what cannot be read.
+//! Access to the admin API, and requests that cannot be parsed.
 
 use std::time::Duration;
 

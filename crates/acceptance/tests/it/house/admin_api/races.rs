@@ -1,4 +1,4 @@
-//! Both have read before either writes: past every check, the database decides.
+//! Both administrators read before either writes. Both pass every check, and the database decides.
 
 use acceptance::{TestServer, on_both};
 use flows::admin::AdminRefusal;

@@ -1,4 +1,4 @@
-//! People and service accounts.
+//! Users and service accounts.
 
 use acceptance::TestServer;
 use model::UserId;

@@ -1,4 +1,4 @@
-//! RFC 7617 on API calls.
+//! HTTP Basic (RFC 7617) on API calls.
 
 use std::time::Duration;
 

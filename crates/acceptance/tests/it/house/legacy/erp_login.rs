@@ -1,4 +1,4 @@
-//! ErpLogin: name and password once, for the id of an API session.
+//! ErpLogin: exchanges login and password for the id of an API session.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is not let in by a password, and how little it is told.
+//! Refused legacy sign-ins, and how little their answers reveal.
 
 use std::time::Duration;
 

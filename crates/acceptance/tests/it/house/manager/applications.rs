@@ -1,4 +1,4 @@
-//! The register, by its pages.
+//! Pages of applications.
 
 use acceptance::TestServer;
 

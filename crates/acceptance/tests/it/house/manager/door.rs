@@ -1,4 +1,4 @@
-//! Who may open the pages, and who may not.
+//! Access to the manager's pages.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Install links: what a vendor writes into an address, an administrator sees in plain words and agrees to.
+//! Install links: an administrator sees the vendor's parameters in plain words and confirms them.
 
 use acceptance::TestServer;
 use http::Method;

@@ -1,4 +1,4 @@
-//! Sessions, tokens, keys, settings, audit and refusals, by their pages.
+//! Pages of sessions, tokens, keys, settings, audit and refusals.
 
 use acceptance::{TestServer, TokenAnswer};
 

@@ -1,4 +1,4 @@
-//! Users and roles, by their pages.
+//! Pages of users and roles.
 
 use acceptance::TestServer;
 

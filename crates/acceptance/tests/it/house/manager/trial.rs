@@ -1,4 +1,4 @@
-//! An application's flow, run from its page.
+//! Test run of an application's flow from its page.
 
 use acceptance::{Browser, HttpAnswer, TestServer};
 

@@ -1,4 +1,4 @@
-//! Connected apps: whom a person let in, and showing them out.
+//! Connected apps: a user lists the applications with consent and withdraws it.
 
 use acceptance::{Browser, HttpAnswer, TestServer};
 

@@ -1,4 +1,4 @@
-//! Another e-mail address: both addresses are asked.
+//! Changing the e-mail address: both addresses must confirm.
 
 use std::time::Duration;
 

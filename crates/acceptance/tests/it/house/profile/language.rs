@@ -1,4 +1,4 @@
-//! Pages speak the language that a person chose; else what the application asked for; else the browser's.
+//! Page language: the user's choice, then the application's request, then the browser's languages.
 
 use acceptance::{Browser, HttpAnswer, TestServer};
 use http::Method;

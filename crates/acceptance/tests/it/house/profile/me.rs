@@ -1,4 +1,4 @@
-//! `/profile/me`: who somebody is, for applications.
+//! `/profile/me`: the signed-in user's profile, for applications.
 
 use acceptance::{HttpAnswer, TestServer, TokenAnswer};
 use flows::admin::tokens::TokenDraft;

@@ -1,4 +1,4 @@
-//! Another password: everything else that the old one opened ends.
+//! Changing the password: every other sign-in ends, with its tokens.
 
 use acceptance::{Browser, HttpAnswer, TestServer};
 

@@ -1,4 +1,4 @@
-//! A person's picture: what is served is drawn anew, and can do nothing but be looked at.
+//! Profile pictures: the server re-encodes each picture, so that it serves image data only.
 
 use std::io::Cursor;
 

@@ -1,4 +1,4 @@
-//! Sign-ins and devices: a person sees their own, and ends them.
+//! Sign-ins and devices: a user lists and ends their own.
 
 use acceptance::{Browser, HttpAnswer, TestServer};
 use http::Method;

@@ -1,4 +1,4 @@
-//! A person's own access tokens: made after a recent sign-in, shown once, listed masked, revoked.
+//! A user's own access tokens: created after a recent sign-in, shown once, listed masked, revoked.
 
 use std::time::Duration;
 

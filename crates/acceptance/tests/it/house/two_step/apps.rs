@@ -1,4 +1,4 @@
-//! Authenticator apps (RFC 6238), at the sign-in.
+//! Authenticator apps (RFC 6238) at sign-in.
 
 use std::time::Duration;
 

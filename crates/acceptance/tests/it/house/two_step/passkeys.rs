@@ -1,4 +1,4 @@
-//! Passkeys (WebAuthn Level 2): as the second step, and alone.
+//! Passkeys (WebAuthn Level 2): as the second step, and without a password.
 
 use std::time::Duration;
 

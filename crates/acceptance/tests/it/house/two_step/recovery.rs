@@ -1,4 +1,4 @@
-//! Recovery codes, and what an administrator can do for whoever has none.
+//! Recovery codes, and an administrator's reset for users without any.
 
 use acceptance::{Browser, TestServer};
 

@@ -1,4 +1,4 @@
-//! The pages where people set two-step sign-in up.
+//! The pages that set up two-step sign-in.
 
 use std::time::Duration;
 

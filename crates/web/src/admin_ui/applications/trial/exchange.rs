@@ -1,17 +1,17 @@
-//! One request of the trial, and what it came to.
+//! One request of a run and its answer.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 
-/// Who sends a request.
+/// The sender of a request.
 #[derive(Clone, Copy)]
 pub(super) enum RequestSender<'a> {
     Browser,
     Application { token: Option<&'a str> },
 }
 
-/// What a request came to.
+/// The answer to a request.
 pub(super) struct TrialAnswer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,

@@ -1,4 +1,4 @@
-//! The requests of a run, in their order, and what came back.
+//! The requests of a run in order, and their answers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,14 +26,14 @@ use crate::server::Responder as _;
 const LARGEST_ANSWER: usize = 1024 * 1024;
 const API: &str = "/api/domain/odata/";
 
-/// As whom the application asks.
+/// The client credentials that the application uses.
 pub(super) struct TrialClient {
     pub(super) id: String,
     pub(super) secret: Option<Presented<ClientSecret>>,
 }
 
 impl TrialClient {
-    /// RFC 6749 §2.3.1, in the body.
+    /// RFC 6749 §2.3.1: credentials in the body.
     fn with<'a>(&'a self, form: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let own = [("client_id", self.id.as_str())];
         let secret = self.secret.as_ref().map(|secret| ("client_secret", secret.expose()));
@@ -41,15 +41,15 @@ impl TrialClient {
     }
 }
 
-/// The flow ends here; the last step tells why.
+/// The flow has ended early. The last step has the reason.
 pub(super) struct TrialEnded;
 
 pub(super) struct Trial {
     doors: HttpService,
     peer: SocketAddr,
-    /// What the connection of the administrator says of every request on it.
+    /// Headers of the administrator's connection, sent with every request.
     connection: HeaderMap,
-    /// The browser's.
+    /// The browser's cookies.
     cookies: Vec<HeaderValue>,
     pub(super) steps: Vec<TrialStep>,
 }
@@ -66,7 +66,7 @@ impl Trial {
                 connection.append(&name, value.clone());
             }
         }
-        // HTTP/2 says it in the address.
+        // In HTTP/2 the host is in the request's authority.
         let authority = parts.uri.authority().and_then(|host| HeaderValue::try_from(host.as_str()).ok());
         if let Some(host) = authority.or_else(|| parts.headers.get(header::HOST).cloned()) {
             connection.insert(header::HOST, host);
@@ -81,7 +81,7 @@ impl Trial {
         }
     }
 
-    /// Sends a request and notes it and its answer as a step.
+    /// Sends a request and records it with its answer as a step.
     async fn ask(
         &mut self,
         title: &'static str,
@@ -137,7 +137,7 @@ impl Trial {
         Ok(heard)
     }
 
-    /// As [`Self::ask`], where anything but success is the end.
+    /// Like [`Self::ask`], but any answer except success ends the flow.
     async fn must(
         &mut self,
         title: &'static str,
@@ -156,7 +156,7 @@ impl Trial {
         }
     }
 
-    /// The authorization code flow with PKCE, as an OpenID Connect client goes through it.
+    /// The authorization code flow with PKCE, as an OpenID Connect client runs it.
     pub(super) async fn code(
         &mut self,
         client: &TrialClient,
@@ -211,14 +211,14 @@ impl Trial {
                 if came_back { "The nonce came back in the ID token." } else { "The nonce does not match." },
             );
             let by = RequestSender::Application { token: Some(&access) };
-            // Refused or not, the tokens are there, and are revoked below.
+            // Whether refused or not, the tokens exist and are revoked below.
             self.ask("The application requests the user info", by, (Method::GET, "/id/connect/userinfo"), None).await?;
         }
         let refresh = tokens.member("refresh_token");
         self.used(client, wanted, (&access, refresh)).await
     }
 
-    /// Through *Continue as*, if the person is asked.
+    /// Submits *Continue as*, if that page appears.
     async fn confirmed(&mut self, sent: TrialAnswer) -> Result<TrialAnswer, TrialEnded> {
         let page = sent.location().to_owned();
         if !page.starts_with("/id/account/login") {
@@ -235,7 +235,7 @@ impl Trial {
         self.must("The user continues", RequestSender::Browser, (Method::POST, &page), Some(&form)).await
     }
 
-    /// Through the consent page, if the person is asked.
+    /// Submits the consent page, if it appears.
     async fn consented(&mut self, sent: TrialAnswer, agrees: bool) -> Result<TrialAnswer, TrialEnded> {
         let page = sent.location().to_owned();
         if !page.starts_with("/id/account/consent") {
@@ -252,7 +252,7 @@ impl Trial {
         self.must("The user consents", RequestSender::Browser, (Method::POST, &page), Some(&form)).await
     }
 
-    /// RFC 6749 §4.1.2, with the checks of §10.12 and RFC 9207 that a client makes.
+    /// Reads the answer (RFC 6749 §4.1.2) with the checks of a client (§10.12 and RFC 9207).
     fn code_of(&mut self, sent: &TrialAnswer, wanted: &TrialRequest, state: &str) -> Result<String, TrialEnded> {
         let (target, query) = sent.location().split_once('?').unwrap_or_default();
         let registered = wanted.redirect_uri.split('?').next().unwrap_or_default();
@@ -275,7 +275,7 @@ impl Trial {
         Ok(code.to_owned())
     }
 
-    /// RFC 6749 §4.4.
+    /// The client credentials flow (RFC 6749 §4.4).
     pub(super) async fn service(&mut self, client: &TrialClient, wanted: &TrialRequest) -> Result<(), TrialEnded> {
         let app = RequestSender::Application { token: None };
         let form = client.with(&[("grant_type", "client_credentials"), ("scope", &wanted.scope)]);
@@ -286,7 +286,7 @@ impl Trial {
         self.used(client, wanted, (&access, None)).await
     }
 
-    /// What tokens are for, and that they end: whatever went wrong between, they are revoked.
+    /// Uses the tokens, then revokes them, whether or not a step in between failed.
     async fn used(
         &mut self,
         client: &TrialClient,
@@ -328,13 +328,13 @@ impl Trial {
     }
 }
 
-/// What the first form of a page must bring back.
+/// The CSRF token of the first form on a page.
 fn form_token(html: &str) -> Option<&str> {
     let (_, rest) = html.split_once("name=\"csrf\" value=\"")?;
     rest.split_once('"').map(|(token, _)| token)
 }
 
-/// `name=value` of a `Set-Cookie` line.
+/// The `name=value` part of a `Set-Cookie` line.
 fn crumb(line: &HeaderValue) -> Option<HeaderValue> {
     let bytes = line.as_bytes();
     let end = bytes.iter().position(|byte| *byte == b';').unwrap_or(bytes.len());

@@ -1,4 +1,4 @@
-//! Requests and answers as people read them. Of what opens something, a few characters are shown.
+//! Requests and answers as text for administrators. Secrets are cut to a few characters.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ const SECRETS: [&str; 10] = [
     "state",
 ];
 
-/// Never more than a quarter: what an administrator typed may be short.
+/// Shows at most a quarter: a secret that an administrator typed may be short.
 fn shortened(value: &str) -> String {
     let head: String = value.chars().take(value.len().min(24) / 4).collect();
     format!("{head}… ({} characters)", value.len())
@@ -40,7 +40,7 @@ fn pairs<'a>(query: impl Iterator<Item = (&'a str, &'a str)>, before: [&str; 2])
     query.enumerate().map(line).collect()
 }
 
-/// An address with its query, one parameter a line.
+/// An address with its query, one parameter per line.
 fn address(text: &str) -> String {
     let Some((path, query)) = text.split_once('?') else { return text.to_owned() };
     match Params::parse(query.as_bytes()) {
@@ -88,7 +88,7 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).expect("it was JSON")
 }
 
-/// The claims of a JWT; null if it is none.
+/// The claims of a JWT; null if the text is not a JWT.
 pub(super) fn claims(token: &str) -> Value {
     let mut parts = token.split('.');
     let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {

@@ -1,4 +1,4 @@
-//! The profile site.
+//! The pages of the profile site.
 
 use model::{Email, Language, PasskeyId, Timestamp};
 
