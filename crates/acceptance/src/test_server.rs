@@ -115,12 +115,13 @@ impl TestServer {
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
-        Box::pin(Self::start_under(usual_key, (place, platform), roots, default)).await
+        Box::pin(Self::start_under(usual_key, place, platform, roots, default)).await
     }
 
     async fn start_under(
         master: fn() -> MasterKey,
-        (place, platform): (TestDatabase, Arc<TestPlatform>),
+        place: TestDatabase,
+        platform: Arc<TestPlatform>,
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
@@ -165,7 +166,7 @@ impl TestServer {
     pub async fn restarted_under(self, master: fn() -> MasterKey) -> Self {
         self.server.close().await;
         let roots = self.roots.each_ref().map(String::as_str);
-        Box::pin(Self::start_under(master, (self.place, self.platform), roots, DEFAULT)).await
+        Box::pin(Self::start_under(master, self.place, self.platform, roots, DEFAULT)).await
     }
 
     /// Stops the server cleanly. No server runs until [`Self::started`].

@@ -92,7 +92,7 @@ async fn open(tenant: &Tenant, token: &Presented<AccessToken>) -> Result<()> {
     let mut rng = SystemRng;
     let from = request();
     let mut ctx = Ctx { now: RealWorld.now(), rng: &mut rng, request: &from };
-    let entered = tenant.instance.protocol().authorize_call(&mut ctx, token, (DOMAIN_API, "read")).await?;
+    let entered = tenant.instance.protocol().authorize_call(&mut ctx, token, DOMAIN_API, "read").await?;
     entered.map(drop).map_err(|refusal| anyhow!("{refusal:?}"))
 }
 

@@ -296,20 +296,22 @@ impl<'a> AdminService<'a> {
     pub(crate) fn event_about(
         &self,
         what: &'static str,
-        (user, login): (UserId, &Login),
+        user: UserId,
+        login: &Login,
         moment: &mut Moment<'_>,
     ) -> Statement {
-        self.event_statement(&Self::user_event(what, (user, Some(login)), moment), moment)
+        self.event_statement(&Self::user_event(what, user, Some(login), moment), moment)
     }
 
     /// An event about a user, without the login.
     pub(crate) fn event_of(&self, what: &'static str, user: UserId, moment: &mut Moment<'_>) -> Statement {
-        self.event_statement(&Self::user_event(what, (user, None), moment), moment)
+        self.event_statement(&Self::user_event(what, user, None, moment), moment)
     }
 
     pub(crate) fn user_event(
         what: &'static str,
-        (user, login): (UserId, Option<&Login>),
+        user: UserId,
+        login: Option<&Login>,
         moment: &Moment<'_>,
     ) -> AuditEvent {
         let mut event = system_event(moment.now, AuditKind::AdminChange)
@@ -328,8 +330,10 @@ impl<'a> AdminService<'a> {
     /// person.
     pub(crate) fn change_event<T: serde::Serialize>(
         &self,
-        (what, subject): (&'static str, &str),
-        (before, after): (&T, &T),
+        what: &'static str,
+        subject: &str,
+        before: &T,
+        after: &T,
         moment: &mut Moment<'_>,
     ) -> Statement {
         let value = |of: &T| serde_json::to_value(of).expect("what administrators write is JSON");
@@ -456,7 +460,7 @@ impl ElevatedAdminService<'_> {
         let mut batch = Batch::new();
         batch.extend(draft.role.map(|role| self.store.hold_role(role)));
         batch.push(self.store.insert_user(&user, moment.now));
-        batch.push(self.event_about("create-user", (id, &login), moment));
+        batch.push(self.event_about("create-user", id, &login, moment));
         Ok(self.commit(batch, AdminRefusal::Taken(format!("user {login}")), moment).await?.map(|()| id))
     }
 
@@ -510,7 +514,7 @@ impl ElevatedAdminService<'_> {
         let hash = passwords.hash(password, salt).await?;
         let mut batch = Batch::from(vec![
             self.store.set_password(&user, &hash, moment.now),
-            self.event_about("set-password", (user.id, &user.login), moment),
+            self.event_about("set-password", user.id, &user.login, moment),
         ]);
         batch.append(ending_user(&self.store, user.id, moment));
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| user))
@@ -530,7 +534,7 @@ impl ElevatedAdminService<'_> {
         let what = if enabled { "enable-user" } else { "disable-user" };
         let mut batch = Batch::from(vec![
             self.store.set_user_enabled(&user, enabled, moment.now),
-            self.event_about(what, (user.id, &user.login), moment),
+            self.event_about(what, user.id, &user.login, moment),
         ]);
         batch.append(ending_user(&self.store, user.id, moment));
         self.commit(batch, AdminRefusal::Overtaken, moment).await

@@ -146,7 +146,7 @@ impl Entities {
     async fn page(&self, actor: Actor<'_>, set: &str, query: &Query) -> Result<EntityPage, Interruption> {
         let set = permitted(set, actor, AccessKind::Read)?;
         let style = AnswerStyle::of(query, actor.culture)?;
-        let selection = check_list(set.entity, query, (style, self.ceiling), actor.permissions)?;
+        let selection = check_list(set.entity, query, style, self.ceiling, actor.permissions)?;
         let mut records = rows(&self.store, &selection).await?;
         let page = page_size(query, self.ceiling);
         let size = usize::try_from(page).unwrap_or(usize::MAX);
@@ -275,7 +275,9 @@ impl Entities {
     async fn updating(
         &self,
         actor: Actor<'_>,
-        (entity, id, preconditions): (&'static EntityType, &EntityId, &Preconditions),
+        entity: &'static EntityType,
+        id: &EntityId,
+        preconditions: &Preconditions,
         mut changes: Changes,
     ) -> Result<WriteDecision, Interruption> {
         let found = self.found(entity, id.key).await?.ok_or_else(|| EntityRefusal::UnknownEntity(id.clone()))?;
@@ -359,7 +361,7 @@ impl Entities {
                     self.creation(actor, entity, key, changes.clone()).await
                 }
                 EntityWrite::Update { entity, id, changes, preconditions } => {
-                    self.updating(actor, (entity, id, preconditions), changes.clone()).await
+                    self.updating(actor, entity, id, preconditions, changes.clone()).await
                 }
                 EntityWrite::Delete { entity, id, preconditions } => {
                     self.removal(actor.now, (entity, id), preconditions).await

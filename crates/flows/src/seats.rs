@@ -133,7 +133,7 @@ impl Seats<'_> {
                 },
                 OpeningStep::CloseDue => self.memory.close_due_sessions(&mut ctx.moment()).await?,
                 OpeningStep::Refuse(no_seat) => {
-                    self.audit_no_seat(calling, no_seat, (ctx.now, ctx.request))?;
+                    self.audit_no_seat(calling, no_seat, ctx.now, ctx.request)?;
                     return Ok(Err(GuardRefusal::NoSeat(no_seat)));
                 }
                 OpeningStep::GiveUp => {
@@ -198,7 +198,8 @@ impl Seats<'_> {
         &self,
         calling: &SessionRequest<'_>,
         no_seat: NoSeat,
-        (now, request): (Timestamp, &RequestInfo),
+        now: Timestamp,
+        request: &RequestInfo,
     ) -> Result<(), Fault> {
         self.memory.meters.sessions_refused.add(no_seat.cause());
         let event = AuditEvent::refused(now, AuditKind::SessionRefused, request, (Asker::Authenticated, &no_seat))

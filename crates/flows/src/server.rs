@@ -218,7 +218,7 @@ impl Server {
     {
         let server = Arc::clone(self);
         let start = move || task(Arc::clone(&server), server.stopping.subscribe());
-        let running = supervise(name, (Arc::clone(&self.panics), RESTART_PAUSE), self.stopping.subscribe(), start);
+        let running = supervise(name, Arc::clone(&self.panics), RESTART_PAUSE, self.stopping.subscribe(), start);
         self.tasks.lock().push(tokio::spawn(running));
     }
 

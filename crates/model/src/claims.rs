@@ -185,7 +185,8 @@ pub fn service_access_token(
     issuing: &TokenIssuer<'_>,
     application: &TrustedApplication,
     user: &User,
-    (scope, unique): (&Scope, &str),
+    scope: &Scope,
+    unique: &str,
 ) -> Vec<u8> {
     let who = ServiceClaims {
         sub: issuing.service_sub.then(|| application.uri.as_str().to_owned()),

@@ -82,10 +82,10 @@ pub struct Letter<'a> {
 
 impl Letter<'_> {
     fn write(self, about: &'static str, subject: &str, body: &str) -> MailMessage {
-        self.write_in(&words::ENGLISH, about, (subject, body))
+        self.write_in(&words::ENGLISH, about, subject, body)
     }
 
-    fn write_in(self, words: &LetterWords, about: &'static str, (subject, body): (&str, &str)) -> MailMessage {
+    fn write_in(self, words: &LetterWords, about: &'static str, subject: &str, body: &str) -> MailMessage {
         let hello = (words.hello)(&one_line(&self.user.name));
         let text = format!("{hello}\n\n{body}\n\n-- \n{}\n{}\n", self.instance, words.automatic);
         MailMessage { to: self.to, subject: format!("{subject} – {}", self.instance), text, about }
@@ -123,35 +123,35 @@ impl Letter<'_> {
     pub fn password_changed(self) -> MailMessage {
         let words = self.words();
         let body = (words.password_changed_text)(self.login());
-        self.write_in(words, "password-changed", (words.password_changed, &body))
+        self.write_in(words, "password-changed", words.password_changed, &body)
     }
 
     /// A link that makes the browser opening it a known browser. The text states the lifetime [`LinkLifetime::Asked`].
     pub fn known_browser(self, link: &str) -> MailMessage {
         let words = self.words();
         let body = (words.known_browser_text)(self.login(), link);
-        self.write_in(words, "known-browser", (words.known_browser, &body))
+        self.write_in(words, "known-browser", words.known_browser, &body)
     }
 
     /// Unauthenticated clients have used up the guesses at the password.
     pub fn password_attacked(self) -> MailMessage {
         let words = self.words();
         let body = (words.password_attacked_text)(self.login());
-        self.write_in(words, "password-attacked", (words.password_attacked, &body))
+        self.write_in(words, "password-attacked", words.password_attacked, &body)
     }
 
     /// A client with the correct password guesses codes. `link` leads to the password reset page.
     pub fn second_step_attacked(self, link: &str) -> MailMessage {
         let words = self.words();
         let body = (words.second_step_attacked_text)(self.login(), link);
-        self.write_in(words, "second-step-attacked", (words.second_step_attacked, &body))
+        self.write_in(words, "second-step-attacked", words.second_step_attacked, &body)
     }
 
     /// To the user that the token acts as. `masked` is the token as lists show it, never its value.
     pub fn token_created(self, masked: &str, description: &str) -> MailMessage {
         let words = self.words();
         let body = (words.token_created_text)(self.login(), &format!("{masked}  {}", one_line(description)));
-        self.write_in(words, "token-created", (words.token_created, &body))
+        self.write_in(words, "token-created", words.token_created, &body)
     }
 
     /// To the administrator who issued the token.
@@ -159,7 +159,7 @@ impl Letter<'_> {
         let words = self.words();
         let token = format!("{masked}  {}", one_line(description));
         let body = (words.service_token_issued_text)(self.login(), uri, &token);
-        self.write_in(words, "service-token-issued", (words.service_token_issued, &body))
+        self.write_in(words, "service-token-issued", words.service_token_issued, &body)
     }
 
     /// To the new address.

@@ -210,13 +210,13 @@ impl FailureCount {
         match self.wait(now, free) {
             Some(wait) if under_way == 0 => GuessAdmission::Refused(Throttled::for_a_while(wait)),
             Some(_) => GuessAdmission::AfterOthers,
-            None => self.admit_in_turn(now, (free, 1), under_way),
+            None => self.admit_in_turn(now, free, 1, under_way),
         }
     }
 
     /// As [`Self::admit`], but failures, which may be of other clients, cause no wait: after the free attempts,
     /// `turns` at a time.
-    pub fn admit_in_turn(&self, now: Timestamp, (free, turns): (u32, u32), under_way: u32) -> GuessAdmission {
+    pub fn admit_in_turn(&self, now: Timestamp, free: u32, turns: u32, under_way: u32) -> GuessAdmission {
         let failures = if self.is_over(now) { 0 } else { self.count };
         let places = free.saturating_sub(failures).max(turns);
         if under_way < places { GuessAdmission::Now } else { GuessAdmission::AfterOthers }
@@ -443,8 +443,8 @@ mod tests {
         }
         assert!(history.is_over_budget(now, 20) && !history.is_over_budget(now, 26));
         assert!(!history.is_over_budget(now.plus(WINDOW), 20));
-        assert_eq!(history.admit_in_turn(now, (20, 1), 0), GuessAdmission::Now);
-        assert_eq!(history.admit_in_turn(now, (20, 1), 1), GuessAdmission::AfterOthers);
-        assert_eq!(history.admit_in_turn(now, (20, 4), 3), GuessAdmission::Now);
+        assert_eq!(history.admit_in_turn(now, 20, 1, 0), GuessAdmission::Now);
+        assert_eq!(history.admit_in_turn(now, 20, 1, 1), GuessAdmission::AfterOthers);
+        assert_eq!(history.admit_in_turn(now, 20, 4, 3), GuessAdmission::Now);
     }
 }

@@ -405,7 +405,7 @@ mod tests {
         let entity = find_set(set).expect("a set of the model").entity;
         let query = odata::Url::parse(set, query).unwrap_or_else(|problem| panic!("{query}: {problem}")).query;
         let style = AnswerStyle::of(&query, Culture::ENGLISH).expect("options");
-        let selection = check_list(entity, &query, (style, 100), &Permissions::new(&["*"], &[]));
+        let selection = check_list(entity, &query, style, 100, &Permissions::new(&["*"], &[]));
         let selection = selection.unwrap_or_else(|refusal| panic!("{query:?}: {}", refusal.body().message));
         select(InstanceId(Uuid::nil()), &selection)
     }

@@ -94,7 +94,7 @@ fn query(raw: &str) -> Query {
 async fn list(store: &Store, set: &str, raw: &str) -> Vec<EntityRow> {
     let query = query(raw);
     let style = AnswerStyle::of(&query, Culture::ENGLISH).expect("options");
-    let selection = check_list(entity(set), &query, (style, 10_000), &everything());
+    let selection = check_list(entity(set), &query, style, 10_000, &everything());
     let selection = selection.unwrap_or_else(|refusal| panic!("{raw}: {}", refusal.body().message));
     rows(store, &selection).await.unwrap_or_else(|fault| panic!("{raw}: {fault:?}"))
 }
@@ -183,7 +183,7 @@ async fn every_member_can_be_selected_filtered_and_ordered_as_the_model_says(pla
                 }
             }
             let (order, style) = (query(&format!("$orderby={name} desc")), AnswerStyle::default());
-            if let Ok(selection) = check_list(entity, &order, (style, 5), &everything()) {
+            if let Ok(selection) = check_list(entity, &order, style, 5, &everything()) {
                 let ordered = rows(&store, &selection).await;
                 assert!(ordered.is_ok(), "{name}: {ordered:?}");
             }

@@ -172,7 +172,7 @@ async fn a_day_tells_how_many_seats_were_taken_when(place: Place) {
     let store = server(&place).await;
     let hour = Duration::from_hours(1);
     let at = |minutes: u64| T0.plus(Duration::from_mins(minutes));
-    let over = async |from: Timestamp| store.seats_over(from, (hour, 4)).await.expect("no fault");
+    let over = async |from: Timestamp| store.seats_over(from, hour, 4).await.expect("no fault");
     assert_eq!(over(T0).await, [0, 0, 0, 0]);
     // Before the day and still live; within it and closed again; within it and live.
     open(&store, ALICE, &sign_in(1), T0).await;
@@ -285,7 +285,7 @@ async fn closing_meets_exactly_what_it_means(place: Place) {
     let end = T0.plus(IDLE);
     assert_eq!(close(&store, due(end, Timestamp(end.0 - 1)), end).await, 0, "not believed yet");
     let extension = Extension { last_call: T0.plus(hour), ends_at: T0.plus(hour), calls: 9 };
-    done(&store, vec![store.slide_api_session(busy, extension, (NODE, T0))]).await;
+    done(&store, vec![store.slide_api_session(busy, extension, NODE, T0)]).await;
     let found = store.database().instances_with_due_sessions(end).await.expect("no fault");
     assert_eq!(found, [*store.instance()]);
     assert_eq!(close(&store, due(end, end), end).await, 1);
@@ -364,7 +364,7 @@ async fn a_timer_slides_to_the_latest_call_and_back_only_on_its_own_node(place: 
     let at = |seconds: u64| T0.plus(Duration::from_secs(seconds));
     let slide = async |seconds: u64, node, future| {
         let extension = Extension { last_call: at(seconds), ends_at: at(seconds).plus(IDLE), calls: 2 };
-        done(&store, vec![store.slide_api_session(id, extension, (node, future))]).await;
+        done(&store, vec![store.slide_api_session(id, extension, node, future)]).await;
         store.live_api_session(&key).await.expect("no fault").expect("live").last_call
     };
     assert_eq!(slide(60, NODE, at(61)).await, at(60));

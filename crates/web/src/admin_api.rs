@@ -117,7 +117,7 @@ async fn guarded(
         Ok(manager) => {
             let manager = Arc::new(manager);
             let call = AdminCall { manager: Arc::clone(&manager), now: context.now, rng };
-            let answer = perform(call, operation, (params, &parts, body)).await;
+            let answer = perform(call, operation, params, &parts, body).await;
             (Some(manager), answer)
         }
     };
@@ -168,7 +168,9 @@ fn credential(headers: &HeaderMap) -> Result<Presented<AccessToken>, Problem> {
 async fn perform(
     call: AdminCall,
     operation: &Operation,
-    (path, parts, body): (BTreeMap<String, String>, &Parts, Body),
+    path: BTreeMap<String, String>,
+    parts: &Parts,
+    body: Body,
 ) -> OperationResult<Response> {
     let body = body::read(&parts.headers, body, LARGEST_BODY).await.map_err(Problem::from)?;
     let query = parts.uri.query().unwrap_or_default().to_owned();

@@ -215,7 +215,7 @@ async fn enter(
     let scope = domain_api::required_scope(method);
     let (instance, mut ctx) = context.split();
     let answer = match credential {
-        ApiCredential::Token(token) => instance.protocol().authorize_call(&mut ctx, token, (DOMAIN_API, scope)).await?,
+        ApiCredential::Token(token) => instance.protocol().authorize_call(&mut ctx, token, DOMAIN_API, scope).await?,
         ApiCredential::Basic(basic, application) => {
             let shown = LegacyPassword {
                 scheme: LegacyScheme::Basic,

@@ -33,7 +33,8 @@ impl PasswordReset<'_> {
     /// Audits the attack and writes to the user, once a day over all nodes.
     pub(super) async fn notify_of_attack(
         &self,
-        (user, attack): (Option<User>, Attack),
+        user: Option<User>,
+        attack: Attack,
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Fault> {
         let Some(user) = user.filter(User::may_sign_in) else { return Ok(()) };

@@ -49,11 +49,12 @@ impl Account<'_> {
     pub async fn ask_for_email(
         &self,
         ctx: &mut Ctx<'_>,
-        (browser, address): (&SignedIn, &str),
+        browser: &SignedIn,
+        address: &str,
     ) -> Answer<EmailAddress, EmailRefusal> {
-        let (user, new) = match self.check_email(ctx.now, ctx.request, (browser, address)).await? {
+        let (user, new) = match self.check_email(ctx.now, ctx.request, browser, address).await? {
             Ok(checked) => checked,
-            Err(refusal) => return self.refuse_email(ctx.now, ctx.request, (browser, refusal)),
+            Err(refusal) => return self.refuse_email(ctx.now, ctx.request, browser, refusal),
         };
         let old = asked_besides(&user, &new);
         let code_of_new = new_code(&mut ctx.moment());
@@ -77,10 +78,10 @@ impl Account<'_> {
             CommitOutcome::Committed => {}
             CommitOutcome::GuardFailed { statement: 2 } => {
                 let refusal = EmailRefusal::TooManyToday(until_midnight(ctx.now));
-                return self.refuse_email(ctx.now, ctx.request, (browser, refusal));
+                return self.refuse_email(ctx.now, ctx.request, browser, refusal);
             }
             CommitOutcome::GuardFailed { .. } => {
-                return self.refuse_email(ctx.now, ctx.request, (browser, EmailRefusal::Overtaken));
+                return self.refuse_email(ctx.now, ctx.request, browser, EmailRefusal::Overtaken);
             }
         }
         let write = |to: EmailAddress| Letter { to, instance: &self.info.name, user: &user };
@@ -96,7 +97,8 @@ impl Account<'_> {
         &self,
         now: Timestamp,
         request: &RequestInfo,
-        (browser, address): (&SignedIn, &str),
+        browser: &SignedIn,
+        address: &str,
     ) -> Answer<(User, EmailAddress), EmailRefusal> {
         if !self.mail.is_open() {
             return Ok(Err(EmailRefusal::NoMail));
@@ -120,7 +122,8 @@ impl Account<'_> {
         &self,
         now: Timestamp,
         request: &RequestInfo,
-        (browser, refusal): (&SignedIn, EmailRefusal),
+        browser: &SignedIn,
+        refusal: EmailRefusal,
     ) -> Answer<T, EmailRefusal> {
         let event = AuditEvent::refused(now, AuditKind::EmailChange, request, (Asker::Authenticated, &refusal));
         self.audit.put(event.user(browser.user.id).session(browser.session.id))?;
@@ -159,7 +162,8 @@ impl Account<'_> {
     pub async fn answer_email(
         &self,
         ctx: &mut Ctx<'_>,
-        (code, agrees): (&Presented<LinkCode>, bool),
+        code: &Presented<LinkCode>,
+        agrees: bool,
     ) -> Answer<(EmailConfirmation, EmailOutcome), LinkRefusal> {
         for _ in 0..MAX_ATTEMPTS {
             let Some(question) = self.email_question(code, ctx.now).await? else { break };

@@ -40,7 +40,7 @@ impl Account<'_> {
         browser: &SignedIn,
         (current, new): (&Presented<Password>, &Presented<Password>),
     ) -> Answer<Presented<SessionCookie>, PasswordRefusal> {
-        match self.auth.confirm_password(ctx, (browser, current)).await? {
+        match self.auth.confirm_password(ctx, browser, current).await? {
             Ok(()) => {}
             Err(refusal) => return Ok(Err(refusal.wait().map_or(PasswordRefusal::Wrong, PasswordRefusal::Throttled))),
         }

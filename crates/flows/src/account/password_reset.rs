@@ -39,7 +39,7 @@ impl PasswordReset<'_> {
     }
 
     /// Sends a link to the user.
-    async fn send_link(&self, (user, purpose): (User, LinkPurpose), ctx: &mut Ctx<'_>) -> Result<(), Fault> {
+    async fn send_link(&self, user: User, purpose: LinkPurpose, ctx: &mut Ctx<'_>) -> Result<(), Fault> {
         let unsent = if !user.may_sign_in() {
             Some(ResetNotSent::UserMayNotSignIn)
         } else if user.mailbox().is_none() {
@@ -50,16 +50,16 @@ impl PasswordReset<'_> {
             None
         };
         if let Some(unsent) = unsent {
-            return audit_unsent(self.audit, (ctx.now, ctx.request), Some(&user), unsent);
+            return audit_unsent(self.audit, ctx.now, ctx.request, Some(&user), unsent);
         }
         let event = AuditEvent::done(ctx.now, AuditKind::PasswordReset, ctx.request)
             .user(user.id)
             .detail(&serde_json::json!({ "what": "link-sent", "for": purpose.kind() }));
-        let (link, insert) = draw_link(self.store, user, (purpose, LinkLifetime::Asked), &mut ctx.moment());
+        let (link, insert) = draw_link(self.store, user, purpose, LinkLifetime::Asked, &mut ctx.moment());
         let batch = vec![
             self.store.hold_user(&link.user),
             insert,
-            self.store.expect_links_at_most(purpose, link.user.id, (ctx.now, MAX_RESETS)),
+            self.store.expect_links_at_most(purpose, link.user.id, ctx.now, MAX_RESETS),
             AuditWriter::new(self.store, ctx.rng, ctx.now).event(&event),
         ];
         match self.store.commit(batch.into()).await? {
@@ -69,11 +69,12 @@ impl PasswordReset<'_> {
             }
             // The password or state changed meanwhile. Users who still want a link request another.
             CommitOutcome::GuardFailed { statement: 0 } => {
-                audit_unsent(self.audit, (ctx.now, ctx.request), Some(&link.user), ResetNotSent::UserChanged)
+                audit_unsent(self.audit, ctx.now, ctx.request, Some(&link.user), ResetNotSent::UserChanged)
             }
             CommitOutcome::GuardFailed { .. } => audit_unsent(
                 self.audit,
-                (ctx.now, ctx.request),
+                ctx.now,
+                ctx.request,
                 Some(&link.user),
                 ResetNotSent::LinksStillLive(MAX_RESETS),
             ),
@@ -91,18 +92,18 @@ impl PasswordReset<'_> {
             }
             ResetRequestKind::AccountAttacked(login) => {
                 let user = self.by_login(Some(login)).await?;
-                return self.notify_of_attack((user, Attack::Password), &mut ctx).await;
+                return self.notify_of_attack(user, Attack::Password, &mut ctx).await;
             }
             ResetRequestKind::SecondStepAttacked(user) => {
                 let user = self.store.user(user).await?;
-                return self.notify_of_attack((user, Attack::SecondStep), &mut ctx).await;
+                return self.notify_of_attack(user, Attack::SecondStep, &mut ctx).await;
             }
         };
         if users.is_empty() {
-            return audit_unsent(self.audit, (at, &request), None, ResetNotSent::UnknownUser);
+            return audit_unsent(self.audit, at, &request, None, ResetNotSent::UnknownUser);
         }
         for user in users {
-            self.send_link((user, purpose), &mut ctx).await?;
+            self.send_link(user, purpose, &mut ctx).await?;
         }
         Ok(())
     }

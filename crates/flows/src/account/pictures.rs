@@ -95,7 +95,7 @@ impl Account<'_> {
         batch.extend(
             drawn.into_iter().map(|(size, png)| self.memory.store.put_picture(browser.user.id, size.pixels(), png)),
         );
-        self.commit_picture(ctx, (browser, batch, "picture")).await
+        self.commit_picture(ctx, browser, batch, "picture").await
     }
 
     pub async fn remove_picture(&self, ctx: &mut Ctx<'_>, browser: &SignedIn) -> Answer<(), PictureRefusal> {
@@ -103,13 +103,15 @@ impl Account<'_> {
             self.memory.store.touch_identity_session(browser.session.id, ctx.now),
             self.memory.store.remove_pictures(browser.user.id),
         ]);
-        self.commit_picture(ctx, (browser, batch, "remove-picture")).await
+        self.commit_picture(ctx, browser, batch, "remove-picture").await
     }
 
     async fn commit_picture(
         &self,
         ctx: &mut Ctx<'_>,
-        (browser, mut batch, what): (&SignedIn, Batch, &'static str),
+        browser: &SignedIn,
+        mut batch: Batch,
+        what: &'static str,
     ) -> Answer<(), PictureRefusal> {
         batch.push(self.profile_event(ctx, browser, &serde_json::json!({ "what": what })));
         Ok(match self.memory.store.commit(batch).await? {

@@ -60,11 +60,7 @@ impl Account<'_> {
     }
 
     /// Ends one of the user's own sign-ins, like a sign-out in its browser. Its seat is free on return.
-    pub async fn end_own_sign_in(
-        &self,
-        ctx: &mut Ctx<'_>,
-        (browser, id): (&SignedIn, SessionId),
-    ) -> Answer<(), NotOwned> {
+    pub async fn end_own_sign_in(&self, ctx: &mut Ctx<'_>, browser: &SignedIn, id: SessionId) -> Answer<(), NotOwned> {
         let known = self.memory.store.identity_session(id).await?;
         if known.is_none_or(|session| session.user != browser.user.id) {
             return Ok(Err(NotOwned));

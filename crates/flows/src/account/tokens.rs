@@ -109,14 +109,15 @@ impl Account<'_> {
     pub async fn issue_own_token(
         &self,
         ctx: &mut Ctx<'_>,
-        (browser, draft): (&SignedIn, &OwnTokenDraft<'_>),
+        browser: &SignedIn,
+        draft: &OwnTokenDraft<'_>,
     ) -> Answer<(ReferenceToken, Presented<ReferenceTokenValue>), OwnTokenRefusal> {
         let (application, wish) = match self.check_own_token(ctx.now, browser, draft) {
             Ok(checked) => checked,
-            Err(refusal) => return self.refuse_own_token((browser, ctx.now), ctx.request, refusal),
+            Err(refusal) => return self.refuse_own_token(browser, ctx.now, ctx.request, refusal),
         };
         let by = browser.user.login.as_str();
-        let (token, value) = new_token(&wish, (&application, &browser.user), by, &mut ctx.moment());
+        let (token, value) = new_token(&wish, &application, &browser.user, by, &mut ctx.moment());
         let event = AuditEvent::done(ctx.now, AuditKind::TokenIssued, ctx.request)
             .application(application.uri.as_str())
             .user(browser.user.id)
@@ -138,14 +139,15 @@ impl Account<'_> {
             }
             CommitOutcome::GuardFailed { statement } => {
                 let refusal = if statement == 3 { OwnTokenRefusal::TooMany } else { OwnTokenRefusal::SignedOut };
-                self.refuse_own_token((browser, ctx.now), ctx.request, refusal)?
+                self.refuse_own_token(browser, ctx.now, ctx.request, refusal)?
             }
         })
     }
 
     fn refuse_own_token<T>(
         &self,
-        (browser, now): (&SignedIn, Timestamp),
+        browser: &SignedIn,
+        now: Timestamp,
         request: &RequestInfo,
         refusal: OwnTokenRefusal,
     ) -> Answer<T, OwnTokenRefusal> {
@@ -184,7 +186,8 @@ impl Account<'_> {
     pub async fn revoke_own_token(
         &self,
         ctx: &mut Ctx<'_>,
-        (browser, id): (&SignedIn, ReferenceTokenId),
+        browser: &SignedIn,
+        id: ReferenceTokenId,
     ) -> Answer<(), NotOwned> {
         let known = self.memory.store.reference_token_by_id(id).await?;
         let is_own = |token: &ReferenceToken| {

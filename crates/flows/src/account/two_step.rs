@@ -131,7 +131,7 @@ impl Account<'_> {
     pub fn offer_app(&self, moment: &mut Moment<'_>, browser: &SignedIn, form: &str) -> AuthenticatorOffer {
         let mut bytes = [0; 20];
         moment.rng.fill(&mut bytes);
-        self.app_offer(&TotpSecret::new(bytes), browser, (form, moment.now))
+        self.app_offer(&TotpSecret::new(bytes), browser, form, moment.now)
     }
 
     /// The same offer again, after a mistyped code.
@@ -139,16 +139,17 @@ impl Account<'_> {
         &self,
         offer: &Presented<AuthenticatorOffer>,
         browser: &SignedIn,
-        (form, now): (&str, Timestamp),
+        form: &str,
+        now: Timestamp,
     ) -> Option<AuthenticatorOffer> {
         let secret = self.offered(offer, browser, (form, now))?;
         Some(AuthenticatorOffer {
             offer: Presented::new(offer.expose()),
-            ..self.app_offer(&secret, browser, (form, now))
+            ..self.app_offer(&secret, browser, form, now)
         })
     }
 
-    fn app_offer(&self, secret: &TotpSecret, browser: &SignedIn, (form, now): (&str, Timestamp)) -> AuthenticatorOffer {
+    fn app_offer(&self, secret: &TotpSecret, browser: &SignedIn, form: &str, now: Timestamp) -> AuthenticatorOffer {
         let (made_at, text) = (now.seconds().to_string(), secret.to_base32());
         let tag = self
             .memory
@@ -199,17 +200,19 @@ impl Account<'_> {
     pub async fn change_two_step(
         &self,
         ctx: &mut Ctx<'_>,
-        (browser, form): (&SignedIn, &str),
-        (change, password): (TwoStepChange<'_>, &Presented<Password>),
+        browser: &SignedIn,
+        form: &str,
+        change: TwoStepChange<'_>,
+        password: &Presented<Password>,
     ) -> Answer<TwoStepChanged, TwoStepRefusal> {
         let Some(user) = self.current_user(browser).await? else { return Ok(Err(TwoStepRefusal::Overtaken)) };
         if let Err(refusal) = check_factor_change(&user, &browser.session, ctx.now) {
             return self.refuse_change(ctx, &user, refusal);
         }
-        if let Err(refusal) = self.auth.confirm_password(ctx, (browser, password)).await? {
+        if let Err(refusal) = self.auth.confirm_password(ctx, browser, password).await? {
             return Ok(Err(TwoStepRefusal::Password(refusal)));
         }
-        let planned = match self.plan(&mut ctx.moment(), (browser, form), &user, change)? {
+        let planned = match self.plan(&mut ctx.moment(), browser, form, &user, change)? {
             Ok(planned) => planned,
             Err(refusal) => return self.refuse_change(ctx, &user, refusal),
         };
@@ -259,7 +262,8 @@ impl Account<'_> {
     fn plan(
         &self,
         moment: &mut Moment<'_>,
-        (browser, form): (&SignedIn, &str),
+        browser: &SignedIn,
+        form: &str,
         user: &User,
         change: TwoStepChange<'_>,
     ) -> Result<Result<PlannedChange, TwoStepRefusal>, Fault> {
@@ -278,7 +282,7 @@ impl Account<'_> {
                     SealedSecret::AuthenticatorApp(user.id),
                     secret.as_bytes(),
                 );
-                let insert = self.memory.store.insert_authenticator_app(user.id, (sealed, step), moment.now);
+                let insert = self.memory.store.insert_authenticator_app(user.id, sealed, step, moment.now);
                 planned(vec![insert], Some(AuthenticationMethod::Code), TwoStepRefusal::Overtaken)
             }
             TwoStepChange::RemoveApp => {

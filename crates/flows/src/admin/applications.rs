@@ -111,8 +111,10 @@ impl ElevatedAdminService<'_> {
         let mut batch = Batch::from(vec![
             self.store.update_application(&application, ends_tokens),
             self.change_event(
-                ("change-application", application.uri.as_str()),
-                (&before, &application.to_record()),
+                "change-application",
+                application.uri.as_str(),
+                &before,
+                &application.to_record(),
                 moment,
             ),
         ]);

@@ -136,7 +136,7 @@ impl ElevatedAdminService<'_> {
             Ok(signs_from) => signs_from,
             Err(refusal) => return Ok(Err(refused(&refusal))),
         };
-        self.make_key(master, (algorithm, signs_from), (known, &[]), moment).await
+        self.make_key(master, algorithm, signs_from, known, &[], moment).await
     }
 
     /// For a compromised key: a new one signs now. All others of the algorithm are removed, which invalidates every
@@ -152,14 +152,16 @@ impl ElevatedAdminService<'_> {
             Ok(gone) => gone,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        self.make_key(master, (algorithm, moment.now), (known, &gone), moment).await
+        self.make_key(master, algorithm, moment.now, known, &gone, moment).await
     }
 
     async fn make_key(
         &self,
         master: &MasterKey,
-        (algorithm, signs_from): (Algorithm, Timestamp),
-        (known, gone): (i64, &[String]),
+        algorithm: Algorithm,
+        signs_from: Timestamp,
+        known: i64,
+        gone: &[String],
         moment: &mut Moment<'_>,
     ) -> Answer<KeyTimes, AdminRefusal> {
         let (key, sealed) = create(&self.store, master, algorithm, signs_from).await?;

@@ -10,23 +10,24 @@ use crate::auth::links::{IssuedLink, draw_link};
 impl ElevatedAdminService<'_> {
     /// A link for a new user to choose the first password. The administrator hands it over.
     pub async fn set_up_link(&self, login: &str, moment: &mut Moment<'_>) -> Answer<IssuedLink, AdminRefusal> {
-        self.issue_link(login, (LinkPurpose::SetUp, LinkLifetime::HandedOver), moment).await
+        self.issue_link(login, LinkPurpose::SetUp, LinkLifetime::HandedOver, moment).await
     }
 
     /// The same link with a longer lifetime, to be sent by mail.
     pub async fn invite(&self, login: &str, moment: &mut Moment<'_>) -> Answer<IssuedLink, AdminRefusal> {
-        self.issue_link(login, (LinkPurpose::SetUp, LinkLifetime::Invitation), moment).await
+        self.issue_link(login, LinkPurpose::SetUp, LinkLifetime::Invitation, moment).await
     }
 
     /// A link for a user to choose a new password.
     pub async fn reset_link(&self, login: &str, moment: &mut Moment<'_>) -> Answer<IssuedLink, AdminRefusal> {
-        self.issue_link(login, (LinkPurpose::PasswordReset, LinkLifetime::HandedOver), moment).await
+        self.issue_link(login, LinkPurpose::PasswordReset, LinkLifetime::HandedOver, moment).await
     }
 
     async fn issue_link(
         &self,
         login: &str,
-        (purpose, life): (LinkPurpose, LinkLifetime),
+        purpose: LinkPurpose,
+        life: LinkLifetime,
         moment: &mut Moment<'_>,
     ) -> Answer<IssuedLink, AdminRefusal> {
         let invalid = |problem: String| Ok(Err(AdminRefusal::Invalid(vec![problem])));
@@ -42,8 +43,8 @@ impl ElevatedAdminService<'_> {
         if purpose == LinkPurpose::SetUp && has_password {
             return invalid(format!("{login} already has a password; create a password reset link instead"));
         }
-        let event = self.event_about(created(purpose), (user.id, &user.login), moment);
-        let (link, insert) = draw_link(self.store(), user, (purpose, life), moment);
+        let event = self.event_about(created(purpose), user.id, &user.login, moment);
+        let (link, insert) = draw_link(self.store(), user, purpose, life, moment);
         Ok(self.commit(vec![insert, event], AdminRefusal::Overtaken, moment).await?.map(|()| link))
     }
 }

@@ -93,7 +93,8 @@ pub async fn examine_seals(database: &Database, master: &MasterKey) -> Answer<Se
 /// Seals everything again that is under the previous key. After every commit, `progress` gets the number of secrets
 /// sealed so far.
 pub async fn rotate_master_key(
-    (database, master): (&Database, &MasterKey),
+    database: &Database,
+    master: &MasterKey,
     platform: &dyn Platform,
     mut progress: impl FnMut(u64),
 ) -> Answer<RotationReport, MasterKeyRotationRefusal> {
@@ -223,7 +224,7 @@ impl ElevatedAdminService<'_> {
         // The key that opens the current root secret is the one that the instance seals under.
         master.open(*store.instance(), SealedSecret::RootSecret, &old)?;
         let new = master.seal(*store.instance(), SealedSecret::RootSecret, &moment.rng.secret());
-        self.put_root_secret("rotate-root-secret", (&old, new), moment).await
+        self.put_root_secret("rotate-root-secret", &old, new, moment).await
     }
 
     /// The first step of rotating the master key: servers that learn of it seal under the current key from then on.
@@ -233,13 +234,14 @@ impl ElevatedAdminService<'_> {
         let old = store.root_secret().await?;
         let SealedUnder::Previous(secret) = master.examine(*store.instance(), what, &old) else { return Ok(Ok(false)) };
         let new = master.seal_under_current(*store.instance(), what, &secret);
-        Ok(self.put_root_secret("rotate-master-key", (&old, new), moment).await?.map(|()| true))
+        Ok(self.put_root_secret("rotate-master-key", &old, new, moment).await?.map(|()| true))
     }
 
     async fn put_root_secret(
         &self,
         what: &'static str,
-        (old, new): (&[u8], Vec<u8>),
+        old: &[u8],
+        new: Vec<u8>,
         moment: &mut Moment<'_>,
     ) -> Answer<(), AdminRefusal> {
         let instance = self.store().instance();

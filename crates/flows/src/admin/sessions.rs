@@ -111,7 +111,7 @@ impl AdminService<'_> {
     /// Seats taken over the last day, one value per quarter of an hour. The last value is the present one.
     pub async fn seats_over_the_day(&self, now: Timestamp) -> Result<Vec<(Timestamp, u64)>, Fault> {
         let since = now.minus(QUARTER * QUARTERS);
-        let counts = self.store.seats_over(since, (QUARTER, QUARTERS as usize)).await?;
+        let counts = self.store.seats_over(since, QUARTER, QUARTERS as usize).await?;
         Ok((1..=QUARTERS).map(|quarter| since.plus(QUARTER * quarter)).zip(counts).collect())
     }
 
@@ -203,7 +203,7 @@ impl ElevatedAdminService<'_> {
             Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
         };
         let told = (self.settings_json(&current.settings).await?, self.settings_json(&changed).await?);
-        let event = self.change_event(("change-settings", "settings"), (&told.0, &told.1), moment);
+        let event = self.change_event("change-settings", "settings", &told.0, &told.1, moment);
         match self.write_settings(current, &changed, event, moment).await? {
             Ok(()) => self.settings_as_read().await.map(Ok),
             Err(refusal) => Ok(Err(refusal)),

@@ -95,7 +95,7 @@ impl ElevatedAdminService<'_> {
         if let Err(refusal) = check_issue(moment.now, &application, &holder, &draft.wish, (true, must_expire)) {
             return Ok(Err(invalid(refusal)));
         }
-        let (token, value) = new_token(&draft.wish, (&application, &holder), self.actor(), moment);
+        let (token, value) = new_token(&draft.wish, &application, &holder, self.actor(), moment);
         let batch =
             vec![self.store().insert_reference_token(&token), self.event("issue-token", &token.id.to_string(), moment)];
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| IssuedToken { token, value, holder }))

@@ -30,11 +30,12 @@ impl AdminService<'_> {
     fn change_of_user(
         &self,
         user: &User,
-        (before, after): (&PersonRecord, &PersonRecord),
+        before: &PersonRecord,
+        after: &PersonRecord,
         moment: &mut Moment<'_>,
     ) -> Statement {
         let (before, after) = PersonRecord::change_told(before, after);
-        let mut event = Self::user_event("change-user", (user.id, Some(&user.login)), moment);
+        let mut event = Self::user_event("change-user", user.id, Some(&user.login), moment);
         event.detail = Some(
             serde_json::json!({
                 "what": "change-user", "subject": user.id.to_string(), "before": before, "after": after,
@@ -73,7 +74,7 @@ impl ElevatedAdminService<'_> {
         let mut batch = Batch::new();
         batch.extend(record.role.as_deref().map(|role| self.store.hold_role(role)));
         batch.push(self.store.update_user(&changed, ends_tokens, moment.now));
-        batch.push(self.change_of_user(&current.user, (&before, &record), moment));
+        batch.push(self.change_of_user(&current.user, &before, &record, moment));
         if ends_tokens {
             batch.append(ending_user(&self.store, current.user.id, moment));
         } else {

@@ -73,7 +73,7 @@ impl Sealer {
                     }
                     self.sign_ready(&ready, now).await?;
                 }
-                Continuation::Breaks(broken, behind) => self.break_off((broken, behind), (memory, stored), now).await?,
+                Continuation::Breaks(broken, behind) => self.break_off(broken, behind, memory, stored, now).await?,
             }
         }
         Err(Fault::unavailable("other nodes sealed the audit each time"))
@@ -170,8 +170,10 @@ impl Sealer {
     /// was first, and the caller looks again.
     async fn break_off(
         &self,
-        (broken, behind): (Break, ChainHead),
-        (memory, stored): (ChainMemory, StoredMemory),
+        broken: Break,
+        behind: ChainHead,
+        memory: ChainMemory,
+        stored: StoredMemory,
         now: Timestamp,
     ) -> Result<(), Fault> {
         let chain = self.store.chain_id();

@@ -72,7 +72,7 @@ async fn replace(
     let (key, pkcs8) = SigningKey::generate(Algorithm::Es256).map_err(Fault::failed)?;
     let sealed = master.seal(*store.instance(), SealedSecret::AuditKey, &pkcs8);
     let now = moment.now;
-    let mut batch = Batch::from(store.replace_audit_key(old.map(CheckpointKey::kid), (key.kid(), sealed), now));
+    let mut batch = Batch::from(store.replace_audit_key(old.map(CheckpointKey::kid), key.kid(), sealed, now));
     batch.push(AuditWriter::new(store, moment.rng, now).key_rotated("made for the audit", key.kid()));
     batch.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, now);
     store.commit(batch).await

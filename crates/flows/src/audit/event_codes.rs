@@ -105,7 +105,7 @@ impl EventCodes {
         [self.instance.0.as_bytes(), id.as_bytes(), first_at, lines.as_bytes()]
     }
 
-    fn of_block(&self, (id, first_at): (&str, Timestamp), lines: &str) -> String {
+    fn of_block(&self, id: &str, first_at: Timestamp, lines: &str) -> String {
         let at = first_at.micros().to_be_bytes();
         format!("{OF_EVENTS}{}", self.root.sign(MacPurpose::AuditBlock, &self.block(id, &at, lines)))
     }
@@ -204,7 +204,7 @@ impl AuditedStore {
 
     pub(super) fn insert_block(&self, id: Uuid, (first_at, last_at): (Timestamp, Timestamp), lines: &str) -> Statement {
         let id = id.to_string();
-        let code = self.codes.as_ref().map(|codes| codes.of_block((&id, first_at), lines));
+        let code = self.codes.as_ref().map(|codes| codes.of_block(&id, first_at, lines));
         self.store.insert_audit_block(WaitingBlock { id, first_at, lines: lines.to_owned(), code }, last_at)
     }
 
@@ -263,7 +263,7 @@ mod tests {
         for none in [None, Some(""), Some("2.AAAA"), Some("s1."), Some("x")] {
             assert_eq!(says(&ours, &event, none), Some(Doubt::Unattested), "{none:?}");
         }
-        assert_eq!(says(&ours, &event, Some(&ours.of_block(("1", event.at), "x"))), forged, "a block is no row");
+        assert_eq!(says(&ours, &event, Some(&ours.of_block("1", event.at, "x"))), forged, "a block is no row");
     }
 
     #[test]
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn a_block_is_ours_by_its_code() {
         let ours = codes(1, 7);
-        let code = Some(ours.of_block(("b", Timestamp(5)), "x\n"));
+        let code = Some(ours.of_block("b", Timestamp(5), "x\n"));
         let block = WaitingBlock { id: "b".to_owned(), first_at: Timestamp(5), lines: "x\n".to_owned(), code };
         assert_eq!(ours.doubt_block(&block), None);
         for other in [

@@ -107,7 +107,7 @@ pub(super) fn take_out(
             let text = person.text(salt(seed, number));
             let digest = SealHash::of(text.as_bytes());
             let key = user.and_then(|user| keys.0.get(&user));
-            write_person(&mut people, instance, digest, (*user, key), &text);
+            write_person(&mut people, instance, digest, *user, key, &text);
             digest
         });
         taken.push((event, Some(digest)));
@@ -134,7 +134,8 @@ fn write_person(
     people: &mut String,
     instance: InstanceId,
     digest: SealHash,
-    (user, key): (Option<Uuid>, Option<&PersonKey>),
+    user: Option<Uuid>,
+    key: Option<&PersonKey>,
     text: &str,
 ) {
     let text = match key {

@@ -82,7 +82,7 @@ impl Sealer {
         }
         let event = event.detail(&detail);
         let jws = self.key().sign(&checkpoint)?;
-        let mut pruning = Batch::from(store.prune_seals((*number, batch.len() as u64), (moment.now, &jws)));
+        let mut pruning = Batch::from(store.prune_seals(*number, batch.len() as u64, moment.now, &jws));
         pruning.push(AuditWriter::new(store, moment.rng, moment.now).event(&event));
         Ok(store.commit(pruning).await? == CommitOutcome::Committed)
     }

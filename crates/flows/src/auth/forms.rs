@@ -49,7 +49,7 @@ impl Auth<'_> {
         format!("{made_at}.{tag}")
     }
 
-    pub fn is_interaction(&self, browser: &SignedIn, query: &str, (shown, now): (&str, Timestamp)) -> bool {
+    pub fn is_interaction(&self, browser: &SignedIn, query: &str, shown: &str, now: Timestamp) -> bool {
         let Some((made_at, tag)) = shown.split_once('.') else { return false };
         let is_fresh =
             made_at.parse().is_ok_and(|seconds| now < Timestamp::from_seconds(seconds).plus(INTERACTION_LIFETIME));

@@ -165,7 +165,8 @@ impl Auth<'_> {
         &self,
         attempt: &SignInAttempt,
         question: ResetRequestKind,
-        (request, now): (&RequestInfo, Timestamp),
+        request: &RequestInfo,
+        now: Timestamp,
     ) {
         if attempt.account().is_some_and(|account| self.state.throttle.tell(account, now)) {
             let asked = ResetRequest { kind: question, request: request.clone(), at: now };

@@ -60,7 +60,8 @@ pub(crate) fn new_code(moment: &mut Moment<'_>) -> Presented<LinkCode> {
 pub(crate) fn draw_link(
     store: &Store,
     user: User,
-    (purpose, life): (LinkPurpose, LinkLifetime),
+    purpose: LinkPurpose,
+    life: LinkLifetime,
     moment: &mut Moment<'_>,
 ) -> (IssuedLink, Statement) {
     let code = new_code(moment);

@@ -131,7 +131,7 @@ impl Auth<'_> {
             let named = |passkey: &StoredPasskey| json!({ "type": "public-key", "id": URL_SAFE_NO_PAD.encode(&passkey.credential) });
             options["publicKey"]["allowCredentials"] = allowed.iter().map(named).collect();
         }
-        Ok(Some(Ceremony { options: options.to_string(), state: self.pack((about, form), &state, now)? }))
+        Ok(Some(Ceremony { options: options.to_string(), state: self.pack(about, form, &state, now)? }))
     }
 
     /// Verifies an answer (WebAuthn §7.2). If the challenge names a user, the passkey must be that user's.
@@ -141,7 +141,7 @@ impl Auth<'_> {
         (packed, answer): (&str, &str),
         now: Timestamp,
     ) -> Result<Result<VerifiedPasskey, PasskeyRefusal>, Fault> {
-        let state = self.unpack::<DiscoverableAuthentication>((about, form), packed, now);
+        let state = self.unpack::<DiscoverableAuthentication>(about, form, packed, now);
         let (Some((state, expires_at)), Some(RelyingParty(webauthn))) = (state, &self.state.relying_party) else {
             return Ok(Err(PasskeyRefusal::Stale));
         };
@@ -189,7 +189,7 @@ impl Auth<'_> {
             webauthn.start_passkey_registration(user.0, login, name, Some(known)).map_err(Fault::failed)?;
         let mut options = to_json(&options)?;
         options["publicKey"]["authenticatorSelection"]["residentKey"] = "preferred".into();
-        Ok(Some(Ceremony { options: options.to_string(), state: self.pack((about, form), &state, now)? }))
+        Ok(Some(Ceremony { options: options.to_string(), state: self.pack(about, form, &state, now)? }))
     }
 
     /// Verifies a new passkey (WebAuthn §7.1), without attestation: the authenticator's maker is not checked.
@@ -199,7 +199,7 @@ impl Auth<'_> {
         (packed, answer): (&str, &str),
         now: Timestamp,
     ) -> Result<Result<RegisteredPasskey, PasskeyRefusal>, Fault> {
-        let state = self.unpack::<PasskeyRegistration>((about, form), packed, now);
+        let state = self.unpack::<PasskeyRegistration>(about, form, packed, now);
         let (Some((state, expires_at)), Some(RelyingParty(webauthn))) = (state, &self.state.relying_party) else {
             return Ok(Err(PasskeyRefusal::Stale));
         };
@@ -217,7 +217,8 @@ impl Auth<'_> {
     /// `made_at.state.tag`; no part is secret.
     fn pack(
         &self,
-        (about, form): (CeremonyPurpose, &str),
+        about: CeremonyPurpose,
+        form: &str,
         state: &impl Serialize,
         now: Timestamp,
     ) -> Result<String, Fault> {
@@ -234,7 +235,8 @@ impl Auth<'_> {
 
     fn unpack<T: DeserializeOwned>(
         &self,
-        (about, form): (CeremonyPurpose, &str),
+        about: CeremonyPurpose,
+        form: &str,
         packed: &str,
         now: Timestamp,
     ) -> Option<(T, Timestamp)> {

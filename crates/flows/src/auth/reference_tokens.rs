@@ -15,7 +15,8 @@ use crate::memory::live_sessions::close_sessions;
 /// The requested token, and its value, which is stored nowhere.
 pub(crate) fn new_token(
     wish: &NewTokenRequest<'_>,
-    (application, holder): (&TrustedApplication, &User),
+    application: &TrustedApplication,
+    holder: &User,
     created_by: &str,
     moment: &mut Moment<'_>,
 ) -> (ReferenceToken, Presented<ReferenceTokenValue>) {

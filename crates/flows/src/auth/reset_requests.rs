@@ -52,7 +52,7 @@ impl Auth<'_> {
         now: Timestamp,
     ) -> Result<Option<Duration>, Fault> {
         let kind = ResetRequestKind::Forgotten(typed.trim().chars().take(254).collect());
-        self.enqueue((request, now), typed, kind)
+        self.enqueue(request, now, typed, kind)
     }
 
     /// Requests a link that makes the browser known for a login at which strangers have used up their guesses. Answers
@@ -63,23 +63,24 @@ impl Auth<'_> {
         login: &str,
         now: Timestamp,
     ) -> Result<Option<Duration>, Fault> {
-        self.enqueue((request, now), login, ResetRequestKind::KnownBrowser(login.trim().chars().take(254).collect()))
+        self.enqueue(request, now, login, ResetRequestKind::KnownBrowser(login.trim().chars().take(254).collect()))
     }
 
     fn enqueue(
         &self,
-        (request, now): (&RequestInfo, Timestamp),
+        request: &RequestInfo,
+        now: Timestamp,
         typed: &str,
         kind: ResetRequestKind,
     ) -> Result<Option<Duration>, Fault> {
         let wait = self.count_reset_request(Login::typed(typed).as_ref(), request.address, now);
         if let Some(wait) = wait {
-            audit_unsent(self.audit, (now, request), None, ResetNotSent::Throttled(wait))?;
+            audit_unsent(self.audit, now, request, None, ResetNotSent::Throttled(wait))?;
             return Ok(Some(wait));
         }
         let asked = ResetRequest { kind, request: request.clone(), at: now };
         if self.state.reset_queue.send(*self.memory.store.instance(), asked).is_err() {
-            audit_unsent(self.audit, (now, request), None, ResetNotSent::TooManyQuestions)?;
+            audit_unsent(self.audit, now, request, None, ResetNotSent::TooManyQuestions)?;
         }
         Ok(None)
     }
@@ -87,7 +88,8 @@ impl Auth<'_> {
 
 pub(crate) fn audit_unsent(
     audit: &InstanceAudit,
-    (now, request): (Timestamp, &RequestInfo),
+    now: Timestamp,
+    request: &RequestInfo,
     user: Option<&User>,
     unsent: ResetNotSent,
 ) -> Result<(), Fault> {

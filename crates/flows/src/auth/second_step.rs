@@ -153,7 +153,7 @@ impl Auth<'_> {
         };
         let (id, attempt) = (user.id, self.attempt_at_second_step(&user, ctx.request.address, browser, ctx.now));
         let now = ctx.now;
-        let suspect = || self.report_attack(&attempt, ResetRequestKind::SecondStepAttacked(id), (ctx.request, now));
+        let suspect = || self.report_attack(&attempt, ResetRequestKind::SecondStepAttacked(id), ctx.request, now);
         let place = match self.begin_attempt(&attempt, ctx.now).await? {
             Ok(place) => place,
             Err(held) => {
@@ -163,7 +163,7 @@ impl Auth<'_> {
                 return self.refuse_sign_in(ctx, Some(id), SecondStepRefusal::held(held));
             }
         };
-        let opened = self.open_by_code(ctx, (user, code), browser.signed_in).await?;
+        let opened = self.open_by_code(ctx, user, code, browser.signed_in).await?;
         match &opened {
             Ok(_) => place.right(),
             Err(_) => {
@@ -178,7 +178,8 @@ impl Auth<'_> {
     async fn open_by_code(
         &self,
         ctx: &mut Ctx<'_>,
-        (user, code): (Arc<User>, TypedCode<'_>),
+        user: Arc<User>,
+        code: TypedCode<'_>,
         previous: Option<&SignedIn>,
     ) -> Answer<(SignedIn, Presented<SessionCookie>), SecondStepRefusal> {
         let (proof, if_spent, judged) = match code {

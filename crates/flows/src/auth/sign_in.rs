@@ -83,7 +83,8 @@ impl Auth<'_> {
     pub(crate) async fn confirm_password(
         &self,
         ctx: &mut Ctx<'_>,
-        (browser, password): (&SignedIn, &Presented<Password>),
+        browser: &SignedIn,
+        password: &Presented<Password>,
     ) -> Answer<(), SignInRefusal> {
         let shown = (browser.user.login.as_str(), password, PasswordSource::SignedIn(browser.session.id));
         match self.check_password(ctx, shown, User::check_sign_in).await? {
@@ -119,7 +120,7 @@ impl Auth<'_> {
             Ok(place) => place,
             Err(held) => {
                 if let Some(login) = login.filter(|_| held.is_spent) {
-                    self.report_attack(&attempt, ResetRequestKind::AccountAttacked(login), (ctx.request, ctx.now));
+                    self.report_attack(&attempt, ResetRequestKind::AccountAttacked(login), ctx.request, ctx.now);
                 }
                 return Ok(Err(FailedSignIn::held(held)));
             }

@@ -496,7 +496,7 @@ impl InstanceMemory {
     async fn apply_withdrawal(&self, user: UserId, now: Timestamp) -> Result<(), Fault> {
         // Twice the token lifetime: a feed that is read late, or a clock that is behind, still finds them.
         let since = now.minus(2 * MAX_TOKEN_LIFETIME);
-        let ended = self.store.authorizations_of_user_ended_since(user, (CONSENT_WITHDRAWN, since)).await?;
+        let ended = self.store.authorizations_of_user_ended_since(user, CONSENT_WITHDRAWN, since).await?;
         let memory = self.unchecked();
         for authorization in ended {
             memory.revocations.authorization(authorization, now);

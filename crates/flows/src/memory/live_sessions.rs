@@ -242,7 +242,7 @@ impl InstanceMemory {
             let mut unwritten = Vec::with_capacity(sessions.len());
             for live in sessions {
                 let (extension, joined) = live.unwritten(now);
-                let slide = |extension| self.store.slide_api_session(live.id, extension, (self.node, now.plus(FUTURE)));
+                let slide = |extension| self.store.slide_api_session(live.id, extension, self.node, now.plus(FUTURE));
                 batch.extend(extension.map(slide));
                 batch.extend(joined.iter().map(|application| self.store.join_api_session(live.id, *application)));
                 unwritten.push((live, extension, joined));

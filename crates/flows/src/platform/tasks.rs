@@ -69,7 +69,8 @@ impl TaskTimes {
 /// again after a pause. The pause keeps a bug that strikes every time from filling the log.
 pub(crate) async fn supervise<F>(
     name: &'static str,
-    (panics, pause): (PanicCounts, Duration),
+    panics: PanicCounts,
+    pause: Duration,
     mut stopping: StopSignal,
     mut start: impl FnMut() -> F + Send,
 ) where
@@ -127,7 +128,7 @@ mod tests {
             let run = counted.fetch_add(1, Ordering::AcqRel);
             async move { assert!(run >= 2, "the first two runs meet a bug") }
         };
-        supervise("bug", (Arc::clone(&panics), Duration::ZERO), stopping, start).await;
+        supervise("bug", Arc::clone(&panics), Duration::ZERO, stopping, start).await;
         assert_eq!(runs.load(Ordering::Acquire), 3);
         assert_eq!(panics.read(), [("bug", 2)]);
     }
@@ -136,7 +137,6 @@ mod tests {
     async fn a_server_that_stops_does_not_wait_for_the_next_start() {
         let (stop, stopping) = watch::channel(false);
         stop.send_replace(true);
-        supervise("bug", (PanicCounts::default(), Duration::MAX), stopping, || async { panic!("at every start") })
-            .await;
+        supervise("bug", PanicCounts::default(), Duration::MAX, stopping, || async { panic!("at every start") }).await;
     }
 }

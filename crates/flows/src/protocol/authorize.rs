@@ -217,7 +217,8 @@ impl Protocol<'_> {
             Agreement::Now { before, agreed } => {
                 batch.push(self.memory.store.remember_consent(who, (&before, &agreed), now));
                 let detail = serde_json::json!({ "scope": agreed.to_string() });
-                batch.push(writer.event(&about(AuditEvent::done(now, AuditKind::Consent, ctx.request)).detail(&detail)));
+                batch
+                    .push(writer.event(&about(AuditEvent::done(now, AuditKind::Consent, ctx.request)).detail(&detail)));
             }
         }
         batch.push(self.memory.store.insert_authorization(&authorization, &issued));

@@ -47,7 +47,7 @@ impl Protocol<'_> {
         let client = match register.authenticate(credentials, ctx.now) {
             Ok(client) => client,
             Err(refusal) => {
-                return self.refuse_token(ctx, credentials, (Asker::Stranger, ExchangeRefusal::Client(refusal)));
+                return self.refuse_token(ctx, credentials, Asker::Stranger, ExchangeRefusal::Client(refusal));
             }
         };
         let answer = match request {
@@ -74,7 +74,7 @@ impl Protocol<'_> {
                 self.memory.meters.tokens_refused.add(refusal.cause());
                 Ok(Err(refusal))
             }
-            Err(refusal) => self.refuse_token(ctx, credentials, (client.asker(), refusal)),
+            Err(refusal) => self.refuse_token(ctx, credentials, client.asker(), refusal),
         }
     }
 
@@ -94,7 +94,8 @@ impl Protocol<'_> {
         &self,
         ctx: &mut Ctx<'_>,
         credentials: &ClientCredentials,
-        (asker, refusal): (Asker, ExchangeRefusal),
+        asker: Asker,
+        refusal: ExchangeRefusal,
     ) -> Answer<T, ExchangeRefusal> {
         self.memory.meters.tokens_refused.add(refusal.cause());
         let event = AuditEvent::refused(ctx.now, AuditKind::TokenRefused, ctx.request, (asker, &refusal))
@@ -126,7 +127,7 @@ impl Protocol<'_> {
         let unique = ctx.id().simple().to_string();
         let issuing = self.issuing(&settings, application, &ctx.moment());
         let lifetime = issuing.lifetime;
-        let claims = claims::service_access_token(&issuing, application, &user, (&scope, &unique));
+        let claims = claims::service_access_token(&issuing, application, &user, &scope, &unique);
         let access_token = self.sign_access_token(application, claims, &ctx.moment()).await?;
         let event = AuditEvent::done(ctx.now, AuditKind::TokenIssued, ctx.request)
             .application(application.uri.as_str())
@@ -182,7 +183,7 @@ impl Protocol<'_> {
                 let tokens =
                     TokenInputs { authorization: &authorization, user: &user, scope: &authorization.scope, nonce };
                 return self
-                    .user_tokens(&mut ctx.moment(), client, tokens, (Generation::FIRST, generation))
+                    .user_tokens(&mut ctx.moment(), client, tokens, Generation::FIRST, generation)
                     .await
                     .map(Ok);
             }
@@ -243,7 +244,7 @@ impl Protocol<'_> {
             let still_registered = still_registered(client.get(), granted);
             let tokens =
                 TokenInputs { authorization: &authorization, user: &user, scope: &still_registered, nonce: None };
-            return self.user_tokens(&mut ctx.moment(), client, tokens, (newest, Some(newest))).await.map(Ok);
+            return self.user_tokens(&mut ctx.moment(), client, tokens, newest, Some(newest)).await.map(Ok);
         }
         Err(Fault::unavailable("the refresh token was fought over"))
     }
@@ -292,7 +293,8 @@ impl Protocol<'_> {
         moment: &mut Moment<'_>,
         client: AuthenticatedClient<'_>,
         tokens: TokenInputs<'_>,
-        (generation, refresh): (Generation, Option<Generation>),
+        generation: Generation,
+        refresh: Option<Generation>,
     ) -> Result<TokenResponse, Fault> {
         let application = client.get();
         let settings = self.memory.settings();

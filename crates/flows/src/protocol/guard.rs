@@ -109,7 +109,8 @@ impl Protocol<'_> {
         &self,
         ctx: &mut Ctx<'_>,
         shown: &Presented<secret::AccessToken>,
-        (audience, scope): (&str, &'static str),
+        audience: &str,
+        scope: &'static str,
     ) -> Answer<Caller, GuardRefusal> {
         let standing = match self.auth.validate_credential(shown, ctx.now).await? {
             Ok(standing) => standing,

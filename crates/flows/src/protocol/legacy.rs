@@ -279,7 +279,7 @@ impl Protocol<'_> {
             let known = if let Some(known) = memory.known_passwords.get(tag, now) {
                 known
             } else {
-                let proving = self.check_password_for(application, (shown, door), ctx);
+                let proving = self.check_password_for(application, shown, door, ctx);
                 // Boxed: the future is large, and most calls do not need it.
                 match Box::pin(memory.known_passwords.learn((tag, now), proving)).await? {
                     Ok(known) => known,
@@ -303,7 +303,8 @@ impl Protocol<'_> {
     async fn check_password_for(
         &self,
         application: &TrustedApplication,
-        (shown, door): (&LegacyPassword<'_>, PasswordSource<'_>),
+        shown: &LegacyPassword<'_>,
+        door: PasswordSource<'_>,
         ctx: &mut Ctx<'_>,
     ) -> Answer<User, LegacyDenial> {
         let may = |user: &User| check_person(user, application);

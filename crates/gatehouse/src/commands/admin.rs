@@ -78,7 +78,7 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
         InstanceCommand::RotateSecret { installation, name, yes, output } => {
             let desk = CliSession::open(&installation, environment).await?;
             let admin = granted(ElevatedAdminService::open(&desk.database, &desk.master, &name).await)?;
-            rotate_secret((&desk, &admin, &name), yes, &output).await?;
+            rotate_secret(&desk, &admin, &name, yes, &output).await?;
             desk.database.close().await;
         }
         InstanceCommand::List { installation, output } => {
@@ -91,7 +91,9 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
 }
 
 async fn rotate_secret(
-    (desk, admin, name): (&CliSession, &ElevatedAdminService<'_>, &str),
+    desk: &CliSession,
+    admin: &ElevatedAdminService<'_>,
+    name: &str,
     yes: bool,
     output: &Output,
 ) -> Result<()> {
@@ -131,7 +133,7 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
             let (instance, admin) = desk.admin(&target).await?;
             let link = granted(admin.invite(&login, &mut moment!(rng)).await)?;
             let handed = desk.hand_over(&instance, &link).await?;
-            tell_link(&target.output, json!({ "login": login }), (&handed, &link))?;
+            tell_link(&target.output, json!({ "login": login }), &handed, &link)?;
             desk.database.close().await;
         }
         UserCommand::ResetLink { target, login } => {
@@ -139,7 +141,7 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
             let (instance, admin) = desk.admin(&target).await?;
             let link = granted(admin.reset_link(&login, &mut moment!(rng)).await)?;
             let handed = HandedOver::Shown(desk.url(&instance, &link)?);
-            tell_link(&target.output, json!({ "login": login }), (&handed, &link))?;
+            tell_link(&target.output, json!({ "login": login }), &handed, &link)?;
             desk.database.close().await;
         }
         UserCommand::SetPassword { target, login, force } => set_password(&target, &login, force, environment).await?,
@@ -226,11 +228,11 @@ async fn create_user(command: UserCommand, environment: Environment<'_>) -> Resu
     } else if invite {
         let link = granted(admin.invite(&login, &mut moment).await)?;
         let handed = desk.hand_over(&instance, &link).await?;
-        tell_link(&target.output, said, (&handed, &link))?;
+        tell_link(&target.output, said, &handed, &link)?;
     } else {
         let link = granted(admin.set_up_link(&login, &mut moment).await)?;
         let handed = HandedOver::Shown(desk.url(&instance, &link)?);
-        tell_link(&target.output, said, (&handed, &link))?;
+        tell_link(&target.output, said, &handed, &link)?;
     }
     desk.database.close().await;
     Ok(())
@@ -269,7 +271,7 @@ fn with(mut object: Value, name: &str, value: Value) -> Value {
 }
 
 /// Reports the link: sent by e-mail, or to be printed. `said` holds further members of the JSON output.
-fn tell_link(output: &Output, said: Value, (handed, link): (&HandedOver, &IssuedLink)) -> Result<()> {
+fn tell_link(output: &Output, said: Value, handed: &HandedOver, link: &IssuedLink) -> Result<()> {
     let (login, life) = (link.user.login.as_str(), link.life.text());
     let name = if link.purpose == LinkPurpose::SetUp { "set_up_link" } else { "reset_link" };
     match handed {

@@ -32,7 +32,7 @@ async fn rotate(installation: &Installation, output: &Output, environment: Envir
     let desk = CliSession::open(installation, environment).await?;
     let progress = Progress::new();
     let tell = |resealed| progress.tell(format_args!("{resealed} secrets re-encrypted"));
-    let rotated = rotate_master_key((&desk.database, &desk.master), &SystemPlatform, tell).await;
+    let rotated = rotate_master_key(&desk.database, &desk.master, &SystemPlatform, tell).await;
     progress.done();
     let rotated = rotated.context("database error; repeat the command to continue")?.map_err(refused)?;
     desk.database.close().await;

@@ -124,7 +124,7 @@ impl ChainVerifier {
         }
         for one in signed.kept.iter().filter(|one| one.seal == seal.number) {
             if one.hash == actual {
-                self.tell_unsigned((since, seal.at), one, found);
+                self.tell_unsigned(since, seal.at, one, found);
                 (self.signed, self.unsigned_since) = (seal.number, None);
             } else {
                 found.push(AuditFinding::NotAsSigned { seal: seal.number });
@@ -161,7 +161,7 @@ impl ChainVerifier {
 
     /// After a stop, a server signs its newest seal before it appends the next one, so only the time between seals
     /// without a signature counts. Checkpoints of versions that named no previous checkpoint are exempt.
-    fn tell_unsigned(&self, (since, until): (Timestamp, Timestamp), one: &SignedSeal, found: &mut Vec<AuditFinding>) {
+    fn tell_unsigned(&self, since: Timestamp, until: Timestamp, one: &SignedSeal, found: &mut Vec<AuditFinding>) {
         let is_first = one.broken.is_some_and(|broken| broken.cause == BreakCause::NothingRemembered);
         if one.prev.is_some() && !is_first && until.since(since) > MAX_UNSIGNED_TIME {
             found.push(AuditFinding::Unsigned { from: self.signed + 1, to: one.seal });

@@ -131,7 +131,8 @@ pub fn where_equal(
 pub fn check_list(
     entity: &'static EntityType,
     query: &Query,
-    (style, ceiling): (AnswerStyle, u32),
+    style: AnswerStyle,
+    ceiling: u32,
     permissions: &Permissions,
 ) -> Result<Selection, EntityRefusal> {
     let order = query.orderby.iter().map(|key| order_column(entity, key, style.culture, permissions));

@@ -108,13 +108,13 @@ impl AggregateState {
         }
         for rule in entity.rules {
             if let AggregateRule::InOrder { from, thru, number } = rule {
-                self.check_order(changes, (from, thru), *number)?;
+                self.check_order(changes, from, thru, *number)?;
             }
         }
         self.check_currency(changes)
     }
 
-    fn check_order(&self, changes: &Changes, (from, thru): (&str, &str), rule: u32) -> Result<(), EntityRefusal> {
+    fn check_order(&self, changes: &Changes, from: &str, thru: &str, rule: u32) -> Result<(), EntityRefusal> {
         let after = |name: &str| {
             let written = changes.assignments.iter().find(|assignment| assignment.member.name() == name);
             written.map_or_else(|| self.value(name), |assignment| Some(&assignment.value))

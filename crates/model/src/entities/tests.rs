@@ -250,7 +250,7 @@ fn what_a_role_may_not_read_is_not_read_through_a_reference() {
     }
     let shown = |raw: &str| check_fields(customers, query(raw).select.as_deref(), AnswerStyle::default(), &viewer);
     assert_eq!(shown("$select=DisplayText").map(|fields| fields.len()), Err(refusal.clone()));
-    let order = check_list(customers, &query("$orderby=Party/PartyCode"), (AnswerStyle::default(), 10), &viewer);
+    let order = check_list(customers, &query("$orderby=Party/PartyCode"), AnswerStyle::default(), 10, &viewer);
     assert_eq!(order.map(|selection| selection.limit), Err(refusal));
     assert!(shown("").is_ok(), "the reference itself is the customer's");
 }
@@ -260,7 +260,7 @@ fn a_list_is_cut_at_the_page_with_one_row_to_see_whether_others_follow() {
     let list = |raw: &str| {
         let (query, accepted) = (query(raw), Culture::of_tag("bg").expect("a language"));
         let style = AnswerStyle::of(&query, accepted)?;
-        check_list(entity("Crm_Customers"), &query, (style, 100), &everything())
+        check_list(entity("Crm_Customers"), &query, style, 100, &everything())
     };
     for (raw, limit, start) in [
         ("", 101, Start::Skip(0)),

@@ -51,7 +51,7 @@ impl Jwk {
         Ok(URL_SAFE_NO_PAD.encode(sha256(format!("{{{}}}", members.join(",")).as_bytes())))
     }
 
-    pub(super) fn elliptic(kty: &str, crv: &str, (x, y): (&[u8], Option<&[u8]>)) -> Self {
+    pub(super) fn elliptic(kty: &str, crv: &str, x: &[u8], y: Option<&[u8]>) -> Self {
         Self {
             crv: Some(crv.to_owned()),
             x: Some(URL_SAFE_NO_PAD.encode(x)),

@@ -57,12 +57,12 @@ impl SigningKey {
                 let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(rejected)?;
                 // SEC 1 §2.3.3: 4, then both coordinates.
                 let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
-                let public = Jwk::elliptic("EC", "P-256", (x, Some(y)));
+                let public = Jwk::elliptic("EC", "P-256", x, Some(y));
                 (ParsedKey::Es256(pair), public)
             }
             Algorithm::EdDsa => {
                 let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(rejected)?;
-                let public = Jwk::elliptic("OKP", "Ed25519", (pair.public_key().as_ref(), None));
+                let public = Jwk::elliptic("OKP", "Ed25519", pair.public_key().as_ref(), None);
                 (ParsedKey::EdDsa(pair), public)
             }
             Algorithm::Rs256 => rsa_pair(pkcs8, &RSA_PKCS1_SHA256)?,

@@ -338,7 +338,7 @@ impl Store {
     }
 
     /// Live sessions at the end of each of `spans` spans of time since `since`. The last span is the present one.
-    pub async fn seats_over(&self, since: Timestamp, (span, spans): (Duration, usize)) -> Result<Vec<u64>, Fault> {
+    pub async fn seats_over(&self, since: Timestamp, span: Duration, spans: usize) -> Result<Vec<u64>, Fault> {
         let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
         let rows = self.rows(SEATS_OVER, values![since.micros(), micros]).await?;
         let mut changes = vec![0; spans];
@@ -441,7 +441,8 @@ impl Store {
         &self,
         id: ApiSessionId,
         extension: Extension,
-        (node, future): (Uuid, Timestamp),
+        node: Uuid,
+        future: Timestamp,
     ) -> Statement {
         self.bound(
             "UPDATE api_sessions SET last_call = $3, ends_at = $4, calls = calls + $5, node = $6 \

@@ -210,7 +210,8 @@ impl Store {
     pub async fn authorizations_of_user_ended_since(
         &self,
         user: UserId,
-        (reason, since): (&'static str, Timestamp),
+        reason: &'static str,
+        since: Timestamp,
     ) -> Result<Vec<AuthorizationId>, Fault> {
         let sql = "SELECT id FROM authorizations WHERE instance = $1 AND user_id = $2 AND ended_at >= $3 \
                    AND end_reason = $4";

@@ -29,7 +29,7 @@ impl Store {
     }
 
     /// Valid links of this purpose.
-    pub fn expect_links_at_most(&self, purpose: LinkPurpose, user: UserId, (now, most): (Timestamp, u32)) -> Statement {
+    pub fn expect_links_at_most(&self, purpose: LinkPurpose, user: UserId, now: Timestamp, most: u32) -> Statement {
         let sql = concat!(
             "SELECT 1 WHERE (SELECT COUNT(*) FROM links l \
              JOIN users u ON u.instance = l.instance AND u.id = l.user_id AND u.epoch = l.user_epoch \

@@ -301,12 +301,7 @@ impl Store {
 
     /// Replaces the key that was read, or inserts the first. Two statements: only after the instance's row is locked
     /// does the guard see what another node committed.
-    pub fn replace_audit_key(
-        &self,
-        old: Option<&str>,
-        (kid, sealed): (&str, Vec<u8>),
-        now: Timestamp,
-    ) -> Vec<Statement> {
+    pub fn replace_audit_key(&self, old: Option<&str>, kid: &str, sealed: Vec<u8>, now: Timestamp) -> Vec<Statement> {
         let mut batch = vec![self.bound("UPDATE instances SET feed = feed WHERE id = $1", vec![]).expect(1)];
         batch.extend(old.map(|old| {
             self.bound(
@@ -384,7 +379,7 @@ impl Store {
 
     /// Deletes the seals up to a number. The checkpoint that records the deletion takes their place. Guarded by the
     /// number of seals.
-    pub fn prune_seals(&self, (number, seals): (i64, u64), (at, jws): (Timestamp, &str)) -> Vec<Statement> {
+    pub fn prune_seals(&self, number: i64, seals: u64, at: Timestamp, jws: &str) -> Vec<Statement> {
         vec![
             self.bound("DELETE FROM audit_seals WHERE instance = $1 AND number <= $2", values![number]).expect(seals),
             self.bound("DELETE FROM audit_checkpoints WHERE instance = $1 AND number <= $2", values![number]),

@@ -71,7 +71,8 @@ impl Store {
     pub fn insert_authenticator_app(
         &self,
         user: UserId,
-        (sealed_secret, step): (Vec<u8>, i64),
+        sealed_secret: Vec<u8>,
+        step: i64,
         now: Timestamp,
     ) -> Statement {
         self.bound(

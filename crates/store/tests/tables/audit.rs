@@ -319,12 +319,12 @@ async fn old_seals_go_and_a_checkpoint_stays_in_their_place(place: Place) {
     let sizes: Vec<_> = seals[..2].iter().map(|seal| (seal.number, seal.hash.clone(), 1, seal.bytes())).collect();
     assert_eq!(old, sizes, "never the newest of all");
     assert_eq!(store.old_seals(LATER, 10).await.expect("no fault").len(), 1);
-    let pruning: Batch = store.prune_seals((2, 3), (LATER, "pruned")).into();
+    let pruning: Batch = store.prune_seals(2, 3, LATER, "pruned").into();
     assert!(
         matches!(store.commit(pruning).await.expect("no fault"), CommitOutcome::GuardFailed { .. }),
         "there are but two"
     );
-    let pruning: Batch = store.prune_seals((2, 2), (LATER, "pruned")).into();
+    let pruning: Batch = store.prune_seals(2, 2, LATER, "pruned").into();
     assert_eq!(store.commit(pruning).await.expect("no fault"), CommitOutcome::Committed);
     assert_eq!(all().await, [(2, "pruned".to_owned()), (3, "third".to_owned())]);
     assert_eq!(store.seals_after(0, 10).await.expect("no fault"), seals[2..]);
@@ -351,7 +351,7 @@ async fn a_checkpoint_key_is_replaced_by_one_of_two(place: Place) {
     let server = server(&place).await;
     let store = &server.here;
     let replace = async |old: Option<&str>, kid: &str| {
-        let batch = store.replace_audit_key(old, (kid, vec![7]), NOW);
+        let batch = store.replace_audit_key(old, kid, vec![7], NOW);
         store.commit(batch.into()).await.expect("no fault")
     };
     let failed = |outcome| matches!(outcome, CommitOutcome::GuardFailed { .. });
@@ -372,7 +372,7 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
     done(store, store.put_picture(eve.id, 64, vec![1])).await;
     done(store, store.put_email_change(&email_change(&eve, "eve@home.example", [Some(1), Some(2)]))).await;
     done(store, store.count_new_address_letter(eve.id, NOW, 1)).await;
-    done(store, store.insert_authenticator_app(eve.id, (vec![1], 1), NOW)).await;
+    done(store, store.insert_authenticator_app(eve.id, vec![1], 1, NOW)).await;
     done(store, store.insert_recovery_code(eve.id, Presented::<RecoveryCode>::new("code").digest())).await;
     let erase = async |user: &model::User| store.commit(store.erase_user(user, LATER).into()).await.expect("no fault");
     assert!(matches!(erase(&model::User { epoch: 7, ..eve.clone() }).await, CommitOutcome::GuardFailed { .. }));

@@ -272,7 +272,7 @@ async fn what_a_user_gave_an_application_ends_together_and_is_found_by_its_reaso
         assert_eq!(matches!(state, AuthorizationState::Ended(_)), is_ended, "{number}");
     }
     let ended = async |store: &Store, reason, since| {
-        let mut ended = store.authorizations_of_user_ended_since(user, (reason, since)).await.expect("no fault");
+        let mut ended = store.authorizations_of_user_ended_since(user, reason, since).await.expect("no fault");
         ended.sort();
         ended
     };

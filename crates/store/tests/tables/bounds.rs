@@ -65,7 +65,7 @@ fn one_more(store: &Store, what: usize, user: &User, number: u8) -> [Statement; 
         1 => [store.insert_passkey(&passkey(user, number)), store.expect_passkeys_at_most(user.id, MOST)],
         _ => [
             store.insert_link(&[number; 32], LinkPurpose::PasswordReset, user, until),
-            store.expect_links_at_most(LinkPurpose::PasswordReset, user.id, (LATER, MOST)),
+            store.expect_links_at_most(LinkPurpose::PasswordReset, user.id, LATER, MOST),
         ],
     }
 }

@@ -22,7 +22,7 @@ const DIGEST: [u8; 32] = [9; 32];
 /// How many there are, by the guard that counts them.
 async fn live_links(store: &Store, purpose: LinkPurpose, user: UserId, now: Timestamp) -> u32 {
     for most in 0.. {
-        if commit(store, store.expect_links_at_most(purpose, user, (now, most))).await == CommitOutcome::Committed {
+        if commit(store, store.expect_links_at_most(purpose, user, now, most)).await == CommitOutcome::Committed {
             return most;
         }
     }

@@ -67,7 +67,7 @@ async fn fill(store: &Store) {
     for (sql, sealed) in [(sql, vec![2_u8]), (audit, vec![3]), (memory, vec![5]), (refusals, vec![6])] {
         done(store, store::statement(sql, store::values![store.instance().0, sealed])).await;
     }
-    done(store, store.insert_authenticator_app(alice.id, (vec![4], 1), NOW)).await;
+    done(store, store.insert_authenticator_app(alice.id, vec![4], 1, NOW)).await;
 }
 
 async fn all(store: &Store, column: SealedColumn) -> Vec<SealedRow> {
@@ -88,7 +88,7 @@ async fn sealed_rows_of_an_instance_read_back_page_by_page(place: Place) {
     }
     for number in 2..=7 {
         let person = somebody(&server.here, number, &format!("person{number}")).await;
-        done(&server.here, server.here.insert_authenticator_app(person.id, (vec![9], 1), NOW)).await;
+        done(&server.here, server.here.insert_authenticator_app(person.id, vec![9], 1, NOW)).await;
     }
     let (mut last, mut sizes) = (String::new(), Vec::new());
     loop {

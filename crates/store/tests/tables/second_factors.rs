@@ -50,7 +50,7 @@ async fn codes_left(store: &Store, owner: UserId) -> usize {
 async fn a_step_of_an_app_is_used_once_and_none_before_it(place: Place) {
     let here = server(&place).await.here;
     let alice = somebody(&here, 1, "alice").await.id;
-    done(&here, here.insert_authenticator_app(alice, (vec![1], 100), NOW)).await;
+    done(&here, here.insert_authenticator_app(alice, vec![1], 100, NOW)).await;
     for (step, fresh) in [(100, false), (99, false), (101, true), (101, false), (103, true), (102, false)] {
         let statement = here.use_authenticator_step(alice, step);
         if fresh {
@@ -67,8 +67,8 @@ async fn a_person_has_one_app_and_each_instance_its_own(place: Place) {
     let server = server(&place).await;
     let alice = somebody(&server.here, 1, "alice").await.id;
     somebody(&server.there, 1, "alice").await;
-    done(&server.here, server.here.insert_authenticator_app(alice, (vec![1, 2], 7), NOW)).await;
-    refused(&server.here, server.here.insert_authenticator_app(alice, (vec![3], 8), LATER)).await;
+    done(&server.here, server.here.insert_authenticator_app(alice, vec![1, 2], 7, NOW)).await;
+    refused(&server.here, server.here.insert_authenticator_app(alice, vec![3], 8, LATER)).await;
     let app = server.here.authenticator_app(alice).await.expect("no fault").expect("it is there");
     assert_eq!((app.sealed_secret, app.last_step, app.created_at), (vec![1, 2], 7, NOW));
     assert_eq!(last_step(&server.there, alice).await, None);
@@ -143,7 +143,7 @@ async fn a_recovery_code_is_used_once_by_whom_it_was_given(place: Place) {
 async fn recovery_codes_go_with_the_last_factor_and_not_before(place: Place) {
     let here = server(&place).await.here;
     let alice = somebody(&here, 1, "alice").await.id;
-    done(&here, here.insert_authenticator_app(alice, (vec![1], 1), NOW)).await;
+    done(&here, here.insert_authenticator_app(alice, vec![1], 1, NOW)).await;
     done(&here, here.insert_passkey(&passkey(1, alice, 1))).await;
     done(&here, code(&here, alice, "A").0).await;
     done(&here, here.delete_needless_recovery_codes(alice)).await;
@@ -159,7 +159,7 @@ async fn all_factors_of_one_person_are_taken_away_together(place: Place) {
     let server = server(&place).await;
     let (alice, bob) = (somebody(&server.here, 1, "alice").await.id, somebody(&server.here, 2, "bob").await.id);
     for (number, owner) in [(1, alice), (2, bob)] {
-        done(&server.here, server.here.insert_authenticator_app(owner, (vec![1], 1), NOW)).await;
+        done(&server.here, server.here.insert_authenticator_app(owner, vec![1], 1, NOW)).await;
         done(&server.here, server.here.insert_passkey(&passkey(number.into(), owner, number))).await;
         done(&server.here, code(&server.here, owner, "A").0).await;
     }
@@ -196,7 +196,7 @@ async fn whoever_has_a_factor_is_known_by_it_and_held_by_the_epoch(place: Place)
     let alice = somebody(&server.here, 1, "alice").await;
     somebody(&server.there, 1, "alice").await;
     assert!(!alice.has_second_factor);
-    done(&server.here, server.here.insert_authenticator_app(alice.id, (vec![1], 1), NOW)).await;
+    done(&server.here, server.here.insert_authenticator_app(alice.id, vec![1], 1, NOW)).await;
     assert!(user(&server.here, 1).await.has_second_factor, "by an app");
     assert!(!user(&server.there, 1).await.has_second_factor, "not in that instance");
     done(&server.here, server.here.delete_authenticator_app(alice.id)).await;

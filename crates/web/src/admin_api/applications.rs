@@ -20,26 +20,29 @@ pub(super) fn operations() -> Vec<Operation> {
     const ONE: &str = "/applications/{id}";
     const SECRETS: &str = "/applications/{id}/secrets";
     vec![
-        operation(Method::GET, ALL, ("listApplications", "List applications"), list),
-        operation(Method::POST, ALL, ("createApplication", "Register an application"), create),
-        operation(Method::GET, ONE, ("getApplication", "Get an application"), get),
+        operation(Method::GET, ALL, "listApplications", "List applications", list),
+        operation(Method::POST, ALL, "createApplication", "Register an application", create),
+        operation(Method::GET, ONE, "getApplication", "Get an application", get),
         operation(
             Method::PUT,
             ONE,
-            ("replaceApplication", "Replace an application. Omitted attributes are reset to their defaults"),
+            "replaceApplication",
+            "Replace an application. Omitted attributes are reset to their defaults",
             replace,
         ),
         operation(
             Method::PATCH,
             ONE,
-            ("patchApplication", "Update an application. Only the given attributes change"),
+            "patchApplication",
+            "Update an application. Only the given attributes change",
             patch,
         ),
-        operation(Method::POST, SECRETS, ("addSecret", "Add a client secret. Existing secrets stay valid"), add_secret),
+        operation(Method::POST, SECRETS, "addSecret", "Add a client secret. Existing secrets stay valid", add_secret),
         operation(
             Method::DELETE,
             "/applications/{id}/secrets/{secretId}",
-            ("removeSecret", "Remove a client secret. The last one cannot be removed"),
+            "removeSecret",
+            "Remove a client secret. The last one cannot be removed",
             remove_secret,
         ),
     ]

@@ -19,17 +19,19 @@ use crate::request::render;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        operation(Method::GET, "/audit", ("listEvents", "List audit events, newest first"), list),
+        operation(Method::GET, "/audit", "listEvents", "List audit events, newest first", list),
         operation(
             Method::GET,
             "/audit/export",
-            ("exportEvents", "Export the audit as a file, oldest event first"),
+            "exportEvents",
+            "Export the audit as a file, oldest event first",
             export,
         ),
         operation(
             Method::POST,
             "/audit/verification",
-            ("verifyAudit", "Verify both chains of the audit and report any tampering"),
+            "verifyAudit",
+            "Verify both chains of the audit and report any tampering",
             verify,
         ),
     ]

@@ -15,13 +15,15 @@ pub(super) fn operations() -> Vec<Operation> {
         operation(
             Method::GET,
             "/users/{id}/consents",
-            ("listConsents", "List the applications that can act on behalf of a user"),
+            "listConsents",
+            "List the applications that can act on behalf of a user",
             list,
         ),
         operation(
             Method::DELETE,
             "/users/{id}/consents/{application}",
-            ("withdrawConsent", "Withdraw a user's consent to an application. Revokes the tokens issued under it"),
+            "withdrawConsent",
+            "Withdraw a user's consent to an application. Revokes the tokens issued under it",
             withdraw,
         ),
     ]

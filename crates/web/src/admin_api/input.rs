@@ -64,10 +64,10 @@ fn uuid_at(asked: &OperationRequest, name: &str) -> Result<Uuid, Problem> {
 }
 
 fn describe_uuid(description: &mut OperationDescription<'_>, name: &str, told: &str) {
-    describe_path(description, (name, told), &json!({ "type": "string", "format": "uuid" }));
+    describe_path(description, name, told, &json!({ "type": "string", "format": "uuid" }));
 }
 
-fn describe_path(description: &mut OperationDescription<'_>, (name, told): (&str, &str), schema: &Value) {
+fn describe_path(description: &mut OperationDescription<'_>, name: &str, told: &str, schema: &Value) {
     let parameter = json!({ "name": name, "in": "path", "required": true, "description": told, "schema": schema });
     description.parameters.push(parameter);
 }
@@ -86,7 +86,7 @@ impl OperationInput for ReferenceParam {
     fn describe(description: &mut OperationDescription<'_>) {
         let schema = json!({ "type": "string", "pattern": "^[0-9a-f]{32}$" });
         let told = "Reference of the refused request, as shown with the error.";
-        describe_path(description, ("reference", told), &schema);
+        describe_path(description, "reference", told, &schema);
     }
 }
 
@@ -104,7 +104,7 @@ impl OperationInput for NameParam {
 
     fn describe(description: &mut OperationDescription<'_>) {
         let schema = json!({ "type": "string", "minLength": 1, "maxLength": 64 });
-        describe_path(description, ("name", "Name of the role."), &schema);
+        describe_path(description, "name", "Name of the role.", &schema);
     }
 }
 

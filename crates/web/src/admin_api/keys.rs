@@ -14,26 +14,26 @@ use crate::admin_api::problem::Problem;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        operation(Method::GET, "/keys", ("listKeys", "List signing keys, oldest first"), list),
+        operation(Method::GET, "/keys", "listKeys", "List signing keys, oldest first", list),
         operation(
             Method::POST,
             "/keys/rotation",
-            (
-                "rotateKey",
-                "Rotate a signing key. The new key is published now and signs from a day later; existing tokens stay valid",
-            ),
+            "rotateKey",
+            "Rotate a signing key. The new key is published now and signs from a day later; existing tokens stay valid",
             rotate,
         ),
         operation(
             Method::GET,
             "/keys/replacement",
-            ("previewReplacement", "Preview the effects of replacing keys. Changes nothing"),
+            "previewReplacement",
+            "Preview the effects of replacing keys. Changes nothing",
             preview,
         ),
         operation(
             Method::POST,
             "/keys/replacement",
-            ("replaceKeys", "Replace all keys of an algorithm immediately. Every token they signed becomes invalid"),
+            "replaceKeys",
+            "Replace all keys of an algorithm immediately. Every token they signed becomes invalid",
             replace,
         ),
     ]

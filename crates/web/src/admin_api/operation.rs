@@ -188,7 +188,8 @@ pub(super) struct Operation {
 pub(super) fn operation<D, I, O, F>(
     method: Method,
     path: &'static str,
-    (name, summary): (&'static str, &'static str),
+    name: &'static str,
+    summary: &'static str,
     handler: impl Fn(D, I) -> F + Send + Sync + 'static,
 ) -> Operation
 where

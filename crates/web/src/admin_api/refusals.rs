@@ -10,7 +10,7 @@ use crate::admin_api::operation::{AdminCall, Operation, OperationResult, operati
 use crate::admin_api::output::PlainBody;
 
 pub(super) fn operations() -> Vec<Operation> {
-    vec![operation(Method::GET, "/refusals/{reference}", ("getRefusal", "Explain a refusal by its reference"), get)]
+    vec![operation(Method::GET, "/refusals/{reference}", "getRefusal", "Explain a refusal by its reference", get)]
 }
 
 /// The audit events of one request, in order.

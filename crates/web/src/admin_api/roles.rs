@@ -12,11 +12,11 @@ use crate::admin_api::output::{Created, ListPage, NoContent, PlainBody, Versione
 pub(super) fn operations() -> Vec<Operation> {
     const ONE: &str = "/roles/{name}";
     vec![
-        operation(Method::GET, "/roles", ("listRoles", "List roles"), list),
-        operation(Method::POST, "/roles", ("createRole", "Create a role"), create),
-        operation(Method::GET, ONE, ("getRole", "Get a role"), get),
-        operation(Method::PUT, ONE, ("replaceRole", "Replace a role's permissions"), replace),
-        operation(Method::DELETE, ONE, ("deleteRole", "Delete a role. Fails while a user has it"), delete),
+        operation(Method::GET, "/roles", "listRoles", "List roles", list),
+        operation(Method::POST, "/roles", "createRole", "Create a role", create),
+        operation(Method::GET, ONE, "getRole", "Get a role", get),
+        operation(Method::PUT, ONE, "replaceRole", "Replace a role's permissions", replace),
+        operation(Method::DELETE, ONE, "deleteRole", "Delete a role. Fails while a user has it", delete),
     ]
 }
 

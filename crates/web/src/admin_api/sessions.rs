@@ -17,19 +17,21 @@ use crate::admin_api::problem::Problem;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        operation(Method::GET, "/sessions", ("listSessions", "List live API sessions, newest first"), list),
+        operation(Method::GET, "/sessions", "listSessions", "List live API sessions, newest first", list),
         operation(
             Method::POST,
             "/sessions/end",
-            ("endSessions", "End all API sessions of a user or an application"),
+            "endSessions",
+            "End all API sessions of a user or an application",
             end,
         ),
-        operation(Method::DELETE, "/sessions/{id}", ("endSession", "End an API session and free its seat"), end_one),
-        operation(Method::GET, "/seats", ("getSeats", "Get licence seat usage"), seats),
+        operation(Method::DELETE, "/sessions/{id}", "endSession", "End an API session and free its seat", end_one),
+        operation(Method::GET, "/seats", "getSeats", "Get licence seat usage", seats),
         operation(
             Method::GET,
             "/seats/history",
-            ("getSeatHistory", "Get licence seat usage over the last 24 hours"),
+            "getSeatHistory",
+            "Get licence seat usage over the last 24 hours",
             history,
         ),
     ]

@@ -9,11 +9,12 @@ use crate::admin_api::output::Versioned;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        operation(Method::GET, "/settings", ("getSettings", "Get the settings"), get),
+        operation(Method::GET, "/settings", "getSettings", "Get the settings", get),
         operation(
             Method::PATCH,
             "/settings",
-            ("patchSettings", "Update settings. null resets a setting to its default"),
+            "patchSettings",
+            "Update settings. null resets a setting to its default",
             patch,
         ),
     ]

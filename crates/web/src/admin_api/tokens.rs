@@ -18,10 +18,10 @@ use crate::admin_api::problem::Problem;
 pub(super) fn operations() -> Vec<Operation> {
     const ONE: &str = "/tokens/{id}";
     vec![
-        operation(Method::GET, "/tokens", ("listTokens", "List reference tokens, newest first"), list),
-        operation(Method::POST, "/tokens", ("issueToken", "Issue a service token for an application"), issue),
-        operation(Method::GET, ONE, ("getToken", "Get a reference token. Its value is not included"), get),
-        operation(Method::DELETE, ONE, ("revokeToken", "Revoke a reference token, effective immediately"), revoke),
+        operation(Method::GET, "/tokens", "listTokens", "List reference tokens, newest first", list),
+        operation(Method::POST, "/tokens", "issueToken", "Issue a service token for an application", issue),
+        operation(Method::GET, ONE, "getToken", "Get a reference token. Its value is not included", get),
+        operation(Method::DELETE, ONE, "revokeToken", "Revoke a reference token, effective immediately", revoke),
     ]
 }
 

@@ -21,38 +21,36 @@ use crate::admin_api::problem::Problem;
 pub(super) fn operations() -> Vec<Operation> {
     const ONE: &str = "/users/{id}";
     vec![
-        operation(Method::GET, "/users", ("listUsers", "List users"), list),
-        operation(Method::POST, "/users", ("createUser", "Create a user"), create),
-        operation(Method::GET, ONE, ("getUser", "Get a user"), get),
-        operation(Method::PATCH, ONE, ("patchUser", "Update a user. Only the given members change"), patch),
+        operation(Method::GET, "/users", "listUsers", "List users", list),
+        operation(Method::POST, "/users", "createUser", "Create a user", create),
+        operation(Method::GET, ONE, "getUser", "Get a user", get),
+        operation(Method::PATCH, ONE, "patchUser", "Update a user. Only the given members change", patch),
         operation(
             Method::PUT,
             "/users/{id}/password",
-            (
-                "setPassword",
-                "Set a user's password. Ends all sign-ins and revokes the user's access and refresh tokens",
-            ),
+            "setPassword",
+            "Set a user's password. Ends all sign-ins and revokes the user's access and refresh tokens",
             set_password,
         ),
         operation(
             Method::DELETE,
             "/users/{id}/second-factor",
-            (
-                "resetSecondFactor",
-                "Reset two-step sign-in: removes authenticator app, passkeys and recovery codes, ends all sign-ins, and revokes access and refresh tokens",
-            ),
+            "resetSecondFactor",
+            "Reset two-step sign-in: removes authenticator app, passkeys and recovery codes, ends all sign-ins, and revokes access and refresh tokens",
             reset_second_factor,
         ),
         operation(
             Method::POST,
             "/users/{id}/invitations",
-            ("inviteUser", "Invite a user: create a one-time link to choose the first password"),
+            "inviteUser",
+            "Invite a user: create a one-time link to choose the first password",
             invite,
         ),
         operation(
             Method::POST,
             "/users/{id}/reset-links",
-            ("resetPassword", "Create a one-time password reset link"),
+            "resetPassword",
+            "Create a one-time password reset link",
             reset,
         ),
     ]

@@ -48,7 +48,7 @@ async fn begin(mut context: RequestContext, method: &Method, headers: &HeaderMap
             Err(page) => return Ok(page),
         };
         let browser = context.browser(headers).await?;
-        proceed(&mut context, (method, params), &target, (browser.as_ref(), false)).await
+        proceed(&mut context, method, params, &target, browser.as_ref(), false).await
     };
     match done.await {
         Ok(response) => response,
@@ -69,9 +69,11 @@ pub(super) async fn target(
 /// Redirects to the next page, or back to the application.
 pub(super) async fn proceed(
     context: &mut RequestContext,
-    (method, params): (&Method, &Params),
+    method: &Method,
+    params: &Params,
     target: &VerifiedTarget,
-    (browser, for_this_request): (Option<&SignedIn>, bool),
+    browser: Option<&SignedIn>,
+    for_this_request: bool,
 ) -> Result<Response, Fault> {
     let (instance, mut ctx) = context.split();
     let next = instance.protocol().authorize(&mut ctx, (target, params), (browser, for_this_request)).await?;
@@ -126,7 +128,7 @@ async fn person(
 ) -> Result<Option<SignedIn>, Fault> {
     let browser = context.browser(headers).await?;
     Ok(browser
-        .filter(|browser| context.instance.auth().is_interaction(browser, &asked.query, (&asked.proof, context.now))))
+        .filter(|browser| context.instance.auth().is_interaction(browser, &asked.query, &asked.proof, context.now)))
 }
 
 pub(super) async fn show_consent(
@@ -147,7 +149,7 @@ pub(super) async fn show_consent(
         let next = instance.protocol().authorize(&mut ctx, (&target, &asked.params), (Some(&browser), true)).await?;
         Ok(match next {
             AuthorizeOutcome::Consent { scope } => {
-                consent_page(&mut context, &headers, (&target, &browser), (&scope, &asked))
+                consent_page(&mut context, &headers, &target, &browser, &scope, &asked)
             }
             AuthorizeOutcome::Redirect(location) => render::redirect(&Method::GET, &location),
             AuthorizeOutcome::SignIn => render::redirect(&Method::GET, &format!("/id/account/login?{}", asked.query)),
@@ -162,8 +164,10 @@ pub(super) async fn show_consent(
 fn consent_page(
     context: &mut RequestContext,
     headers: &HeaderMap,
-    (target, browser): (&VerifiedTarget, &SignedIn),
-    (scope, asked): (&Scope, &ConsentRequest),
+    target: &VerifiedTarget,
+    browser: &SignedIn,
+    scope: &Scope,
+    asked: &ConsentRequest,
 ) -> Response {
     context.speak_to(&browser.user);
     let action = format!("/id/account/consent?{}{PROOF}{}", asked.query, asked.proof);

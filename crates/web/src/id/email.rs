@@ -67,7 +67,7 @@ pub(super) async fn answer(mut context: RequestContext, headers: HeaderMap, body
         _ => return malformed(&mut context, BodyError::Field("answer")),
     };
     let (instance, mut ctx) = context.split();
-    let (question, answer) = match instance.account().answer_email(&mut ctx, (&code, agrees)).await {
+    let (question, answer) = match instance.account().answer_email(&mut ctx, &code, agrees).await {
         Ok(Ok(answered)) => answered,
         Ok(Err(_)) => return link_spent(&context),
         Err(fault) => return failures::fault_page(&context, &fault),

@@ -123,7 +123,7 @@ pub(super) async fn submit(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Response {
-    submit_asked(context, &headers, (query.as_deref(), body), SecondStepDoor::AppOrPasskey).await
+    submit_asked(context, &headers, query.as_deref(), body, SecondStepDoor::AppOrPasskey).await
 }
 
 pub(super) async fn submit_recovery(
@@ -132,13 +132,14 @@ pub(super) async fn submit_recovery(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Response {
-    submit_asked(context, &headers, (query.as_deref(), body), SecondStepDoor::RecoveryCode).await
+    submit_asked(context, &headers, query.as_deref(), body, SecondStepDoor::RecoveryCode).await
 }
 
 async fn submit_asked(
     mut context: RequestContext,
     headers: &HeaderMap,
-    (query, body): (Option<&str>, Body),
+    query: Option<&str>,
+    body: Body,
     asking: SecondStepDoor,
 ) -> Response {
     let form = match body::form(headers, body).await {

@@ -156,7 +156,7 @@ pub(super) async fn onwards(
     browser: &SignedIn,
 ) -> Result<Response, Fault> {
     if let Some(target) = &way.target {
-        return proceed(context, (&Method::POST, &way.params), target, (Some(browser), true)).await;
+        return proceed(context, &Method::POST, &way.params, target, Some(browser), true).await;
     }
     let back = way.params.get(RETURN).and_then(way_back);
     Ok(render::redirect(&Method::POST, back.unwrap_or(site::ACCOUNT)))

@@ -66,7 +66,7 @@ pub(super) fn page_text(page: &EntityPage, query: &Query, format: AnswerFormat, 
         }
         let mut item = Object::open(rows);
         let id = EntityId { set: page.set.asked.clone(), key: record.key };
-        push_members(&mut item, &id, (&page.fields, &record.values), format);
+        push_members(&mut item, &id, &page.fields, &record.values, format);
         item.close();
     }
     rows.push(']');
@@ -84,7 +84,7 @@ pub(super) fn entity_text(entity: &Entity, format: AnswerFormat, root: &str) -> 
     if format.metadata == MetadataLevel::Minimal {
         object.text("@odata.context", &context(root, &entity.set.asked, true));
     }
-    push_members(&mut object, &entity_id(entity), (&entity.fields, &entity.record.values), format);
+    push_members(&mut object, &entity_id(entity), &entity.fields, &entity.record.values, format);
     object.close();
     out
 }
@@ -93,7 +93,8 @@ pub(super) fn entity_text(entity: &Entity, format: AnswerFormat, root: &str) -> 
 fn push_members(
     object: &mut Object<'_>,
     id: &EntityId,
-    (fields, values): (&[SelectedField], &[EntityValue]),
+    fields: &[SelectedField],
+    values: &[EntityValue],
     format: AnswerFormat,
 ) {
     if format.metadata == MetadataLevel::Minimal {

@@ -85,7 +85,7 @@ async fn withdraw(person: &mut SignedInUser) -> Result<Response, Fault> {
 
 async fn ask(person: &mut SignedInUser, typed: &str) -> Result<Response, Fault> {
     let (instance, mut ctx, browser) = person.split();
-    let asked = instance.account().ask_for_email(&mut ctx, (browser, typed)).await?;
+    let asked = instance.account().ask_for_email(&mut ctx, browser, typed).await?;
     let Err(refusal) = asked else { return Ok(render::redirect(&Method::POST, ProfileSection::Email.path())) };
     let why = why(refusal, person.context.messages());
     let (EmailRefusal::Throttled(wait) | EmailRefusal::TooManyToday(wait)) = refusal else {

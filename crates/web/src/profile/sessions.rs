@@ -51,7 +51,7 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     let (instance, mut ctx, browser) = person.split();
     let one = form.get("end").and_then(|id| Uuid::try_parse(id).ok()).map(SessionId);
     let answer = if let Some(id) = one {
-        let ended = instance.account().end_own_sign_in(&mut ctx, (browser, id)).await;
+        let ended = instance.account().end_own_sign_in(&mut ctx, browser, id).await;
         ended.map(|ended| ended.map(|()| id == browser.session.id).ok())
     } else if form.get("others").is_some() {
         let ended = instance.account().end_other_sign_ins(&mut ctx, browser).await;

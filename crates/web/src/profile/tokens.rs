@@ -176,7 +176,7 @@ async fn revoke(person: &mut SignedInUser, id: &str) -> Result<Response, Fault> 
     let Ok(id) = Uuid::try_parse(id) else { return Ok(gone(&person.context)) };
     let (instance, mut ctx, browser) = person.split();
     let id = ReferenceTokenId(id);
-    let revoked = instance.account().revoke_own_token(&mut ctx, (browser, id)).await?;
+    let revoked = instance.account().revoke_own_token(&mut ctx, browser, id).await?;
     Ok(match revoked {
         Ok(()) => done(ProfileSection::Tokens),
         Err(_) => gone(&person.context),
@@ -205,7 +205,7 @@ async fn make(person: &mut SignedInUser, sent: &Params) -> Result<Response, Faul
         expires_at: entered.days.map(|days| after(person.context.now, days)),
     };
     let (instance, mut ctx, browser) = person.split();
-    let issued = instance.account().issue_own_token(&mut ctx, (browser, &draft)).await?;
+    let issued = instance.account().issue_own_token(&mut ctx, browser, &draft).await?;
     Ok(match issued {
         Ok((token, value)) => {
             let csrf = person.csrf();

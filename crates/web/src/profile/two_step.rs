@@ -137,11 +137,8 @@ pub(super) async fn add_app(mut person: SignedInUser, headers: HeaderMap, body: 
             Ok(page) => return Ok(page),
             Err(refusal) => refusal,
         };
-        let before = person.context.instance.account().repeat_offer(
-            &offer,
-            &person.browser,
-            (&person.csrf(), person.context.now),
-        );
+        let before =
+            person.context.instance.account().repeat_offer(&offer, &person.browser, &person.csrf(), person.context.now);
         let why = why(&person, refusal);
         app_page(&mut person, before, ProfileNotice::Refused(&why)).await
     }
@@ -284,7 +281,7 @@ async fn commit(
 ) -> Result<Result<Response, TwoStepRefusal>, Fault> {
     let csrf = person.csrf();
     let (instance, mut ctx, browser) = person.split();
-    let changed = instance.account().change_two_step(&mut ctx, (browser, &csrf), (change, password)).await?;
+    let changed = instance.account().change_two_step(&mut ctx, browser, &csrf, change, password).await?;
     let TwoStepChanged { recovery_codes, cookie } = match changed {
         Ok(changed) => changed,
         Err(refusal) => return Ok(Err(refusal)),

@@ -86,7 +86,7 @@ impl RequestScope {
             started: Instant::now(),
             method: request.method().clone(),
             uri: request.uri().clone(),
-            span: state.tracer.as_ref().and_then(|tracer| begin_span(tracer, state, (arrival, request))),
+            span: state.tracer.as_ref().and_then(|tracer| begin_span(tracer, state, arrival, request)),
             ids: Arc::clone(ids),
             language: None,
             arrival,
@@ -153,7 +153,8 @@ impl RequestScope {
 fn begin_span(
     tracer: &Tracer,
     state: &AppState,
-    (arrival, request): (RequestStart, &Request),
+    arrival: RequestStart,
+    request: &Request,
 ) -> Option<(OpenSpan, Option<Arc<str>>)> {
     let mut rng = state.server.platform().rng();
     let begun = tracer.begin(request.headers(), (arrival.peer, &state.proxies), &mut *rng)?;

@@ -72,7 +72,7 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
 
     let mut told = Vec::new();
     let keys = both();
-    let rotated = rotate_master_key((server.beside().await, &keys), server.platform(), |count| told.push(count));
+    let rotated = rotate_master_key(server.beside().await, &keys, server.platform(), |count| told.push(count));
     let rotated = rotated.await.expect("no fault").expect("both keys are known");
     assert_eq!((rotated.resealed, rotated.seals.current), (before.previous, before.previous));
     assert_eq!((rotated.seals.previous, rotated.seals.neither), (0, 0));
@@ -84,7 +84,7 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
     let refreshed = TokenAnswer::read(&app_at(&server, &node).refresh(tokens.refresh()).await);
     let carol = set_up_app(&server, &mut at(&server, &node, "carol")).await;
     assert_eq!(examine(&server, &both()).await.previous, 0);
-    let again = rotate_master_key((server.beside().await, &both()), server.platform(), |_| ()).await;
+    let again = rotate_master_key(server.beside().await, &both(), server.platform(), |_| ()).await;
     assert_eq!(again.expect("no fault").expect("both keys are known").resealed, 0, "there is nothing left to do");
     // The one that nobody restarted says so rather than going on under the old key.
     assert!(server.server.catch_up().await.is_err());
@@ -116,7 +116,7 @@ async fn a_secret_that_no_key_opens_is_named_and_left_as_it_is(server: TestServe
     assert_eq!(store.commit(bend).await.expect("no fault"), CommitOutcome::Committed);
 
     let before = examine(&server, &both()).await;
-    let rotated = rotate_master_key((server.beside().await, &both()), server.platform(), |_| ()).await;
+    let rotated = rotate_master_key(server.beside().await, &both(), server.platform(), |_| ()).await;
     let rotated = rotated.expect("no fault").expect("both keys are known");
     assert_eq!((rotated.resealed, rotated.seals.previous), (before.previous, 0), "the others are sealed anew");
     assert_eq!(rotated.seals.neither, 1);
@@ -128,7 +128,7 @@ async fn a_secret_that_no_key_opens_is_named_and_left_as_it_is(server: TestServe
 async fn without_a_previous_key_or_beside_a_newer_database_nothing_is_rotated(server: TestServer) {
     let before = examine(&server, &old()).await;
     let rotate = async |master: &MasterKey| {
-        let rotated = rotate_master_key((server.beside().await, master), server.platform(), |_| ()).await;
+        let rotated = rotate_master_key(server.beside().await, master, server.platform(), |_| ()).await;
         rotated.expect("no fault").map(|rotated| rotated.resealed)
     };
     assert_eq!(rotate(&old()).await, Err(MasterKeyRotationRefusal::NoPreviousKey));

@@ -86,7 +86,7 @@ impl FailureHistory {
             FailureCounter::Known(known) => self.of_known(*known).failures.admit(now, free, under_way),
             FailureCounter::Account(account) => self.account(*account).admit(now, account.ceiling(), under_way),
             FailureCounter::Network(network) if self.is_calm(attempt, now) => {
-                self.of(counter).admit_in_turn(now, (free, network.turns()), under_way)
+                self.of(counter).admit_in_turn(now, free, network.turns(), under_way)
             }
             FailureCounter::AccountFrom(..) | FailureCounter::Network(_) => {
                 self.of(counter).admit(now, free, under_way)
