@@ -93,7 +93,7 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Crowd> {
         let mut rounds = Vec::new();
         for round in 0..=effort.rounds {
             eprint!("\rround {round} of {}: {} tokens in use   ", effort.rounds, shape.requests.len());
-            let round_of_all = together(&bare, (&small, &at_small), (&server, shape)).await?;
+            let round_of_all = together(&bare, &small, &at_small, &server, shape).await?;
             // The first round warms caches and does not count.
             if round > 0 {
                 rounds.push(round_of_all);
@@ -132,8 +132,10 @@ struct Together {
 
 async fn together(
     bare: &ServerProcess,
-    (small, at_small): (&ServerProcess, &Requests),
-    (server, shape): (&ServerProcess, &Shape),
+    small: &ServerProcess,
+    at_small: &Requests,
+    server: &ServerProcess,
+    shape: &Shape,
 ) -> Result<Together> {
     Ok(Together {
         bare: one(bare, at_small, shape.pace).await?,

@@ -114,10 +114,10 @@ async fn all(
     }
     eprintln!();
     let shapes = shapes.into_iter().zip(rounds);
-    Ok(shapes.map(|((change, crowd), rounds)| summary(database, (change, crowd.callers), &rounds)).collect())
+    Ok(shapes.map(|((change, crowd), rounds)| summary(database, change, crowd.callers, &rounds)).collect())
 }
 
-fn summary(database: &'static str, (change, callers): (Change, usize), rounds: &[Round]) -> Durable {
+fn summary(database: &'static str, change: Change, callers: usize, rounds: &[Round]) -> Durable {
     Durable {
         database,
         change,

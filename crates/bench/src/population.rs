@@ -41,7 +41,7 @@ pub(crate) async fn add(url: &str, people: usize, tokens: usize, kept: usize) ->
             values.push(value.expose().to_owned());
         }
         let tail = value.expose()[value.expose().len() - 4..].to_owned();
-        let row = token((number, value.digest(), tail), application, ids[number % people], now);
+        let row = token(number, value.digest(), tail, application, ids[number % people], now);
         store.insert_reference_token(&row)
     });
     write(&store, "reference tokens", tokens, rows).await?;
@@ -66,7 +66,9 @@ fn user(store: &Store, number: usize, id: UserId, now: Timestamp) -> Statement {
 }
 
 fn token(
-    (number, digest, tail): (usize, oauth::secret::Digest<model::reference_token::ReferenceTokenValue>, String),
+    number: usize,
+    digest: oauth::secret::Digest<model::reference_token::ReferenceTokenValue>,
+    tail: String,
     application: ApplicationId,
     user: UserId,
     now: Timestamp,

@@ -257,13 +257,14 @@ impl Entities {
         (id, preconditions): (&EntityId, &Preconditions),
         body: EntityBody<'_>,
     ) -> Answer<i64, EntityRefusal> {
-        answer(self.change(actor, (id, preconditions), body).await)
+        answer(self.change(actor, id, preconditions, body).await)
     }
 
     async fn change(
         &self,
         actor: Actor<'_>,
-        (id, preconditions): (&EntityId, &Preconditions),
+        id: &EntityId,
+        preconditions: &Preconditions,
         body: EntityBody<'_>,
     ) -> Result<i64, Interruption> {
         let NamedSet { entity, .. } = permitted(&id.set, actor, AccessKind::Update)?;
@@ -317,7 +318,8 @@ impl Entities {
     async fn removal(
         &self,
         now: Timestamp,
-        (entity, id): (&'static EntityType, &EntityId),
+        entity: &'static EntityType,
+        id: &EntityId,
         preconditions: &Preconditions,
     ) -> Result<WriteDecision, Interruption> {
         let found = self.found(entity, id.key).await?.ok_or_else(|| EntityRefusal::UnknownEntity(id.clone()))?;
@@ -364,7 +366,7 @@ impl Entities {
                     self.updating(actor, entity, id, preconditions, changes.clone()).await
                 }
                 EntityWrite::Delete { entity, id, preconditions } => {
-                    self.removal(actor.now, (entity, id), preconditions).await
+                    self.removal(actor.now, entity, id, preconditions).await
                 }
             }?;
             if let Some(fault) = broken {

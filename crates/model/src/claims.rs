@@ -130,7 +130,8 @@ fn claims<Who: Serialize>(
     issuing: &TokenIssuer<'_>,
     application: &TrustedApplication,
     user: &User,
-    (scope, jti): (&Scope, String),
+    scope: &Scope,
+    jti: String,
     who: Who,
 ) -> Vec<u8> {
     let iat = issuing.now.seconds();
@@ -177,7 +178,7 @@ pub fn user_access_token(
         is_admin: user.is_admin(),
         db: issuing.instance.to_owned(),
     };
-    claims(issuing, application, user, (scope, descent.to_jti(unique)), who)
+    claims(issuing, application, user, scope, descent.to_jti(unique), who)
 }
 
 /// The claims of an access token that acts as the application's System User (RFC 6749 §4.4).
@@ -195,7 +196,7 @@ pub fn service_access_token(
         client_system_user_id: user.id.0,
         client_db: issuing.instance.to_owned(),
     };
-    claims(issuing, application, user, (scope, unique.to_owned()), who)
+    claims(issuing, application, user, scope, unique.to_owned(), who)
 }
 
 /// ID token claims (OpenID Connect Core §2). Personal claims are at UserInfo, because an access token is always issued

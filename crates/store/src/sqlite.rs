@@ -92,7 +92,7 @@ impl Sqlite {
     }
 
     pub(crate) async fn commit(&self, tenant: Tenant, batch: Batch, until: Instant) -> Result<CommitOutcome, Fault> {
-        in_time(until, ask((&self.writes, tenant), |reply| Write::Commit(batch, reply, until))).await
+        in_time(until, ask(&self.writes, tenant, |reply| Write::Commit(batch, reply, until))).await
     }
 
     pub(crate) async fn query(
@@ -103,13 +103,13 @@ impl Sqlite {
         until: Instant,
     ) -> Result<Vec<SqlRow>, Fault> {
         self.file.is_here()?;
-        in_time(until, ask((&self.reads, tenant), |reply| Read(sql, params, reply))).await
+        in_time(until, ask(&self.reads, tenant, |reply| Read(sql, params, reply))).await
     }
 
     /// Asks the writing connection: `data_version` changes only with commits of other connections, and the only other
     /// connection of this process that writes is the migrating one.
     pub(crate) async fn changed_elsewhere(&self, until: Instant) -> Result<bool, Fault> {
-        in_time(until, ask((&self.writes, None), Write::Version)).await
+        in_time(until, ask(&self.writes, None, Write::Version)).await
     }
 
     pub(crate) fn figures(&self) -> DatabaseFigures<'_> {
@@ -149,7 +149,8 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 
 /// Queues work and waits for its answer. Refuses at once if the tenant's share of the queue is full.
 async fn ask<W, T>(
-    (queue, tenant): (&FairSender<Tenant, W>, Tenant),
+    queue: &FairSender<Tenant, W>,
+    tenant: Tenant,
     work: impl FnOnce(Reply<T>) -> W,
 ) -> Result<T, Fault> {
     let (reply, answer) = oneshot::channel();

@@ -74,7 +74,7 @@ pub(crate) fn router() -> Router<Arc<AppState>> {
         .route(&format!("{PREFIX}/openapi.json"), axum::routing::get(document::open_api))
         .route(&format!("{PREFIX}/{{*rest}}"), any(nothing_here));
     paths.into_iter().fold(described, |router, path| {
-        let answer = move |State(state), context, params, request| call(path, (state, context), params, request);
+        let answer = move |State(state), context, params, request| call(path, state, context, params, request);
         router.route(&format!("{PREFIX}{path}"), any(answer))
     })
 }
@@ -86,7 +86,8 @@ async fn nothing_here(PublicContext(context): PublicContext) -> Response {
 /// Answers a call. A read may be cancelled with its connection; a change runs to its end, audit included.
 async fn call(
     path: &'static str,
-    (state, context): (Arc<AppState>, RequestContext),
+    state: Arc<AppState>,
+    context: RequestContext,
     params: RawPathParams,
     request: Request,
 ) -> Response {
@@ -100,17 +101,19 @@ async fn call(
     let (mut parts, body) = request.into_parts();
     let rng = state.server.platform().rng();
     if operation.method == Method::GET {
-        guarded(context, (operation, rng), params, (parts, body)).await
+        guarded(context, operation, rng, params, parts, body).await
     } else {
-        scope::finish(parts.extensions.remove(), guarded(context, (operation, rng), params, (parts, body))).await
+        scope::finish(parts.extensions.remove(), guarded(context, operation, rng, params, parts, body)).await
     }
 }
 
 async fn guarded(
     mut context: RequestContext,
-    (operation, rng): (&'static Operation, Box<dyn Rng>),
+    operation: &'static Operation,
+    rng: Box<dyn Rng>,
     params: BTreeMap<String, String>,
-    (parts, body): (Parts, Body),
+    parts: Parts,
+    body: Body,
 ) -> Response {
     let (manager, answer) = match admit(&mut context, &parts.headers).await {
         Err(refused) => (None, Err(refused)),

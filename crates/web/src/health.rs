@@ -49,10 +49,10 @@ fn listed(checks: &[HealthCheck], names: InstanceNames) -> String {
     let mut counted: Vec<&'static str> = Vec::new();
     for check in checks {
         match (&check.subject, names) {
-            (CheckSubject::Server, _) => line(&mut text, check.name, "", (check.state, &check.detail)),
-            (CheckSubject::Task(task), _) => line(&mut text, check.name, task, (check.state, &check.detail)),
+            (CheckSubject::Server, _) => line(&mut text, check.name, "", check.state, &check.detail),
+            (CheckSubject::Task(task), _) => line(&mut text, check.name, task, check.state, &check.detail),
             (CheckSubject::Instance(name), InstanceNames::Shown) => {
-                line(&mut text, check.name, name, (check.state, &check.detail));
+                line(&mut text, check.name, name, check.state, &check.detail);
             }
             (CheckSubject::Instance(_), InstanceNames::Hidden) if counted.contains(&check.name) => {}
             (CheckSubject::Instance(_), InstanceNames::Hidden) => {
@@ -70,10 +70,10 @@ fn count(text: &mut String, name: &'static str, checks: &[HealthCheck]) {
     let all = || checks.iter().filter(|check| check.name == name);
     let worst = all().map(|check| check.state).max().unwrap_or(CheckState::Well);
     let ill = all().filter(|check| check.state != CheckState::Well).count();
-    line(text, name, "", (worst, &format!("{ill} of {} instances", all().count())));
+    line(text, name, "", worst, &format!("{ill} of {} instances", all().count()));
 }
 
-fn line(text: &mut String, name: &str, of: &str, (state, detail): (CheckState, &str)) {
+fn line(text: &mut String, name: &str, of: &str, state: CheckState, detail: &str) {
     let colon = if of.is_empty() { "" } else { ":" };
     let written = match state {
         CheckState::Well => writeln!(text, "[+]{name}{colon}{of} ok"),

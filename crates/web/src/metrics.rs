@@ -86,7 +86,7 @@ impl fmt::Debug for GatheredFigures {
 impl Collector for GatheredFigures {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = MetricsText(encoder);
-        page.family(("gatehouse_build", "The version that runs"), None, MetricType::Info, |m| {
+        page.family("gatehouse_build", "The version that runs", None, MetricType::Info, |m| {
             m.0.encode_info(&[("version", VERSION)])
         })?;
         self.health(&mut page)?;
@@ -97,7 +97,7 @@ impl Collector for GatheredFigures {
         self.queues(&mut page)?;
         self.connections(&mut page)?;
         let unit = Unit::Seconds;
-        page.family(("gatehouse_request_duration", "Time to an answer"), Some(&unit), MetricType::Histogram, |m| {
+        page.family("gatehouse_request_duration", "Time to an answer", Some(&unit), MetricType::Histogram, |m| {
             for (route, status, took) in self.state.latencies.read() {
                 m.seconds(&[("route", route), ("status", status)], &took)?;
             }
@@ -176,18 +176,16 @@ impl GatheredFigures {
             m.number(&NO_LABELS, figures.batches)
         })?;
         page.family(
-            ("gatehouse_store_commit_changes", "Changes that shared one commit"),
+            "gatehouse_store_commit_changes",
+            "Changes that shared one commit",
             None,
             MetricType::Histogram,
             |m| m.spread(&NO_LABELS, &figures.sizes.read(), 1.0),
         )?;
         let unit = Unit::Seconds;
-        page.family(
-            ("gatehouse_store_commit_duration", "Time of one commit"),
-            Some(&unit),
-            MetricType::Histogram,
-            |m| m.seconds(&NO_LABELS, &figures.latency.read()),
-        )
+        page.family("gatehouse_store_commit_duration", "Time of one commit", Some(&unit), MetricType::Histogram, |m| {
+            m.seconds(&NO_LABELS, &figures.latency.read())
+        })
     }
 
     fn connections(&self, page: &mut MetricsText<'_>) -> fmt::Result {
@@ -196,9 +194,7 @@ impl GatheredFigures {
             m.value(&NO_LABELS, figures.open() as u64)
         })?;
         let (name, help) = ("gatehouse_connections_held", "Memory held for unfinished requests and unread responses");
-        page.family((name, help), Some(&Unit::Bytes), MetricType::Gauge, |m| {
-            m.value(&NO_LABELS, figures.held() as u64)
-        })?;
+        page.family(name, help, Some(&Unit::Bytes), MetricType::Gauge, |m| m.value(&NO_LABELS, figures.held() as u64))?;
         page.counter("gatehouse_connections_ended", "Connections closed to free resources for others, by cause", |m| {
             let mut counts = figures.ended_early().into_iter();
             counts.try_for_each(|(cause, count)| m.number(&[("cause", cause)], count))
@@ -216,7 +212,8 @@ impl GatheredFigures {
         })?;
         let unit = Unit::Bytes;
         page.family(
-            ("gatehouse_audit_waiting", "Audit events in memory that are not written yet"),
+            "gatehouse_audit_waiting",
+            "Audit events in memory that are not written yet",
             Some(&unit),
             MetricType::Gauge,
             |m| {
@@ -247,7 +244,8 @@ impl GatheredFigures {
         if let Some(age) = house.feed_age() {
             let unit = Unit::Seconds;
             page.family(
-                ("gatehouse_feed_age", "Since memory last followed what other nodes changed"),
+                "gatehouse_feed_age",
+                "Since memory last followed what other nodes changed",
                 Some(&unit),
                 MetricType::Gauge,
                 |m| m.0.encode_gauge(&age.as_secs_f64()),
@@ -263,7 +261,8 @@ impl GatheredFigures {
         })?;
         let unit = Unit::Seconds;
         page.family(
-            ("gatehouse_task_idle", "Since the last turn of a background task"),
+            "gatehouse_task_idle",
+            "Since the last turn of a background task",
             Some(&unit),
             MetricType::Gauge,
             |m| house.idle_tasks().try_for_each(|(task, idle)| m.span(&[("task", task)], idle)),
@@ -293,16 +292,17 @@ struct MetricsText<'a>(DescriptorEncoder<'a>);
 
 impl MetricsText<'_> {
     fn gauge(&mut self, name: &str, help: &str, fill: impl FnOnce(&mut Metric<'_>) -> fmt::Result) -> fmt::Result {
-        self.family((name, help), None, MetricType::Gauge, fill)
+        self.family(name, help, None, MetricType::Gauge, fill)
     }
 
     fn counter(&mut self, name: &str, help: &str, fill: impl FnOnce(&mut Metric<'_>) -> fmt::Result) -> fmt::Result {
-        self.family((name, help), None, MetricType::Counter, fill)
+        self.family(name, help, None, MetricType::Counter, fill)
     }
 
     fn family(
         &mut self,
-        (name, help): (&str, &str),
+        name: &str,
+        help: &str,
         unit: Option<&Unit>,
         kind: MetricType,
         fill: impl FnOnce(&mut Metric<'_>) -> fmt::Result,

@@ -23,7 +23,7 @@ fn good(answer: &HttpAnswer) -> &HttpAnswer {
 }
 
 /// Sends one repeatable change by the admin API. `again` lists the statuses allowed for a repetition.
-async fn changed(scene: &Scene<'_>, (method, path, body): (Method, &str, &Value), again: &[u16]) -> Option<HttpAnswer> {
+async fn changed(scene: &Scene<'_>, method: Method, path: &str, body: &Value, again: &[u16]) -> Option<HttpAnswer> {
     let api = scene.admin_api().await;
     let acted = scene.act(async || api.send(method.clone(), path, body).await).await;
     match acted {
@@ -51,7 +51,7 @@ pub(super) async fn create_application(scene: &mut Scene<'_>) {
         "ApplicationUri": uri, "Name": "Made", "ClientType": "Confidential", "Scope": "read",
         "SystemUserAllowed": true, "SystemUser": scene.user_id("svc.reader").await,
     });
-    let made = changed(scene, (Method::POST, "/applications", &record), &[409]).await;
+    let made = changed(scene, Method::POST, "/applications", &record, &[409]).await;
     if let Some(made) = made {
         let secret = made.json()["secret"].as_str().expect("shown once").to_owned();
         let app = App { client: scene.client(), uri: uri.clone(), secret: Some(secret), redirect_uri: String::new() };
@@ -66,7 +66,7 @@ pub(super) async fn disable_application(scene: &mut Scene<'_>) {
     let token = service_token(&app).await;
     assert_eq!(scene.status(&token).await, 200);
     let path = scene.admin_api().await.application(&app.uri).await;
-    changed(scene, (Method::PATCH, &path, &json!({ "IsEnabled": false })), &[]).await;
+    changed(scene, Method::PATCH, &path, &json!({ "IsEnabled": false }), &[]).await;
     assert_eq!(scene.status(&token).await, 401);
     assert_eq!(app.service_token("read").await.status, 401);
 }
@@ -75,7 +75,7 @@ pub(super) async fn disable_application(scene: &mut Scene<'_>) {
 pub(super) async fn change_algorithm(scene: &mut Scene<'_>) {
     let app = scene.application().await;
     let path = scene.admin_api().await.application(&app.uri).await;
-    changed(scene, (Method::PATCH, &path, &json!({ "AccessTokenAlgorithm": "EdDSA" })), &[]).await;
+    changed(scene, Method::PATCH, &path, &json!({ "AccessTokenAlgorithm": "EdDSA" }), &[]).await;
     let token = service_token(&app).await;
     assert_eq!(crate::jwt::header(&token)["alg"], "EdDSA");
     assert_eq!(scene.status(&token).await, 200);
@@ -87,7 +87,7 @@ pub(super) async fn replace_application(scene: &mut Scene<'_>) {
     let path = api.application(&app.uri).await;
     let mut record = api.get(&path).await.json()["record"].clone();
     record["Name"] = json!("Replaced");
-    changed(scene, (Method::PUT, &path, &record), &[]).await;
+    changed(scene, Method::PUT, &path, &record, &[]).await;
     assert_eq!(scene.admin_api().await.get(&path).await.json()["record"]["Name"], "Replaced");
     assert_eq!(scene.status(&service_token(&app).await).await, 200);
 }
@@ -95,7 +95,7 @@ pub(super) async fn replace_application(scene: &mut Scene<'_>) {
 pub(super) async fn add_secret(scene: &mut Scene<'_>) {
     let app = scene.application().await;
     let path = scene.admin_api().await.application(&app.uri).await;
-    let made = changed(scene, (Method::POST, &format!("{path}/secrets"), &json!({ "label": "second" })), &[]).await;
+    let made = changed(scene, Method::POST, &format!("{path}/secrets"), &json!({ "label": "second" }), &[]).await;
     let secret = made.expect("as often as somebody likes").json()["secret"].as_str().expect("shown").to_owned();
     service_token(&app.with_secret(Some(&secret))).await;
     service_token(&app).await;
@@ -110,7 +110,7 @@ pub(super) async fn remove_secret(scene: &mut Scene<'_>) {
     let secrets = api.get(&path).await.json()["secrets"].as_array().expect("two").clone();
     let old = secrets.iter().find(|secret| secret["label"] == "first").expect("the first one");
     let old = old["id"].as_str().expect("an id");
-    changed(scene, (Method::DELETE, &format!("{path}/secrets/{old}"), &Value::Null), &[404]).await;
+    changed(scene, Method::DELETE, &format!("{path}/secrets/{old}"), &Value::Null, &[404]).await;
     assert_eq!(app.service_token("read").await.status, 401, "from the answer on");
     service_token(&app.with_secret(Some(&second))).await;
 }
@@ -118,7 +118,7 @@ pub(super) async fn remove_secret(scene: &mut Scene<'_>) {
 pub(super) async fn create_user(scene: &mut Scene<'_>) {
     let login = scene.name("made");
     let body = json!({ "login": login, "userType": "InternalUser", "role": "Viewer" });
-    changed(scene, (Method::POST, "/users", &body), &[409]).await;
+    changed(scene, Method::POST, "/users", &body, &[409]).await;
     let path = scene.admin_api().await.user(&login).await;
     good(&scene.admin_api().await.send(Method::PUT, &format!("{path}/password"), &json!({ "password": NEW })).await);
     let mut person = Browser { password: NEW.to_owned(), ..scene.browser(&login) };
@@ -136,7 +136,7 @@ async fn with_tokens(scene: &Scene<'_>) -> (Browser, TokenAnswer, String) {
 
 pub(super) async fn disable_user(scene: &mut Scene<'_>) {
     let (mut person, tokens, path) = with_tokens(scene).await;
-    changed(scene, (Method::PATCH, &path, &json!({ "isActive": false })), &[]).await;
+    changed(scene, Method::PATCH, &path, &json!({ "isActive": false }), &[]).await;
     assert_eq!(scene.status(&tokens.access).await, 401, "from the answer on");
     assert_eq!(person.open("/id/account").await.page(), "sign-in");
     assert_eq!(person.sign_in().await.page(), "sign-in");
@@ -144,7 +144,7 @@ pub(super) async fn disable_user(scene: &mut Scene<'_>) {
 
 pub(super) async fn set_password(scene: &mut Scene<'_>) {
     let (mut person, tokens, path) = with_tokens(scene).await;
-    changed(scene, (Method::PUT, &format!("{path}/password"), &json!({ "password": NEW })), &[]).await;
+    changed(scene, Method::PUT, &format!("{path}/password"), &json!({ "password": NEW }), &[]).await;
     assert_eq!(scene.status(&tokens.access).await, 401);
     assert_eq!(person.open("/id/account").await.page(), "sign-in");
     NEW.clone_into(&mut person.password);
@@ -158,7 +158,7 @@ pub(super) async fn invite_user(scene: &mut Scene<'_>) {
     let body = json!({ "login": login, "userType": "InternalUser", "email": address });
     good(&api.send(Method::POST, "/users", &body).await);
     let path = format!("{}/invitations", api.user(&login).await);
-    changed(scene, (Method::POST, &path, &Value::Null), &[]).await;
+    changed(scene, Method::POST, &path, &Value::Null, &[]).await;
     good_link_to(scene, &address, "set-up").await;
 }
 
@@ -166,13 +166,13 @@ pub(super) async fn administrator_withdraws_consent(scene: &mut Scene<'_>) {
     let (_, tokens, path) = with_tokens(scene).await;
     let consents = scene.admin_api().await.get(&format!("{path}/consents")).await.json();
     let application = consents["items"][0]["application"].as_str().expect("an id");
-    changed(scene, (Method::DELETE, &format!("{path}/consents/{application}"), &Value::Null), &[404]).await;
+    changed(scene, Method::DELETE, &format!("{path}/consents/{application}"), &Value::Null, &[404]).await;
     assert_eq!(scene.status(&tokens.access).await, 401);
 }
 
 pub(super) async fn create_role(scene: &mut Scene<'_>) {
     let body = json!({ "name": scene.name("role"), "permissions": { "read": ["Crm_*"], "update": [] } });
-    changed(scene, (Method::POST, "/roles", &body), &[409]).await;
+    changed(scene, Method::POST, "/roles", &body, &[409]).await;
     good(&scene.admin_api().await.get(&format!("/roles/{}", scene.name("role"))).await);
 }
 
@@ -186,7 +186,7 @@ pub(super) async fn change_role(scene: &mut Scene<'_>) {
     let token = scene.tokens(&scene.app(FIRST), &mut person).await.access;
     assert_eq!(scene.status(&token).await, 200);
     let none = json!({ "read": [], "update": [] });
-    changed(scene, (Method::PUT, &format!("/roles/{role}"), &none), &[]).await;
+    changed(scene, Method::PUT, &format!("/roles/{role}"), &none, &[]).await;
     assert_eq!(scene.status(&token).await, 403, "on the next call");
 }
 
@@ -194,14 +194,14 @@ pub(super) async fn delete_role(scene: &mut Scene<'_>) {
     let role = scene.name("role");
     let body = json!({ "name": role, "permissions": { "read": [], "update": [] } });
     good(&scene.admin_api().await.send(Method::POST, "/roles", &body).await);
-    changed(scene, (Method::DELETE, &format!("/roles/{role}"), &Value::Null), &[404]).await;
+    changed(scene, Method::DELETE, &format!("/roles/{role}"), &Value::Null, &[404]).await;
     assert_eq!(scene.admin_api().await.get(&format!("/roles/{role}")).await.status, 404);
 }
 
 pub(super) async fn change_settings(scene: &mut Scene<'_>) {
     let name = scene.number + 1000;
     let body = json!({ "seats_per_user": name });
-    changed(scene, (Method::PATCH, "/settings", &body), &[]).await;
+    changed(scene, Method::PATCH, "/settings", &body, &[]).await;
     let settings = scene.admin_api().await.get("/settings").await.json();
     assert!(scene.shares_the_house() || settings["seats_per_user"] == name, "{settings}");
 }
@@ -209,7 +209,7 @@ pub(super) async fn change_settings(scene: &mut Scene<'_>) {
 pub(super) async fn rotate_key(scene: &mut Scene<'_>) {
     // The successor of the previous rotation signs now.
     scene.server.advance(Duration::from_hours(25));
-    changed(scene, (Method::POST, "/keys/rotation", &json!({ "algorithm": "ES256" })), &[422]).await;
+    changed(scene, Method::POST, "/keys/rotation", &json!({ "algorithm": "ES256" }), &[422]).await;
     let token = service_token(&scene.app("my.trusted.app/service")).await;
     assert_eq!(scene.status(&token).await, 200, "nothing breaks");
 }
@@ -218,7 +218,7 @@ pub(super) async fn rotate_key(scene: &mut Scene<'_>) {
 pub(super) async fn replace_keys(scene: &mut Scene<'_>) {
     let token = service_token(&scene.app("my.trusted.app/service")).await;
     assert_eq!(scene.status(&token).await, 200);
-    changed(scene, (Method::POST, "/keys/replacement", &json!({ "algorithm": "ES256" })), &[]).await;
+    changed(scene, Method::POST, "/keys/replacement", &json!({ "algorithm": "ES256" }), &[]).await;
     assert_eq!(scene.status(&token).await, 401, "from the answer on");
     let token = service_token(&scene.app("my.trusted.app/service")).await;
     assert_eq!(scene.status(&token).await, 200);
@@ -228,20 +228,20 @@ pub(super) async fn end_one_session(scene: &mut Scene<'_>) {
     let (person, tokens, _) = with_tokens(scene).await;
     let list = scene.admin_api().await.get(&format!("/sessions?user={}", person.login)).await.json();
     let path = format!("/sessions/{}", list["items"][0]["id"].as_str().expect("hers"));
-    changed(scene, (Method::DELETE, &path, &Value::Null), &[404]).await;
+    changed(scene, Method::DELETE, &path, &Value::Null, &[404]).await;
     assert_eq!(scene.status(&tokens.access).await, 401, "on the next call");
 }
 
 pub(super) async fn end_sessions_of_user(scene: &mut Scene<'_>) {
     let (person, tokens, _) = with_tokens(scene).await;
-    changed(scene, (Method::POST, "/sessions/end", &json!({ "user": person.login })), &[]).await;
+    changed(scene, Method::POST, "/sessions/end", &json!({ "user": person.login }), &[]).await;
     assert_eq!(scene.status(&tokens.access).await, 401, "on the next call");
 }
 
 pub(super) async fn issue_service_token(scene: &mut Scene<'_>) {
     let app = scene.application().await;
     let wish = json!({ "application": app.uri, "description": "nightly", "scope": "read" });
-    let made = changed(scene, (Method::POST, "/tokens", &wish), &[]).await.expect("as often as somebody likes");
+    let made = changed(scene, Method::POST, "/tokens", &wish, &[]).await.expect("as often as somebody likes");
     let value = made.json()["value"].as_str().expect("shown once").to_owned();
     assert_eq!(scene.status(&value).await, 200);
 }
@@ -254,7 +254,7 @@ pub(super) async fn administrator_revokes_token(scene: &mut Scene<'_>) {
     let value = issued["value"].as_str().expect("shown once").to_owned();
     assert_eq!(scene.status(&value).await, 200);
     let path = format!("/tokens/{}", issued["token"]["id"].as_str().expect("an id"));
-    changed(scene, (Method::DELETE, &path, &Value::Null), &[]).await;
+    changed(scene, Method::DELETE, &path, &Value::Null, &[]).await;
     assert_eq!(scene.status(&value).await, 401);
 }
 

@@ -42,10 +42,10 @@ pub(super) async fn measure(binary: &Binary, effort: Effort) -> Result<Storm> {
     eprintln!("a storm of refusals: with");
     let refused = Arc::new(AtomicU32::new(0));
     let storm = feel(&installation, span, Some(&refused)).await?;
-    Ok(told(span, refused.load(Ordering::Relaxed), (quiet.p99?, quiet.growth), &storm))
+    Ok(told(span, refused.load(Ordering::Relaxed), quiet.p99?, quiet.growth, &storm))
 }
 
-fn told(span: Duration, refused: u32, (quiet_p99, quiet_growth): (f64, f64), storm: &Felt) -> Storm {
+fn told(span: Duration, refused: u32, quiet_p99: f64, quiet_growth: f64, storm: &Felt) -> Storm {
     let growth = storm.growth - quiet_growth;
     let p99 = match &storm.p99 {
         Ok(p99) => format!("{p99:.0} µs, {:.1} times {quiet_p99:.0} µs", p99 / quiet_p99),

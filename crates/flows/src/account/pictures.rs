@@ -183,7 +183,7 @@ fn encode(drawn: &RgbaImage) -> Result<Vec<u8>, PictureRefusal> {
 mod tests {
     use super::*;
 
-    fn file(format: ImageFormat, (width, height): (u32, u32)) -> Vec<u8> {
+    fn file(format: ImageFormat, width: u32, height: u32) -> Vec<u8> {
         let image = DynamicImage::ImageRgb8(image::RgbImage::from_fn(width, height, |x, _| {
             image::Rgb(if x < width / 2 { [255, 0, 0] } else { [0, 0, 255] })
         }));
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn each_format_is_drawn_anew_in_each_size() {
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP] {
-            let drawn = draw(&file(format, (300, 200))).expect("a good picture");
+            let drawn = draw(&file(format, 300, 200)).expect("a good picture");
             assert_eq!(drawn.len(), 3);
             for (size, png) in drawn {
                 let read = image::load_from_memory_with_format(&png, ImageFormat::Png).expect("PNG");
@@ -205,7 +205,7 @@ mod tests {
                 assert!(left[0] > 200 && left[2] < 60 && right[2] > 200 && right[0] < 60, "the middle, unmirrored");
             }
         }
-        assert!(draw(&file(ImageFormat::Png, (1, 1))).is_ok(), "however small");
+        assert!(draw(&file(ImageFormat::Png, 1, 1)).is_ok(), "however small");
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(draw(b"<svg xmlns='http://www.w3.org/2000/svg'/>").err(), Some(PictureRefusal::UnknownFormat));
         assert_eq!(draw(b"GIF89a\x01\x00\x01\x00").err(), Some(PictureRefusal::UnknownFormat));
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP] {
-            let whole = file(format, (64, 64));
+            let whole = file(format, 64, 64);
             let head = whole.get(..20).expect("longer than that");
             assert!(draw(head).is_err(), "{format:?}: cut short");
         }
@@ -223,7 +223,7 @@ mod tests {
     /// The dimensions are checked in the header, before anything is unpacked.
     #[test]
     fn a_small_file_that_claims_a_huge_picture_is_refused() {
-        let mut png = file(ImageFormat::Png, (8, 8));
+        let mut png = file(ImageFormat::Png, 8, 8);
         for (width, height) in [(60_000_u32, 60_000_u32), (16_000, 16_000), (1, 60_000)] {
             png[16..20].copy_from_slice(&width.to_be_bytes());
             png[20..24].copy_from_slice(&height.to_be_bytes());

@@ -142,7 +142,7 @@ impl Account<'_> {
         form: &str,
         now: Timestamp,
     ) -> Option<AuthenticatorOffer> {
-        let secret = self.offered(offer, browser, (form, now))?;
+        let secret = self.offered(offer, browser, form, now)?;
         Some(AuthenticatorOffer {
             offer: Presented::new(offer.expose()),
             ..self.app_offer(&secret, browser, form, now)
@@ -169,7 +169,8 @@ impl Account<'_> {
         &self,
         offer: &Presented<AuthenticatorOffer>,
         browser: &SignedIn,
-        (form, now): (&str, Timestamp),
+        form: &str,
+        now: Timestamp,
     ) -> Option<TotpSecret> {
         let (made_at, rest) = offer.expose().split_once('.')?;
         let (text, tag) = rest.split_once('.')?;
@@ -270,7 +271,7 @@ impl Account<'_> {
         let planned = |statements, adds, if_guarded| Ok(Ok(PlannedChange { statements, adds, if_guarded }));
         match change {
             TwoStepChange::AddApp { offer, code } => {
-                let Some(secret) = self.offered(offer, browser, (form, moment.now)) else {
+                let Some(secret) = self.offered(offer, browser, form, moment.now) else {
                     return Ok(Err(TwoStepRefusal::OfferStale));
                 };
                 let step = match secret.check(&code_as_typed(code), moment.now, None) {

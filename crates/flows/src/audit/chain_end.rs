@@ -133,7 +133,7 @@ impl Sealer {
     /// Signs the newest seal. A failed guard means that another node signed or sealed meanwhile.
     pub(super) async fn sign_ready(&self, ready: &ChainEnd, now: Timestamp) -> Result<(), Fault> {
         let head = SealLink { seal: ready.head.number, hash: ready.head.hash };
-        let (signed, jws) = self.checkpoint(head, (ready.remembered.signed, None), now)?;
+        let (signed, jws) = self.checkpoint(head, ready.remembered.signed, None, now)?;
         let batch = vec![
             self.store.insert_checkpoint(head.seal, now, &jws),
             self.write_memory(ready.version, &RememberedEnd { head, signed }),
@@ -149,7 +149,8 @@ impl Sealer {
     fn checkpoint(
         &self,
         seal: SealLink,
-        (prev, broken): (SealLink, Option<Break>),
+        prev: SealLink,
+        broken: Option<Break>,
         now: Timestamp,
     ) -> Result<(SealLink, String), Fault> {
         let checkpoint = Checkpoint {
@@ -191,7 +192,7 @@ impl Sealer {
         // them.
         let is_signed = broken.cause != BreakCause::UnknownSeals;
         let (signed, jws) =
-            if is_signed { self.checkpoint(head, (signed, Some(broken)), now)? } else { (signed, String::new()) };
+            if is_signed { self.checkpoint(head, signed, Some(broken), now)? } else { (signed, String::new()) };
         if is_signed {
             batch.push(self.store.insert_checkpoint(head.seal, now, &jws));
         }

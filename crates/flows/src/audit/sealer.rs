@@ -89,7 +89,7 @@ impl Sealer {
     pub(crate) async fn open(store: &Store, master: &MasterKey, moment: &mut Moment<'_>) -> Result<Self, Fault> {
         for _ in 0..MAX_ATTEMPTS {
             let (secret, kept) = Self::secret(store, master, moment).await?;
-            let sealer = Self::with(store, (secret, kept), master, moment).await?;
+            let sealer = Self::with(store, secret, kept, master, moment).await?;
             if sealer.looks_well(moment.now).await? {
                 return Ok(sealer);
             }
@@ -116,7 +116,8 @@ impl Sealer {
 
     async fn with(
         store: &Store,
-        (secret, kept): (AuditSecret, SecretState),
+        secret: AuditSecret,
+        kept: SecretState,
         master: &MasterKey,
         moment: &mut Moment<'_>,
     ) -> Result<Self, Fault> {

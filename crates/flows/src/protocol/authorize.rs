@@ -132,7 +132,7 @@ impl Protocol<'_> {
             (Ok(NextStep::Issue), Some(browser)) => {
                 let needed = target.application.require_consent;
                 let agreement = if needed { Agreement::Earlier(consented.clone()) } else { Agreement::NotNeeded };
-                match self.issue(ctx, target, (&asked, &grantable), (browser, agreement)).await? {
+                match self.issue(ctx, target, &asked, &grantable, browser, agreement).await? {
                     Some(next) => Ok(next),
                     None => self.refuse(ctx, target, &AuthorizeRefusal::Overtaken),
                 }
@@ -168,7 +168,7 @@ impl Protocol<'_> {
             let (known, before) = self.memory.store.consent_as_written(browser.user.id, target.application.id).await?;
             let agreed = known.union(&grantable.scope);
             let agreement = Agreement::Now { before, agreed };
-            if let Some(next) = self.issue(ctx, target, (&asked, &grantable), (browser, agreement)).await? {
+            if let Some(next) = self.issue(ctx, target, &asked, &grantable, browser, agreement).await? {
                 return Ok(next);
             }
         }
@@ -181,8 +181,10 @@ impl Protocol<'_> {
         &self,
         ctx: &mut Ctx<'_>,
         target: &VerifiedTarget,
-        (asked, grantable): (&AuthorizationRequest, &GrantableRequest),
-        (browser, agreement): (&SignedIn, Agreement),
+        asked: &AuthorizationRequest,
+        grantable: &GrantableRequest,
+        browser: &SignedIn,
+        agreement: Agreement,
     ) -> Result<Option<AuthorizeOutcome>, Fault> {
         let (application, now) = (&target.application, ctx.now);
         let id = AuthorizationId(ctx.id());

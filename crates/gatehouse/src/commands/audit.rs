@@ -37,7 +37,7 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
                 AuditFormat::Jsonl => ExportFormat::Jsonl,
                 AuditFormat::Csv => ExportFormat::Csv,
             };
-            export((&target, chain), AuditExport::new(span, kind, format), out.as_deref(), environment).await
+            export(&target, chain, AuditExport::new(span, kind, format), out.as_deref(), environment).await
         }
         AuditCommand::List { target, filter } => list::run(&target, filter, environment).await,
         AuditCommand::Verify { target, against, chain } => {
@@ -191,7 +191,8 @@ fn as_text(name: &str, chain: Chain, verdict: &VerificationResult) -> String {
 }
 
 async fn export(
-    (target, chain): (&Target, Chain),
+    target: &Target,
+    chain: Chain,
     mut export: AuditExport,
     out: Option<&Path>,
     environment: Environment<'_>,

@@ -70,7 +70,7 @@ async fn connected(url: &DatabaseUrl, database: &Database, report: &mut DoctorRe
     };
     let software = &look.software;
     if let Some(theirs) = look.clock {
-        clock(theirs, (asked, SystemPlatform.now()), report);
+        clock(theirs, asked, SystemPlatform.now(), report);
     }
     if let Some(free) = database.free_bytes().await.filter(|free| *free < MIN_FREE_BYTES) {
         report.warning(
@@ -126,7 +126,7 @@ async fn write(database: &Database, report: &mut DoctorReport) {
     }
 }
 
-fn clock(theirs: Timestamp, (asked, answered): (Timestamp, Timestamp), report: &mut DoctorReport) {
+fn clock(theirs: Timestamp, asked: Timestamp, answered: Timestamp, report: &mut DoctorReport) {
     // The database read its clock between `asked` and `answered`: this is the smallest possible difference.
     let apart = asked.since(theirs).max(theirs.since(answered));
     let what = format!("this machine's clock and the database's differ by {} ms", apart.as_millis());
@@ -266,7 +266,7 @@ mod tests {
     fn level(theirs: i64, asked: i64, answered: i64) -> Level {
         let at = |millis: i64| Timestamp(millis * 1000);
         let mut report = DoctorReport::default();
-        clock(at(theirs), (at(asked), at(answered)), &mut report);
+        clock(at(theirs), at(asked), at(answered), &mut report);
         report.worst()
     }
 

@@ -47,7 +47,7 @@ pub(super) fn look(config: &Config, report: &mut DoctorReport) {
         UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(SystemPlatform.now().seconds()).unwrap_or(0)));
     for instance in under_https {
         for host in &instance.hosts {
-            name(host.as_str(), (own, intermediates), now, report);
+            name(host.as_str(), own, intermediates, now, report);
         }
     }
 }
@@ -76,7 +76,8 @@ fn ends(chain: &[CertificateDer<'_>], report: &mut DoctorReport) {
 /// Checks whether a browser would accept the certificate for this host.
 fn name(
     host: &str,
-    (own, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+    own: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
     now: UnixTime,
     report: &mut DoctorReport,
 ) {

@@ -170,19 +170,20 @@ async fn replace(
     call: ElevatedAdminCall,
     (IdParam(id), expected, JsonBody(record)): (IdParam, IfMatch, JsonBody<ApplicationRecord>),
 ) -> OperationResult<Versioned<Application>> {
-    change(call, (id, expected), |_| Ok(record)).await
+    change(call, id, expected, |_| Ok(record)).await
 }
 
 async fn patch(
     call: ElevatedAdminCall,
     (IdParam(id), expected, changes): (IdParam, IfMatch, MergePatch<ApplicationRecord>),
 ) -> OperationResult<Versioned<Application>> {
-    change(call, (id, expected), |current| changes.apply_to(current.record_as_stored())).await
+    change(call, id, expected, |current| changes.apply_to(current.record_as_stored())).await
 }
 
 async fn change(
     mut call: ElevatedAdminCall,
-    (id, expected): (Uuid, IfMatch),
+    id: Uuid,
+    expected: IfMatch,
     next: impl FnOnce(&TrustedApplication) -> Result<ApplicationRecord, Problem>,
 ) -> OperationResult<Versioned<Application>> {
     let (service, mut moment) = call.open();

@@ -140,7 +140,7 @@ impl ApplicationKind {
 
 pub(super) async fn blank(admin: AdminPage, RawQuery(query): RawQuery) -> Response {
     match ApplicationKind::of(asked(query.as_deref()).get("kind")) {
-        Some(kind) => registration(&admin, kind, (&kind.record(), ""), FormNotice::Nothing),
+        Some(kind) => registration(&admin, kind, &kind.record(), "", FormNotice::Nothing),
         None => kinds(&admin),
     }
 }
@@ -162,7 +162,8 @@ fn kinds(admin: &AdminPage) -> Response {
 fn registration(
     admin: &AdminPage,
     kind: ApplicationKind,
-    (record, system_user): (&ApplicationRecord, &str),
+    record: &ApplicationRecord,
+    system_user: &str,
     said: FormNotice,
 ) -> Response {
     let mut entries = vec![
@@ -231,14 +232,14 @@ async fn created(admin: &mut AdminPage, form: &Params) -> PageResult {
     let (record, unknown) = with_system_user(admin, record, login).await?;
     problems.extend(unknown);
     if form.get("check").is_some() {
-        return checked(admin, (record, None), problems).await;
+        return checked(admin, record, None, problems).await;
     }
     if !problems.is_empty() {
-        return Ok(registration(admin, kind, (&record, login), FormNotice::Refused(problems)));
+        return Ok(registration(admin, kind, &record, login, FormNotice::Refused(problems)));
     }
     Ok(match register(admin, record.clone()).await? {
         Ok((application, secret, warnings)) => registered(admin, &application, secret.as_ref(), warnings),
-        Err(refusal) => registration(admin, kind, (&record, login), refused(refusal)),
+        Err(refusal) => registration(admin, kind, &record, login, refused(refusal)),
     })
 }
 
@@ -299,7 +300,7 @@ async fn found(admin: &mut AdminPage, text: &str) -> Result<Option<TrustedApplic
 async fn shown(admin: &mut AdminPage, text: &str, said: FormNotice) -> PageResult {
     let Some(application) = found(admin, text).await? else { return Ok(admin.gone()) };
     let login = system_user(admin, &application.to_record()).await?;
-    Ok(overview(admin, &application, (&application.to_record(), &login), said))
+    Ok(overview(admin, &application, &application.to_record(), &login, said))
 }
 
 /// The login of the System User.
@@ -321,7 +322,8 @@ fn badge(application: &TrustedApplication) -> Option<&'static str> {
 fn overview(
     admin: &AdminPage,
     application: &TrustedApplication,
-    (record, system_user): (&ApplicationRecord, &str),
+    record: &ApplicationRecord,
+    system_user: &str,
     said: FormNotice,
 ) -> Response {
     let here = format!("{}/{}", HERE.path(), application.id);
@@ -438,7 +440,8 @@ async fn again(
 /// Validates a record, for the script that checks the form while it is filled in.
 async fn checked(
     admin: &mut AdminPage,
-    (record, current): (ApplicationRecord, Option<&TrustedApplication>),
+    record: ApplicationRecord,
+    current: Option<&TrustedApplication>,
     mut problems: Vec<String>,
 ) -> PageResult {
     let (service, mut moment) = admin.open();
@@ -457,16 +460,16 @@ async fn save(admin: &mut AdminPage, application: &TrustedApplication, form: &Pa
     let (record, unknown) = with_system_user(admin, record, login).await?;
     problems.extend(unknown);
     if form.get("check").is_some() {
-        return checked(admin, (record, Some(application)), problems).await;
+        return checked(admin, record, Some(application), problems).await;
     }
     if !problems.is_empty() {
-        return Ok(overview(admin, application, (&record, login), FormNotice::Refused(problems)));
+        return Ok(overview(admin, application, &record, login, FormNotice::Refused(problems)));
     }
     let (service, mut moment) = admin.elevate()?;
     match service.change_application(application, record.clone(), &mut moment).await? {
         Ok(_) => again(admin, application, Ok(())).await,
         Err(AdminRefusal::Overtaken) => shown(admin, &application.id.to_string(), overtaken()).await,
-        Err(refusal) => Ok(overview(admin, application, (&record, login), refused(refusal))),
+        Err(refusal) => Ok(overview(admin, application, &record, login, refused(refusal))),
     }
 }
 

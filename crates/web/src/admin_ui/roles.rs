@@ -23,7 +23,7 @@ pub(super) async fn show(mut admin: AdminPage, RawQuery(query): RawQuery) -> Res
         one(&mut admin, name, FormNotice::Nothing).await
     } else {
         let blank = Role { name: String::new(), ..Role::default() };
-        all(&mut admin, (asked.get("after"), &blank), said).await
+        all(&mut admin, asked.get("after"), &blank, said).await
     };
     admin.answer(answer)
 }
@@ -37,7 +37,7 @@ fn fields(permissions: &Permissions) -> [FormField; 2] {
     ]
 }
 
-async fn all(admin: &mut AdminPage, (after, entered): (Option<&str>, &Role), said: FormNotice) -> PageResult {
+async fn all(admin: &mut AdminPage, after: Option<&str>, entered: &Role, said: FormNotice) -> PageResult {
     let (service, _) = admin.open();
     let (rows, behind) = paged(service.roles_after(after.unwrap_or_default(), READ).await?, |role| role.name.clone());
     let line = |role: &Role| ListRow {
@@ -133,7 +133,7 @@ async fn create(admin: &mut AdminPage, form: &Params, permissions: Permissions) 
         Ok(()) => Ok(done(HERE.path())),
         Err(refusal) => {
             let entered = Role { name: name.to_owned(), permissions, ..Role::default() };
-            all(admin, (None, &entered), refused(refusal)).await
+            all(admin, None, &entered, refused(refusal)).await
         }
     }
 }

@@ -151,7 +151,7 @@ async fn submit_asked(
     }
     let done = async {
         match way(&mut context, query).await? {
-            Ok(way) => take(&mut context, headers, (&way, asking), &form).await,
+            Ok(way) => take(&mut context, headers, &way, asking, &form).await,
             Err(page) => Ok(page),
         }
     };
@@ -164,7 +164,8 @@ async fn submit_asked(
 async fn take(
     context: &mut RequestContext,
     headers: &HeaderMap,
-    (way, asking): (&SignInDestination, SecondStepDoor),
+    way: &SignInDestination,
+    asking: SecondStepDoor,
     form: &Params,
 ) -> Result<Response, Fault> {
     let field = |name| form.get(name).unwrap_or_default();

@@ -26,16 +26,16 @@ pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Res
         ProfileNotice::Nothing | ProfileNotice::Refused(_) => Ok(0),
     };
     match live {
-        Ok(live) => page_with(&person, (said, live), StatusCode::OK),
+        Ok(live) => page_with(&person, said, live, StatusCode::OK),
         Err(fault) => failures::fault_page(&person.context, &fault),
     }
 }
 
 fn page(person: &SignedInUser, said: ProfileNotice<'_>, status: StatusCode) -> Response {
-    page_with(person, (said, 0), status)
+    page_with(person, said, 0, status)
 }
 
-fn page_with(person: &SignedInUser, (said, live_tokens): (ProfileNotice<'_>, usize), status: StatusCode) -> Response {
+fn page_with(person: &SignedInUser, said: ProfileNotice<'_>, live_tokens: usize, status: StatusCode) -> Response {
     let csrf = person.csrf();
     let frame = frame(person, ProfileSection::Password, &csrf).saying(said);
     render::page(

@@ -116,7 +116,7 @@ impl RequestScope {
         if let Some((tracer, (begun, instance))) = state.tracer.as_ref().zip(span) {
             tracer.finish(begun, (arrival, took), (&method, uri.path(), response.status()), instance);
         }
-        log(arrival.id, (&method, uri.path()), response.status(), took);
+        log(arrival.id, &method, uri.path(), response.status(), took);
         response
     }
 
@@ -164,7 +164,7 @@ fn begin_span(
 
 /// Logs refusals at `info` and successes at `debug`; the audit has the successes. Only the path is logged: queries and
 /// fragments may hold codes and tokens.
-fn log(id: RequestId, (method, path): (&Method, &str), status: StatusCode, took: Duration) {
+fn log(id: RequestId, method: &Method, path: &str, status: StatusCode, took: Duration) {
     let micros = || u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let status = status.as_u16();
     if status >= 400 {

@@ -215,7 +215,7 @@ impl Trial {
             self.ask("The application requests the user info", by, (Method::GET, "/id/connect/userinfo"), None).await?;
         }
         let refresh = tokens.member("refresh_token");
-        self.used(client, wanted, (&access, refresh)).await
+        self.used(client, wanted, &access, refresh).await
     }
 
     /// Submits *Continue as*, if that page appears.
@@ -283,7 +283,7 @@ impl Trial {
             .must("The application requests a token", app, (Method::POST, "/id/connect/token"), Some(&form))
             .await?;
         let access = tokens.member("access_token").ok_or(TrialEnded)?;
-        self.used(client, wanted, (&access, None)).await
+        self.used(client, wanted, &access, None).await
     }
 
     /// Uses the tokens, then revokes them, whether or not a step in between failed.
@@ -291,7 +291,8 @@ impl Trial {
         &mut self,
         client: &TrialClient,
         wanted: &TrialRequest,
-        (access, refresh): (&str, Option<String>),
+        access: &str,
+        refresh: Option<String>,
     ) -> Result<(), TrialEnded> {
         let app = RequestSender::Application { token: None };
         let by = RequestSender::Application { token: Some(access) };
