@@ -11,7 +11,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the checkout is there")
 }
 
-/// Files below a directory that have one of these endings, without those of builds.
+/// Files below a directory with one of these endings. Build directories are left out.
 fn files(below: &Path, endings: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut directories = vec![below.to_owned()];
@@ -31,7 +31,7 @@ fn files(below: &Path, endings: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-/// The number that a text begins with, like `3.1`; nothing if it begins with none.
+/// The section number at the start of a text, like `3.1`; empty if there is none.
 fn number(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     text[..end].trim_end_matches('.')
@@ -51,7 +51,8 @@ fn specification() -> Sections {
     pages.iter().map(page).collect()
 }
 
-/// What is cited right behind the name of a page: `` `identity.md` §3.1, §3.6 ``, also over the end of a comment's line.
+/// The sections cited directly behind a page's name: `` `identity.md` §3.1, §3.6 ``. A citation may continue on the
+/// next line of a comment.
 fn cited(behind_name: &str) -> Vec<&str> {
     let link = |text: &str| text.strip_prefix("](").and_then(|link| link.find(')')).map(|end| end + 3);
     let behind = behind_name.strip_prefix('`').unwrap_or(behind_name);
@@ -74,7 +75,7 @@ fn cited(behind_name: &str) -> Vec<&str> {
     }
 }
 
-/// Citations of a text that lead nowhere, and how many lead somewhere.
+/// The citations of a text that do not resolve, and the number of those that do.
 fn resolve(text: &str, pages: &Sections) -> (Vec<String>, usize) {
     let (mut wrong, mut right) = (Vec::new(), 0);
     for (page, sections) in pages {
@@ -107,7 +108,7 @@ fn every_citation_of_a_specification_resolves() {
     let documents = files(&root.join("docs"), &[".md"]);
     let here = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "GLOSSARY.md", "CHANGELOG.md"];
     let code = files(&root.join("crates"), &[".rs"]);
-    // This file shows a citation that leads nowhere.
+    // This file contains a citation that does not resolve.
     let code = code.into_iter().filter(|path| !path.ends_with("tests/citations.rs"));
     for path in documents.into_iter().chain(here.iter().map(|name| root.join(name))).chain(code) {
         read(&path);

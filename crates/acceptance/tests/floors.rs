@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// A crate of ours, and what of ours it may name.
+/// A crate of the workspace, and the workspace crates that it may name.
 const FLOORS: &[(&str, &[&str])] = &[
     ("oauth", &[]),
     ("odata", &[]),
@@ -16,10 +16,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("gatehouse", &["web", "flows", "store", "model", "demo", "oauth", "odata"]),
 ];
 
-/// What tests of a crate may name besides.
+/// Further crates that the tests of a crate may name.
 const FOR_TESTS: &[(&str, &str)] = &[("store", "demo")];
 
-/// A crate of others that few of ours may name; their tests may.
+/// A third-party crate, and the only workspace crates that may name it. Tests of the others may name it too.
 const KEPT_TO: &[(&str, &[&str])] = &[
     ("axum", &["web", "gatehouse"]),
     ("rusqlite", &["store"]),
@@ -31,10 +31,10 @@ const KEPT_TO: &[(&str, &[&str])] = &[
     ("webauthn-rs", &["flows"]),
 ];
 
-/// They judge, measure or show the product, and may name everything; nothing of the product names them.
+/// These crates test, measure or demonstrate the product and may name everything. The product names none of them.
 const BESIDE: &[&str] = &["acceptance", "bench"];
 
-/// An edge of the workspace.
+/// A dependency in the workspace.
 #[derive(Debug)]
 struct Edge {
     from: String,
@@ -46,7 +46,7 @@ fn edge(from: &str, to: &str, for_tests: bool) -> Edge {
     Edge { from: from.to_owned(), to: to.to_owned(), for_tests }
 }
 
-/// The crates under `crates/`, and every dependency of theirs.
+/// The crates under `crates/` with all their dependencies.
 fn workspace() -> (Vec<String>, Vec<Edge>) {
     let asked = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
@@ -71,7 +71,7 @@ fn workspace() -> (Vec<String>, Vec<Edge>) {
     (crates, edges)
 }
 
-/// Why the edge is not in the picture.
+/// The reason why the dependency is not allowed.
 fn wrong(edge: &Edge) -> Option<String> {
     let Edge { from, to, for_tests } = edge;
     let below = FLOORS.iter().find(|(name, _)| name == from).map(|(_, below)| *below)?;

@@ -11,7 +11,7 @@ use oauth::token::TokenRequest;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Bytes that look like a form more often than chance would have them.
+/// Bytes that resemble a form more often than random bytes would.
 fn form() -> impl Strategy<Value = Vec<u8>> {
     let name = prop_oneof![
         Just("client_id"),

@@ -6,7 +6,7 @@ use acceptance::sources::sources;
 use syn::visit::{self, Visit};
 use syn::{Ident, Visibility};
 
-/// The product.
+/// The crates of the product.
 const CRATES: &[&str] = &["oauth", "odata", "model", "store", "flows", "web", "gatehouse", "demo"];
 
 #[derive(Default)]

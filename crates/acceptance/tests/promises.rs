@@ -30,13 +30,13 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the checkout is there")
 }
 
-/// The first sentence of a text; what follows explains it.
+/// The first sentence of a text. The rest explains it.
 fn first_sentence(text: &str) -> String {
     let end = text.match_indices(". ").map(|(at, _)| at + 1).find(|end| !text[..*end].ends_with(" cf."));
     text[..end.unwrap_or(text.len())].to_owned()
 }
 
-/// Lines of a documentation comment as one text.
+/// The lines of a documentation comment as one text.
 fn documentation<'a>(lines: impl Iterator<Item = &'a str>) -> Option<String> {
     let text = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     (!text.is_empty()).then(|| first_sentence(&text))
@@ -46,7 +46,7 @@ fn about(file: &str) -> Option<String> {
     documentation(file.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim))
 }
 
-/// The tests of a file, in its order: marked functions, and names of a list `on_both! { … }`.
+/// The tests of a file in order: marked functions, and the names in a list `on_both! { … }`.
 fn promises(file: &str) -> Vec<Promise> {
     let (mut found, mut comment, mut is_test, mut is_list) = (Vec::<Promise>::new(), Vec::new(), false, false);
     let mut listed = Vec::new();

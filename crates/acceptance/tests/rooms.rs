@@ -8,10 +8,11 @@ use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemUse, Macro, Meta, Token, UseTree};
 
-/// A room, and the rooms that it may name.
+/// A room and the rooms that it may name.
 type Room = (&'static str, &'static [&'static str]);
 
-/// Rooms of crates, from the bottom up; those of `flows` and `web` are drawn in `ARCHITECTURE.md`. A crate's root may name all of them.
+/// Rooms of crates, bottom up. Those of `flows` and `web` are drawn in `ARCHITECTURE.md`. A crate's root may name all
+/// of them.
 const ROOMS: &[(&str, &[Room])] = &[
     (
         "flows",
@@ -85,10 +86,10 @@ const ROOMS: &[(&str, &[Room])] = &[
     ),
 ];
 
-/// No crate has modules that name one another in a circle.
+/// Crates without cycles of modules.
 const CRATES: &[&str] = &["oauth", "odata", "model", "demo", "store", "flows", "web", "gatehouse", "bench"];
 
-/// Which modules of a crate name which, tests aside.
+/// The modules that each module of a crate names, tests aside.
 struct Arrows {
     modules: BTreeSet<Module>,
     arrows: BTreeSet<(Module, Module)>,
@@ -115,7 +116,7 @@ impl Arrows {
         Self { modules, arrows }
     }
 
-    /// The children of a module that name one another in a circle, each with those that it names.
+    /// The children of a module that form a cycle, each with the modules that it names.
     fn circle_below(&self, parent: &Module) -> BTreeMap<String, BTreeSet<String>> {
         let child = |module: &Module| {
             (module.len() > parent.len() && module.starts_with(parent)).then(|| module[parent.len()].clone())
@@ -128,7 +129,7 @@ impl Arrows {
                 names.entry(from).or_default().insert(to);
             }
         }
-        // What names nobody that is left, or is named by nobody that is left, is in no circle.
+        // A module that names no remaining module, or that no remaining module names, is in no cycle.
         loop {
             let left: BTreeSet<String> = names.keys().cloned().collect();
             let targets: BTreeSet<String> = names.values().flatten().cloned().collect();
@@ -143,7 +144,7 @@ impl Arrows {
     }
 }
 
-/// The module that a path names, or whose item it names.
+/// The module of a path, or of the item that a path names.
 fn resolve(modules: &BTreeSet<Module>, from: &Module, path: &[String]) -> Module {
     let mut at: Module = if path[0] == "crate" { Vec::new() } else { from.clone() };
     for part in path {
@@ -159,7 +160,7 @@ fn resolve(modules: &BTreeSet<Module>, from: &Module, path: &[String]) -> Module
     at
 }
 
-/// Collects paths of the own crate.
+/// Collects paths inside the crate.
 #[derive(Default)]
 struct Paths {
     found: Vec<Vec<String>>,
@@ -200,10 +201,10 @@ impl<'ast> Visit<'ast> for Paths {
         visit::visit_path(self, path);
     }
 
-    /// What a macro takes is mostly expressions; what is none is read for its paths alone.
+    /// Arguments of macros are mostly expressions; in others only paths are read.
     fn visit_macro(&mut self, called: &'ast Macro) {
         let text = called.tokens.to_string().replace(" :: ", "::");
-        // Texts, documentation among them, name nothing.
+        // String literals, documentation among them, name nothing.
         let code: Vec<&str> = text.split('"').step_by(2).collect();
         for word in code.join(" ").split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) {
             self.add(word.split("::").map(str::to_owned).collect());
@@ -229,7 +230,7 @@ fn is_for_tests(item: &Item) -> bool {
     })
 }
 
-/// A circle of modules is one module in several files: nothing of it can be understood, or changed, alone.
+/// Modules in a cycle are one module in several files: none of them can be understood or changed alone.
 #[test]
 fn modules_name_one_another_in_no_circle() {
     let mut circles = Vec::new();

@@ -25,14 +25,14 @@ use tokio::task::JoinSet;
 use server::Created;
 
 const GATEHOUSE: &str = env!("CARGO_BIN_EXE_gatehouse");
-/// What becomes true becomes true within this time, or the test fails.
+/// Time limit for an expected effect. Only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A database of its own, the same instance served by every node.
+/// A database whose instance every node serves.
 struct Cluster {
-    /// Dropped with the value.
+    /// Removed on drop.
     _database: Created,
-    /// Where the nodes find it.
+    /// The nodes' URL of the database.
     url: String,
     folder: TempDir,
     secret: String,
@@ -52,7 +52,7 @@ impl Drop for Node {
 }
 
 impl Cluster {
-    /// `None` where there is no server to test on.
+    /// `None` without a PostgreSQL server for tests.
     async fn found() -> Option<Self> {
         let database = Created::new(&server::server()?, None).await;
         let folder = TempDir::new().expect("a folder for a test");
@@ -98,7 +98,7 @@ impl Cluster {
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
-    /// A service of its own that acts as the system user; its secret.
+    /// Registers a service application that acts as the system user, and returns its secret.
     async fn register(&self, uri: &str) -> String {
         let store = self.store().await;
         let users = store.users().await.expect("no fault");
@@ -121,7 +121,7 @@ impl Cluster {
             let config = self.configure(name, address);
             let mut process = serve(&config);
             let deadline = Instant::now() + PATIENCE;
-            // Somebody else may have taken the port meanwhile: then the process ends.
+            // Another process may have taken the port meanwhile: then this process ends.
             while process.try_wait().expect("a child").is_none() {
                 assert!(Instant::now() < deadline, "the node does not start");
                 if Std::connect_timeout(&address, Duration::from_millis(100)).is_ok() {
@@ -181,7 +181,7 @@ async fn call(address: SocketAddr, token: &str) -> std::io::Result<u16> {
     ask(address, &request).await.map(|(status, _, _)| status)
 }
 
-/// `200` is let in and allowed, `403` let in by the guard and refused by permissions: both hold a seat.
+/// `200` is accepted and allowed; `403` is accepted by the guard and refused by permissions. Both hold a seat.
 fn is_in(status: u16) -> bool {
     status == 200 || status == 403
 }
@@ -233,7 +233,7 @@ async fn of_sixty_four_racing_first_calls_on_three_nodes_one_gets_the_last_seat_
         let answers = racing.join_all().await;
         let (winners, losers) = answers.iter().partition::<Vec<u16>, _>(|status| is_in(**status));
         assert_eq!(winners.len(), 1, "round {round}: {answers:?}");
-        // Where the database cannot answer so many in time, some are told to come back.
+        // If the database cannot answer so many in time, some are asked to retry.
         assert!(losers.iter().all(|status| matches!(status, 429 | 503)), "round {round}: {answers:?}");
         assert_eq!(cluster.live().await, 1);
         let ended = cluster.run(&["session", "end", "--app", "robot"]);
@@ -252,7 +252,7 @@ async fn a_node_killed_under_load_keeps_its_seats_until_their_timers_and_gives_t
         assert!(is_in(nodes[n % 3].call(&token).await));
         held.push(token);
     }
-    // Load on all nodes: known tokens and, on every fourth call, one that finds no seat.
+    // Load on all nodes: known tokens and, in every fourth call, one that finds no seat.
     let extra = nodes[1].token(&cluster.secret).await;
     let mut load = JoinSet::new();
     for n in 0..12_usize {
@@ -274,7 +274,7 @@ async fn a_node_killed_under_load_keeps_its_seats_until_their_timers_and_gives_t
     assert_eq!(nodes[1].call(&extra).await, 429);
     assert!(is_in(nodes[2].call(&held[0]).await), "its sessions go on elsewhere");
 
-    // Their timers run out: as after twenty minutes, for those that only the dead node knew.
+    // Their timers expire, as after twenty minutes for sessions that only the dead node knew.
     let store = cluster.store().await;
     let made = |sql: &'static str| store.commit(Batch::new().with(statement(sql, vec![])));
     let _aged =
@@ -284,7 +284,7 @@ async fn a_node_killed_under_load_keeps_its_seats_until_their_timers_and_gives_t
         assert!(begun.elapsed() < PATIENCE, "nobody closes what the dead node left");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // One statement, so one moment: the two nodes that are left go on closing.
+    // One statement, so one moment: the two remaining nodes go on closing.
     let accounted = "SELECT (SELECT COUNT(*) FROM api_sessions WHERE closed_at IS NULL)
         + (SELECT COUNT(*) FROM audit_events WHERE kind = 'session-closed')
         + (SELECT COALESCE(SUM(LENGTH(contents) - LENGTH(REPLACE(contents, ' session-closed ', ' session-close '))), 0)
@@ -304,14 +304,14 @@ async fn a_kill_reaches_every_node_by_itself() {
         assert!(is_in(node.call(&token).await));
     }
     cluster.run(&["app", "disable", "robot"]);
-    // How soon is for the benchmark to say: on a machine that does much else, no limit would hold.
+    // The benchmark measures the delay: on a busy machine no limit would hold.
     for node in &nodes {
         node.until(&token, |status| status == 401).await;
     }
     assert_eq!(cluster.live().await, 0);
 }
 
-/// A way to the database that can be blocked, as a network can.
+/// A TCP proxy to the database that can be blocked like a network.
 struct Way {
     address: SocketAddr,
     open: tokio::sync::watch::Sender<bool>,

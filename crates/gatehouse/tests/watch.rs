@@ -36,7 +36,7 @@ async fn server(folder: &std::path::Path) -> Arc<Server> {
     server.await.expect("the house opens")
 }
 
-/// Status line and body, within the time that is promised.
+/// Status line and body, within the promised time.
 fn get(address: SocketAddr, path: &str) -> (String, String) {
     let begun = Instant::now();
     let mut stream = TcpStream::connect(address).expect("somebody listens");
@@ -72,7 +72,7 @@ fn health_and_the_signal_to_stop_are_answered_while_every_worker_is_blocked() {
     watch.show(WatchSettings { listeners: vec![listener], gate, hosts: Vec::new() });
     until("ready", || get(address, "/readyz").0 == "HTTP/1.1 200 OK");
 
-    // As a bug would: the only worker waits for something that does not come.
+    // As in a bug: the only worker waits for a message that never comes.
     let ((begun, begins), (release, released)) = (mpsc::channel(), mpsc::channel::<()>());
     runtime.spawn(async move {
         begun.send(()).expect("the test waits");

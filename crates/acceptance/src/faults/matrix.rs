@@ -3,8 +3,8 @@ use store::faults::{DatabaseOperation, FaultMoment, InjectedFault, OperationCoun
 use super::{Flow, Group, Stage, all};
 use crate::TestDatabase;
 
-/// For example `commit 1 after`. With the flow's name before it, it repeats one case: `GATEHOUSE_FAULT="refresh commit
-/// 1 after"`.
+/// For example `commit 1 after`. With the flow's name before it, it repeats one case:
+/// `GATEHOUSE_FAULT="refresh commit 1 after"`.
 pub fn shown(fault: &InjectedFault) -> String {
     let operation = match fault.operation {
         DatabaseOperation::Commit => "commit",

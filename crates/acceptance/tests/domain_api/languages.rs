@@ -44,7 +44,7 @@ async fn an_entity_is_shown_in_the_readers_language() {
     assert_eq!(api.get(&format!("{url}&culture=bg")).await.json()["DisplayText"], "Чук");
 }
 
-/// Each row once, also when the links are followed by somebody who accepts another language.
+/// Each row occurs once, even if another reader with another language follows the links.
 #[tokio::test]
 async fn pages_in_a_languages_order_lead_through_every_row_once() {
     let mut api = Api::new().await;

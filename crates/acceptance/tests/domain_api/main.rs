@@ -27,7 +27,7 @@ const SO78: &str = "Crm_Sales_SalesOrders(d0000000-0000-4000-8000-000000000078)"
 const LINE_OF_SO78: &str = "Crm_Sales_SalesOrderLines(e0000000-0000-4000-8000-000000007800)";
 const HAMMER: &str = "General_Products_Products(b0000000-0000-4000-8000-000000000001)";
 
-/// Different each time, the same in every run.
+/// A counter as randomness: each draw differs, and every run is the same.
 struct Counter(u8);
 
 impl Rng for Counter {
@@ -68,7 +68,7 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
     }
 
-    /// The refusal's status and type; its shape is checked on the way.
+    /// The refusal's status and type. Also checks its shape.
     fn refused(&self) -> (u16, String) {
         let body = self.json();
         let error = body["error"].as_object().unwrap_or_else(|| panic!("{}", self.text));
@@ -149,13 +149,13 @@ impl Api {
     }
 }
 
-/// As the guard before this door reads it.
+/// As the API guard reads it.
 fn accepted(headers: &HeaderMap) -> Culture {
     let accepted = headers.get("accept-language").and_then(|value| value.to_str().ok());
     accepted.and_then(Culture::of_accept_language).unwrap_or_default()
 }
 
-/// The part of a next link that a client sends back to this door.
+/// The part of a next link that a client sends back to this router.
 fn below_root(link: &Value) -> String {
     let link = link.as_str().expect("a link");
     link.strip_prefix(ROOT).unwrap_or_else(|| panic!("{link} begins with the configured root")).to_owned()

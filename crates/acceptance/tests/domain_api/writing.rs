@@ -199,7 +199,7 @@ async fn what_is_deleted_is_gone_and_what_is_needed_stays() {
     assert_eq!(api.get(LINE_OF_SO78).await.refused().0, 404, "what it owned went with it");
 }
 
-/// A race without sleeping: all are decided on the same version, the guards let one after the other through.
+/// A race without sleeping: all decide on the same version, and the guards let one after the other through.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_writers_with_the_same_version_exactly_one_wins() {
     let api = std::sync::Arc::new(Api::new().await);
@@ -223,7 +223,7 @@ async fn of_many_writers_with_the_same_version_exactly_one_wins() {
     assert!(answers[1..].iter().all(|status| *status == StatusCode::CONFLICT), "{answers:?}");
 }
 
-/// Whoever loses the race for a number is told so, and not of a broken constraint.
+/// The loser of the race for a number gets a refusal, not a constraint violation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_new_customers_with_one_number_exactly_one_is_made() {
     let api = std::sync::Arc::new(Api::new().await);

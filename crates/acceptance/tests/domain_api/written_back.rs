@@ -13,7 +13,7 @@ use web::odata::{EntityRequest, handle};
 
 use crate::{Answer, Api, Counter, HARBOUR, K1001, LINE_OF_SO78, ROOT, SO77, SO78};
 
-/// One entity of each set that may be changed: the first order is released.
+/// One entity of each set that can be changed. The first order is released.
 fn one_of(set: &str, first: &Value) -> String {
     match set {
         "Crm_Sales_SalesOrders" => SO78.to_owned(),
@@ -111,7 +111,7 @@ async fn read_only_members_and_the_key_are_passed_over_whatever_they_say() {
     assert_eq!(api.patch(SO77, &released).await.refused().0, 422, "a released document changes by operations");
 }
 
-/// Who may change a customer and not read companies sends back a company all the same.
+/// A user who may change customers but not read companies can still send back the reference to a company.
 #[tokio::test]
 async fn sending_back_a_reference_asks_for_no_right_to_read_what_it_leads_to() {
     let mut api = Api::new().await;
@@ -181,7 +181,7 @@ async fn a_part_has_the_tag_of_its_whole() {
     assert_eq!(send(&mut api, Method::DELETE, SO78, &[("if-match", "W/\"3\"")]).await.status, 204);
 }
 
-/// No read before the write decides, but the guard of its batch: the writers are as many nodes, which share no queue.
+/// The guard of the batch decides, not a read before it. Each writer is a node of its own, so they share no queue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_nodes_writers_with_the_same_tag_exactly_one_wins() {
     let api = Arc::new(Api::new().await);

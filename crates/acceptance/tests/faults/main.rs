@@ -15,7 +15,7 @@ macro_rules! groups {
         mod on_postgres {$(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $promise() {
-                // The filled database that others are copied from lives as long as this one.
+                // The template database exists as long as this value.
                 if let Some(_kept) = super::TestDatabase::postgres().await {
                     let place = async || super::TestDatabase::postgres().await.expect("there is a server");
                     super::run_group(super::Group::$group, place).await;

@@ -27,7 +27,7 @@ const READER: &str = "my.trusted.app/reader";
 const PORTAL: &str = "portal.example.com";
 const OFF: &str = "my.trusted.app/off";
 
-/// A page that says what is amiss, and nobody is redirected.
+/// An error page without a redirect.
 #[track_caller]
 fn assert_error_page(answer: &HttpAnswer, status: u16, code: &str) {
     assert_eq!(answer.status, status, "{}", answer.text());

@@ -90,7 +90,7 @@ fn line(number: usize) -> String {
     .to_string()
 }
 
-/// Writers through these doors in turn, all at once: new lines, and changes of the order itself.
+/// Concurrent writers through these routers in turn: new lines, and changes of the order itself.
 async fn write_together(server: &TestServer, doors: &[Client]) {
     const WRITERS: usize = 64;
     let token = TokenAnswer::read(&server.app(SERVICE).service_token("").await).access;
@@ -117,7 +117,7 @@ async fn write_together(server: &TestServer, doors: &[Client]) {
     assert_eq!(after, before.map(|version| version + 64), "one after the other");
 }
 
-/// None contradicts another: they queue, and none is told to come again.
+/// The writers do not contradict one another: they queue, and none is asked to retry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_of_one_order_who_do_not_contradict_one_another_are_all_served() {
     let server = TestServer::open().await;

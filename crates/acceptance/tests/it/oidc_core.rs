@@ -303,7 +303,7 @@ async fn ids_of_people_are_stable_and_distinct() {
     assert_ne!(ids[0], ids[2]);
 }
 
-/// §3.1.2.1: the person who is meant, or nobody.
+/// §3.1.2.1: the user named by the hint, or none.
 #[tokio::test]
 async fn an_id_token_hint_names_who_must_be_signed_in() {
     let server = TestServer::open().await;

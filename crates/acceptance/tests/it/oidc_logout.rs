@@ -39,7 +39,7 @@ async fn signing_out_ends_everything_of_the_sign_in_at_once(server: TestServer) 
     let mut elsewhere = server.browser("alice");
     let of_elsewhere = app.sign_in(&mut elsewhere, SCOPE).await;
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
-    // All seats that are not the administrator's.
+    // All seats except the administrator's.
     assert_eq!(app.client.call_api(&of_elsewhere.access).await.status, 200);
     let mut services = Vec::new();
     for _ in 0..3 {
@@ -247,7 +247,7 @@ async fn a_hint_alone_ends_nobodys_sign_in() {
     assert_eq!(app.client.user_info(&tokens.access).await.status, 200);
 }
 
-/// Browsers keep a `SameSite=Lax` cookie back on a POST from another site.
+/// Browsers do not send a `SameSite=Lax` cookie with a POST from another site.
 #[tokio::test]
 async fn a_post_without_the_cookie_is_asked_again_by_get() {
     let server = TestServer::open().await;

@@ -4,7 +4,7 @@ use acceptance::{TestServer, TokenAnswer};
 
 use crate::{FIRST, PORTAL, SERVICE};
 
-/// The question whether a session has an app left also took the app off its list, and was asked twice.
+/// The check whether a session has an application left also removed the application from its list, and ran twice.
 #[tokio::test]
 async fn a_session_closes_with_its_last_app_whichever_is_looked_at_first() {
     let server = TestServer::open().await;

@@ -19,7 +19,7 @@ fn assert_invalid_token(answer: &HttpAnswer, why: &str) {
     assert!(challenge.contains("error=\"invalid_token\", error_description=\""), "{why}: {challenge}");
 }
 
-/// Neither door opens.
+/// Both endpoints refuse it.
 async fn assert_nowhere_valid(client: &Client, token: &str, why: &str) {
     assert_invalid_token(&client.call_api(token).await, why);
     assert_invalid_token(&client.user_info(token).await, why);

@@ -26,7 +26,7 @@ async fn a_confidential_app_may_go_without() {
     TokenAnswer::read(&app.redeem_with(&code, &[("code_verifier", "")]).await);
 }
 
-/// Of an app with a secret it is asked by its record.
+/// For an application with a secret, its record requires it.
 #[tokio::test]
 async fn an_app_whose_record_requires_it_must_use_it() {
     let server = TestServer::open().await;

@@ -73,7 +73,7 @@ async fn a_private_scheme_is_called_back() {
     }
 }
 
-/// §8.6: consent that was given once would serve every program that listens on a port or claims the scheme.
+/// §8.6: a remembered consent would serve every program that listens on a port or claims the scheme.
 #[tokio::test]
 async fn a_native_app_gets_no_code_from_somebody_signed_in_before_they_press_a_button() {
     let server = TestServer::open().await;
@@ -92,7 +92,7 @@ async fn a_native_app_gets_no_code_from_somebody_signed_in_before_they_press_a_b
         for claim in ["sid", "auth_time"] {
             assert_eq!(jwt::claims(tokens.id())[claim], jwt::claims(first.id())[claim], "{uri}: the sign-in is used");
         }
-        // Pressed for that request, not for the next.
+        // The button was pressed for that request, not for the next one.
         assert_eq!(alice.open(&app.asks("openid read").path()).await.page(), "sign-in", "{uri}");
         let silent = alice.open(&app.asks("openid read").with("prompt", "none").path()).await;
         assert_eq!(silent.callback_error(), "interaction_required", "{uri}");
@@ -122,19 +122,19 @@ async fn a_page_that_was_answered_for_the_request_is_enough() {
     let server = TestServer::open().await;
     let app = server.app(NATIVE);
     let mut alice = server.browser("alice");
-    // Signed in for it, and agreed.
+    // Signed in and consented for this request.
     app.sign_in(&mut alice, "read").await;
-    // Agreed for it.
+    // Consented for this request.
     let consent = alice.open(&app.asks("read update").path()).await;
     assert_eq!(consent.page(), "consent");
     assert!(alice.allow(&consent).await.callback().contains_key("code"));
-    // Signed in for it; consent is remembered.
+    // Signed in for this request; consent is remembered.
     for asked in [app.asks("read"), app.asks("read").with("prompt", "login")] {
         let mut elsewhere = server.browser("alice");
         let page = elsewhere.open(&asked.path()).await;
         assert!(elsewhere.enter(&page).await.callback().contains_key("code"));
     }
-    // Nobody else is at the browser: the password of another person is a way on, too.
+    // Another user may be at the browser: signing in with another password is a way on, too.
     let page = alice.open(&app.asks("read").path()).await;
     let mut bob = alice.taken_over_by("bob");
     assert_eq!(bob.enter(&page).await.page(), "consent");

@@ -13,7 +13,7 @@ fn sorted(names: &[&str]) -> Vec<String> {
     names
 }
 
-/// `epochs` is beside the documented table: what a disabled app or user is recognised by without a look-up.
+/// `epochs` is an addition to the documented table: it reveals a disabled application or user without a database query.
 const OF_BOTH: [&str; 9] = ["iss", "aud", "iat", "nbf", "exp", "jti", "client_id", "scope", "epochs"];
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn no_two_tokens_have_the_same_id() {
     let first = app.sign_in(&mut alice, "read offline_access").await;
     let mut ids: Vec<Value> = vec![jwt::claims(&first.access)["jti"].clone()];
     for _ in 0..3 {
-        // The same refresh token within the grace: the same successor, and yet another access token.
+        // The same refresh token within the grace: the same successor, and another access token.
         let again = TokenAnswer::read(&app.refresh(first.refresh()).await);
         ids.push(jwt::claims(&again.access)["jti"].clone());
         ids.push(jwt::claims(&TokenAnswer::read(&server.app(SERVICE).service_token("").await).access)["jti"].clone());

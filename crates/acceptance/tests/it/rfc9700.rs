@@ -21,7 +21,7 @@ on_both! {
 const SECOND: Duration = Duration::from_secs(1);
 const SCOPE: &str = "openid read offline_access";
 
-/// §4.1.3: compared exactly, as texts.
+/// §4.1.3: exact string comparison.
 #[tokio::test]
 async fn a_redirect_uri_that_differs_in_anything_is_an_error_page_and_never_a_redirect() {
     let server = TestServer::open().await;
@@ -66,7 +66,7 @@ async fn a_redirect_uri_that_differs_in_anything_is_an_error_page_and_never_a_re
     }
 }
 
-/// A family at its second generation: the tokens of both.
+/// A family at its second generation, with the tokens of both.
 async fn rotated(server: &TestServer, uri: &str) -> (App, TokenAnswer, TokenAnswer) {
     let app = server.app(uri);
     let first = app.sign_in(&mut server.browser("alice"), SCOPE).await;
@@ -75,7 +75,7 @@ async fn rotated(server: &TestServer, uri: &str) -> (App, TokenAnswer, TokenAnsw
     (app, first, second)
 }
 
-/// The family is dead, with the tokens it gave.
+/// The family is revoked with its tokens.
 async fn assert_dead(app: &App, tokens: &[&TokenAnswer]) {
     for tokens in tokens {
         assert_refused(&app.refresh(tokens.refresh()).await, 400, "invalid_grant");
@@ -89,7 +89,7 @@ async fn a_lost_answer_is_given_again_for_ten_seconds(server: TestServer) {
         let (app, first, second) = rotated(&server, uri).await;
         let at_once = TokenAnswer::read(&app.refresh(first.refresh()).await);
         assert_eq!(at_once.refresh(), second.refresh(), "{uri}: the same again, not another");
-        // Even when the newest has been seen.
+        // Even after the newest token was used.
         assert_eq!(app.client.call_api(&second.access).await.status, 200);
         server.advance(10 * SECOND);
         let in_time = TokenAnswer::read(&app.refresh(first.refresh()).await);
@@ -104,7 +104,7 @@ async fn a_lost_answer_is_given_again_for_ten_seconds(server: TestServer) {
 
 async fn a_confidential_app_gets_a_lost_answer_again_while_the_newest_token_is_unseen(server: TestServer) {
     let (app, first, second) = rotated(&server, FIRST).await;
-    // What the first generation does proves nothing of the second.
+    // Using the first generation proves nothing about the second.
     assert_eq!(app.client.call_api(&first.access).await.status, 200);
     for _ in 0..3 {
         server.advance(Duration::from_mins(10));
@@ -141,11 +141,11 @@ async fn the_token_before_the_last_but_one_ends_its_whole_family_at_once(server:
     for uri in [FIRST, NATIVE] {
         let (app, first, second) = rotated(&server, uri).await;
         let third = TokenAnswer::read(&app.refresh(second.refresh()).await);
-        // Within the ten seconds, and nothing proven.
+        // Within the ten seconds, without a proof.
         assert_refused(&app.refresh(first.refresh()).await, 400, "invalid_grant");
         assert_dead(&app, &[&first, &second, &third]).await;
     }
-    // Only that family: the person's other tokens of the same app go on.
+    // Only that family is revoked: the user's other tokens for the same application stay valid.
     let mut alice = server.browser("alice");
     let other = server.app(NATIVE).sign_in(&mut alice, SCOPE).await;
     let again = server.app(NATIVE).sign_in(&mut alice, SCOPE).await;
@@ -158,7 +158,7 @@ async fn the_token_before_the_last_but_one_ends_its_whole_family_at_once(server:
     assert_eq!(server.client().call_api(&other.access).await.status, 200);
 }
 
-/// Whoever repeats, from wherever, by whatever node: the answer is given again, and the audit tells who had it first.
+/// The answer is repeated for any caller at any node, and the audit records the address of the first one.
 async fn a_repeat_is_told_with_both_addresses(server: TestServer) {
     const HERE: &str = "192.0.2.1";
     let node = server.another_node().await;
@@ -168,10 +168,10 @@ async fn a_repeat_is_told_with_both_addresses(server: TestServer) {
     for repeating in [&app, &there, &by_other] {
         assert_eq!(TokenAnswer::read(&repeating.refresh(first.refresh()).await).refresh(), second.refresh());
     }
-    // Nobody has been seen with the newest: a Confidential application may have lost the answer.
+    // The newest token was never used: a Confidential application may have lost the answer.
     server.advance(11 * SECOND);
     assert_eq!(TokenAnswer::read(&there.refresh(first.refresh()).await).refresh(), second.refresh());
-    // The next rotation is another's, and one that is refused is told likewise.
+    // Another client makes the next rotation. A refused one is audited likewise.
     let third = TokenAnswer::read(&there.refresh(second.refresh()).await);
     TokenAnswer::read(&app.refresh(second.refresh()).await);
     assert_refused(&app.refresh(first.refresh()).await, 400, "invalid_grant");

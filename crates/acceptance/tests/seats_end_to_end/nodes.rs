@@ -129,7 +129,7 @@ async fn a_restart_closes_no_session_of_a_shared_database() {
     assert_eq!(town.live().await, 1);
 }
 
-/// Beats until both nodes have followed the feed for a while, as nodes that run do.
+/// Ticks until both nodes have followed the feed for a while, as running nodes do.
 async fn steady(first: &Node, second: &Node) {
     let deadline = Instant::now() + Duration::from_millis(1500);
     while Instant::now() < deadline {

@@ -273,7 +273,7 @@ async fn one_application_takes_as_many_seats_as_one_may() {
         "{error}"
     );
     assert_eq!(node.status(&node.service("my.trusted.app/reader").await).await, 200, "another application");
-    // A timer that ran out makes room under the limit at once.
+    // An expired timer frees a seat under the limit at once.
     town.pass(IDLE + SLACK);
     assert_eq!(node.status(&third).await, 200);
     assert_eq!(town.live().await, 1);

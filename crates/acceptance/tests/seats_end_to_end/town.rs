@@ -26,7 +26,7 @@ const AUTHORIZE: &str = "client_id=portal.example.com&redirect_uri=http%3A%2F%2F
      &response_type=code&scope=openid%20read&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM\
      &code_challenge_method=S256";
 
-/// What becomes true becomes true within this time, or the test fails.
+/// Time limit for an expected effect. Only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Clock(AtomicI64);
@@ -41,7 +41,7 @@ impl Platform for Clock {
     }
 }
 
-/// A database that goes away with the value.
+/// A database that is removed on drop.
 enum Place {
     File(TempDir),
     Server(Created),
@@ -83,7 +83,7 @@ impl Answer {
     }
 }
 
-/// A person at a browser of their own, with a token of the portal.
+/// A user at their own browser, with a token of the portal.
 pub(crate) struct Person {
     pub(crate) token: String,
     id_token: String,
@@ -95,7 +95,7 @@ impl Town {
         Self::found(Place::File(TempDir::new().expect("a directory for a test"))).await
     }
 
-    /// `None` where there is no server to test on.
+    /// `None` without a PostgreSQL server for tests.
     pub(crate) async fn on_postgres() -> Option<Self> {
         Some(Self::found(Place::Server(Created::new(&server()?, None).await)).await)
     }
@@ -152,7 +152,7 @@ impl Town {
         self.clock.0.store(now.0, Ordering::SeqCst);
     }
 
-    /// Another process beside the servers: the operator's command line.
+    /// Runs a command of the command line, as another process beside the servers.
     pub(crate) async fn operator(&self, what: impl AsyncFnOnce(ElevatedAdminService<'_>, &mut Moment<'_>)) {
         let database = self.database().await;
         let operator = ElevatedAdminService::open(&database, &self.master, "testdb")
@@ -171,7 +171,7 @@ impl Town {
         .await;
     }
 
-    /// Live sessions, after making sure that the seats' row counts as many.
+    /// The number of live sessions. Also checks that the seats' row has the same count.
     pub(crate) async fn live(&self) -> u64 {
         let database = self.database().await;
         let id = database.instances().await.expect("no fault")[0].id;
@@ -181,7 +181,7 @@ impl Town {
         live
     }
 
-    /// How many rows a question finds.
+    /// The number of rows that a query finds.
     pub(crate) async fn rows(&self, sql: &'static str) -> usize {
         let database = self.database().await;
         let id = database.instances().await.expect("no fault")[0].id;
@@ -190,7 +190,7 @@ impl Town {
         rows.len()
     }
 
-    /// Reasons for which sessions were closed, in order.
+    /// The reasons of closed sessions, in order.
     pub(crate) async fn closings(&self) -> Vec<String> {
         let database = self.database().await;
         let id = database.instances().await.expect("no fault")[0].id;
@@ -239,7 +239,7 @@ impl Node {
         self.ask_erp_login(login).await.status.as_u16()
     }
 
-    /// ErpLogin; what the client sends from then on.
+    /// ErpLogin; returns the `Authorization` value that the client sends from then on.
     pub(crate) async fn erp_login(&self, login: &str) -> String {
         let answer = self.ask_erp_login(login).await;
         answer.json()["authorization"].as_str().unwrap_or_else(|| panic!("{}", answer.text)).to_owned()
@@ -249,7 +249,7 @@ impl Node {
         self.call(token).await.status.as_u16()
     }
 
-    /// A token of its own, hence a session of its own.
+    /// A new token, and therefore a new session.
     pub(crate) async fn service(&self, application: &str) -> String {
         let secret = format!("{}-secret", application.rsplit('/').next().expect("a name"));
         let fields =
@@ -302,7 +302,7 @@ impl Node {
         self.send(request.body(Body::empty()).expect("a request")).await.status.as_u16()
     }
 
-    /// Calls until the answer is this; beats go by meanwhile.
+    /// Calls until the answer has this status. Ticks run meanwhile.
     pub(crate) async fn until(&self, token: &str, status: u16) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {

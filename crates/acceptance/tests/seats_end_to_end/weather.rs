@@ -83,7 +83,7 @@ async fn set_forth_and_back(town: Town) {
         node.beat().await;
         town.operator(async |operator, _| {
             let (_, sessions) = operator.sessions().await.expect("no fault");
-            // A beat that read the clock before it was set back may just have closed it.
+            // A tick that read the clock before it was set back may just have closed it.
             let latest = sessions.iter().map(|view| view.session.ends_at).max();
             assert!(latest <= Some(town.now().plus(IDLE)), "no timer begins in the future");
         })
@@ -92,7 +92,7 @@ async fn set_forth_and_back(town: Town) {
         assert_eq!(town.live().await, 1);
     }
     town.pass(IDLE + SLACK);
-    // A node among others believes an idle timer when it has followed them for a second.
+    // One of several nodes trusts an idle timer after following the others for a second.
     let closed = async {
         while town.live().await > 0 {
             node.beat().await;

@@ -20,7 +20,7 @@ pub(crate) struct Row {
     pub(crate) seat: Seat,
 }
 
-/// What the feed tells.
+/// An entry of the change feed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Change {
     Closed(Key, u64),
@@ -71,7 +71,7 @@ impl Database {
         self.share(|key, _| key.application() == application)
     }
 
-    /// Seats that are within the application's ceiling: those that are kept for reserved accounts are not.
+    /// Seats under the application's limit: seats reserved for accounts do not count.
     pub(crate) fn shared_of(&self, application: u32) -> u64 {
         self.share(|key, row| key.application() == application && row.seat == Seat::Shared).live
     }
@@ -117,7 +117,7 @@ impl Database {
         }
     }
 
-    /// `close_api_sessions` with `Closing::Due`: what it closed.
+    /// `close_api_sessions` with `Closing::Due`; returns the closed sessions.
     pub(crate) fn close_due(&mut self, now: Timestamp, slack: Duration) -> Vec<(Key, u64)> {
         let due = |row: &Row| is_due(now, row.timers, slack);
         let closed: Vec<_> = self.live.iter().filter(|(_, row)| due(row)).map(|(key, row)| (*key, row.id)).collect();
@@ -128,7 +128,7 @@ impl Database {
         closed
     }
 
-    /// A kill with `Closing::OfSignIn`.
+    /// A revocation with `Closing::OfSignIn`.
     pub(crate) fn kill(&mut self, key: Key, now: Timestamp) {
         self.killed.insert(key, now);
         let closed: Vec<_> = self.live.remove(&key).map(|row| (key, row.id)).into_iter().collect();

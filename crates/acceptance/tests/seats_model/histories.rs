@@ -28,7 +28,7 @@ fn run(events: &[Event]) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Whether the history breaks the law.
+/// Whether the history breaks the invariant.
 fn keeps(law: u8, events: &[Event]) -> Result<(), TestCaseError> {
     match run(events) {
         Err(Broken(broken, how)) if broken == law => Err(TestCaseError::fail(how)),
@@ -74,7 +74,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Not of `sessions.md`: `seats_per_user` and `seats_per_application`.
+    /// Beyond `sessions.md`: `seats_per_user` and `seats_per_application`.
     #[test]
     fn law_6_no_user_and_no_application_has_more_seats_than_one_may_have(
         events in proptest::collection::vec(event(), 0..600)

@@ -9,12 +9,12 @@ use crate::database::NodeId;
 use crate::nodes::FUSE;
 use crate::town::{A_SECOND, Broken, LOGINS, Town};
 
-/// The calls that were let in with a session and count: all of the last seconds, and the latest before those.
+/// Accepted calls of a session that count for its timers: all of the last seconds, and the latest one before.
 pub(crate) struct Served {
     pub(crate) final_end: Option<Timestamp>,
-    /// With the node that has yet to write it down; the opening itself is written down.
+    /// With the node that has not written the call yet. The opening itself is written.
     pub(crate) calls: Vec<(Timestamp, Option<NodeId>)>,
-    /// The latest, whether or not it was lost.
+    /// The latest call, whether or not it was lost.
     pub(crate) latest: Timestamp,
 }
 
@@ -30,7 +30,7 @@ impl Served {
         self.latest = self.latest.max(at);
     }
 
-    /// Before this its timers must not end it; `None` where no call that counts is known.
+    /// The session's timers must not end it before this time. `None` if no counting call is known.
     pub(crate) fn not_before(&self) -> Option<Timestamp> {
         let last = self.calls.iter().map(|(at, _)| *at).max()?;
         Some(model::seat::ends_at(last, self.final_end))
@@ -56,7 +56,7 @@ impl Town {
         self.none_outlives_its_timers()
     }
 
-    /// A ceiling that was lowered ends no session, and lets none be opened until there is room below it.
+    /// A lowered limit ends no session, and no new one opens until there is room below it.
     fn none_is_above_a_ceiling(&mut self) -> Result<(), Broken> {
         let database = &self.database;
         let (accounts, applications) = &mut self.under_ceilings;
@@ -90,7 +90,7 @@ impl Town {
             live: database.counted,
             holders: &holders,
             earliest_end: None,
-            // Who holds no seat has no session.
+            // An account without a seat has no session.
             of_user: CeilingUse::default(),
             of_application: everywhere_full,
         };
@@ -103,7 +103,7 @@ impl Town {
     }
 
     fn none_outlives_its_timers(&self) -> Result<(), Broken> {
-        // Somebody must have been there to close it, for as long as it takes to be sure of the others' silence.
+        // A node must have run long enough to close it, and to be sure that the others are silent.
         let attended = self
             .nodes
             .iter()

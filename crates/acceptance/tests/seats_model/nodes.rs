@@ -19,14 +19,14 @@ pub(crate) struct Known {
     pub(crate) timer: SlidingTimer,
 }
 
-/// Work waits for the database between its stages; others get on meanwhile.
+/// Work waits for the database between its stages; other work continues meanwhile.
 pub(crate) enum Work {
     Call {
         key: Key,
         opening: SessionOpening<'static>,
         stage: Stage,
     },
-    /// What memory knew when this began.
+    /// The state of memory when the flush began.
     Flush(Vec<(Key, u64, Extension)>),
     CloseDue,
 }
@@ -35,13 +35,13 @@ pub(crate) enum Work {
 pub(crate) enum Stage {
     Look,
     Act(OpeningStep),
-    /// Committed; the answer is on its way back.
+    /// Committed, but not yet answered.
     Opened(u64, Timestamp),
 }
 
 pub(crate) struct Node {
     pub(crate) up: bool,
-    /// Its clock minus the true one, in microseconds.
+    /// Its clock minus the true time, in microseconds.
     pub(crate) offset: i64,
     pub(crate) memory: BTreeMap<Key, Known>,
     pub(crate) heard_of: BTreeSet<Key>,
@@ -86,7 +86,7 @@ impl Node {
         time.since(self.followed) < STEADY && self.followed.since(self.steady_since) >= STEADY
     }
 
-    /// Takes in what the feed tells.
+    /// Applies the entries of the feed.
     pub(crate) fn follow(&mut self, feed: &[Change], time: Timestamp) {
         for change in &feed[self.read..] {
             match *change {

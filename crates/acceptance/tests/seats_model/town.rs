@@ -16,17 +16,17 @@ pub(crate) const NODES: usize = 3;
 pub(crate) const ACCOUNTS: usize = 6;
 pub(crate) const APPLICATIONS: u32 = 3;
 
-/// Longer than any node needs to hear of something, while the database answers.
+/// Longer than any node needs to learn of a change while the database answers.
 pub(crate) const A_SECOND: Duration = Duration::from_secs(1);
-/// A timer ends by the clock of the node that looks.
+/// A timer ends by the clock of the node that checks it.
 const CLOCKS_DIFFER: Duration = Duration::from_millis(60);
-/// The database answers within this time, or is away.
+/// The database answers within this time, or is unreachable.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(100);
 
 pub(crate) static LOGINS: LazyLock<Vec<Login>> =
     LazyLock::new(|| (0..ACCOUNTS).map(|n| Login::parse(&format!("account{n}")).expect("valid")).collect());
 
-/// Keys of an account: a person's sign-ins or a service's tokens. A killed one is followed by the next.
+/// Keys of an account: a user's sign-ins or a service's tokens. A revoked key is followed by the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) account: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// Which application the session is opened through.
+    /// The application through which the session is opened.
     pub(crate) const fn application(self) -> u32 {
         self.number % APPLICATIONS
     }
@@ -49,7 +49,7 @@ impl Key {
     }
 }
 
-/// What happens next. Numbers choose among what there is.
+/// The next event. Numbers select among the existing objects.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
     Pass { millis: u16 },
@@ -64,7 +64,7 @@ pub(crate) enum Event {
     Seats { seats: u8, reserved: u8, ceilings: u8 },
 }
 
-/// A law that was broken, by its number in `sessions.md`, and how.
+/// A broken invariant: its number in `sessions.md` and a description.
 #[derive(Debug)]
 pub(crate) struct Broken(pub(crate) u8, pub(crate) String);
 
@@ -77,18 +77,18 @@ pub(crate) struct Town {
     pub(crate) served: BTreeMap<u64, Served>,
     closed: BTreeMap<u64, (Timestamp, Key)>,
     killed_on: BTreeMap<Key, NodeId>,
-    /// While the database was away, or just came back, nobody could be told anything.
+    /// While the database was unreachable, or just after, nodes could learn of no change.
     pub(crate) calm_since: Timestamp,
     away_since: Timestamp,
     pub(crate) over: Option<u64>,
     pub(crate) promised: bool,
-    /// Sessions under the ceilings of accounts and of applications at the last look: above a ceiling that was lowered they
-    /// become fewer only.
+    /// Sessions under the limits of accounts and of applications at the last check. Above a lowered limit their number
+    /// only falls.
     pub(crate) under_ceilings: (BTreeMap<usize, u64>, BTreeMap<u32, u64>),
     pub(crate) seen: Seen,
 }
 
-/// That a history is worth its time.
+/// Counts that show that a history covered the interesting cases.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) opened: u64,
@@ -160,7 +160,7 @@ impl Town {
         })
     }
 
-    /// Nodes beat while time passes, and work does not wait for ever.
+    /// Nodes tick while time passes, and work does not wait without end.
     fn pass(&mut self, span: Duration) -> Result<(), Broken> {
         let end = self.time.plus(span);
         while self.time < end {
@@ -183,7 +183,7 @@ impl Town {
         Ok(())
     }
 
-    /// Where nothing is under way, nothing happens until shortly before the next timer ends.
+    /// Without work in progress, nothing happens until shortly before the next timer ends.
     fn doze(&mut self, end: Timestamp) {
         const EYE: Duration = Duration::from_secs(5);
         let quiet = |node: &Node| {
@@ -199,7 +199,7 @@ impl Town {
         for node in self.nodes.iter_mut().filter(|node| node.up) {
             node.next_beat = wake;
             if self.database.up && wake.since(node.followed) >= BEAT {
-                // It followed all the while.
+                // The node followed the feed all the time.
                 node.followed = wake;
             }
         }
@@ -242,7 +242,7 @@ impl Town {
         Ok(())
     }
 
-    /// One stage of one piece of work.
+    /// Runs one stage of one piece of work.
     fn work(&mut self, id: NodeId, which: usize) -> Result<(), Broken> {
         if self.nodes[id].work.is_empty() {
             return Ok(());
@@ -260,7 +260,7 @@ impl Town {
         Ok(())
     }
 
-    /// One stage of answering a call whose session the node did not know.
+    /// One stage of answering a call with a session that the node did not know.
     fn answer(
         &mut self,
         id: NodeId,
@@ -289,7 +289,7 @@ impl Town {
                 match prolonged {
                     None => Stage::Look,
                     Some(session) => {
-                        // Written down, whether or not its node lives to answer.
+                        // Written, whether or not its node lives to answer.
                         self.note(key, session, None);
                         Stage::Act(OpeningStep::Join)
                     }
@@ -325,7 +325,7 @@ impl Town {
             }
             Stage::Act(OpeningStep::Refuse(_) | OpeningStep::GiveUp) => return Ok(()),
             Stage::Opened(session, at) => {
-                // The answer may come after the kill of what was opened.
+                // The answer may come after the session was revoked.
                 if self.nodes[id].heard_of.contains(&key) {
                     return Ok(());
                 }
@@ -382,7 +382,7 @@ impl Town {
         Ok(())
     }
 
-    /// A call was let in with this session.
+    /// A call was accepted with this session.
     fn serve(&mut self, id: NodeId, key: Key, session: u64) -> Result<(), Broken> {
         self.note(key, session, Some(id));
         let calm = self.time.since(self.calm_since) > FUSE && self.database.up;
@@ -430,7 +430,7 @@ impl Town {
         self.seen.killed += 1;
     }
 
-    /// The person signs in anew only after everybody has heard: until then calls go on with the old key.
+    /// The user signs in again only after every node has learned of the revocation: until then calls use the old key.
     pub(crate) fn renew_killed_keys(&mut self) {
         let killed = &self.database.killed;
         let time = self.time;
@@ -443,7 +443,7 @@ impl Town {
         node.up = false;
         node.work.clear();
         node.memory.clear();
-        // What was not written down is lost: calls of a flush interval, or of the time without a database.
+        // Unwritten calls are lost: those of a flush interval, or of the time without a database.
         let calm = self.database.up && self.time.since(self.calm_since) > A_SECOND;
         let written = if calm { self.time } else { self.away_since.min(self.time) }.minus(A_SECOND);
         for served in self.served.values_mut() {
@@ -468,7 +468,7 @@ impl Town {
         let seats = if seats % 16 == 15 { None } else { Some(u32::from(seats % 6)) };
         let most = seats.unwrap_or(u32::MAX).min(2) as usize;
         let reserved = LOGINS.iter().skip(reserved as usize % ACCOUNTS).take(most.min(reserved as usize / ACCOUNTS));
-        // One time of eight, for each kind; one seat or two.
+        // One time in eight, for each kind; one seat or two.
         let ceiling = |bits: u8| (bits & 7 == 7).then(|| u32::from((bits >> 3) & 1) + 1);
         self.database.set(seats, reserved.cloned().collect(), (ceiling(ceilings), ceiling(ceilings >> 4)));
         let live = self.database.live.len() as u64;

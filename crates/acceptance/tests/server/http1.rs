@@ -14,7 +14,7 @@ const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const LONG: Duration = Duration::from_hours(1);
 const SHORT: Duration = Duration::from_millis(150);
 
-/// No limit but those a test sets.
+/// No limits except those that a test sets.
 fn patient() -> Limits {
     Limits {
         header_timeout: LONG,
@@ -116,7 +116,7 @@ async fn a_request_that_we_cannot_answer_in_time_is_answered_503() {
 async fn a_sender_whose_body_is_here_is_not_blamed_for_our_delay() {
     let limits = Limits { request_timeout: SHORT, ..patient() };
     let server = Running::plain(server(), limits);
-    // Whether the body was read or not.
+    // Whether or not the body was read.
     for path in ["/never", "/read"] {
         let request = format!("POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc");
         let answer = server.converse(request.as_bytes()).await;
@@ -164,7 +164,7 @@ async fn a_reader_who_does_not_read_loses_the_connection() {
     let mut deaf = server.connect().await;
     deaf.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
     until(&mut deaf, "\r\n\r\n").await;
-    // The only place is free again, though the deaf one still holds its end.
+    // The only permit is free again, although the unresponsive client still holds its end.
     let mut next = server.connect().await;
     next.write_all(ASK).await.expect("sent");
     until(&mut next, "hello").await;

@@ -44,7 +44,7 @@ impl Client {
         Self::over(server.connect().await, &[]).await
     }
 
-    /// With the connection preface of RFC 9113 §3.4 and these settings.
+    /// Sends the connection preface of RFC 9113 §3.4 with these settings.
     pub(crate) async fn over(stream: TcpStream, settings: &[u8]) -> Self {
         let mut client = Self(stream);
         client.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("sent");
@@ -56,7 +56,7 @@ impl Client {
         assert!(self.try_send_on(kind, flags, stream, payload).await, "sent");
     }
 
-    /// Whether the connection still takes a frame of the whole connection.
+    /// Whether the connection still accepts a frame on stream 0.
     pub(crate) async fn try_send(&mut self, kind: u8, payload: &[u8]) -> bool {
         self.try_send_on(kind, 0, 0, payload).await
     }
@@ -67,7 +67,7 @@ impl Client {
         self.0.write_all(&frame).await.is_ok()
     }
 
-    /// Whether a frame of a kind comes, and not the end of the connection.
+    /// Whether a frame of this kind arrives before the connection ends.
     pub(crate) async fn try_next(&mut self, kind: u8) -> bool {
         loop {
             match timeout(PATIENCE, self.read_frame()).await.expect("answered in time") {
@@ -78,7 +78,7 @@ impl Client {
         }
     }
 
-    /// The next frame of a kind; others are passed over.
+    /// The next frame of this kind; others are skipped.
     pub(crate) async fn next(&mut self, kind: u8) -> Frame {
         loop {
             let frame = timeout(PATIENCE, self.frame()).await.expect("answered in time");
@@ -139,12 +139,12 @@ async fn a_further_connection_that_sends_bodies_of_refused_streams_is_closed() {
     let server = server(Limits::default());
     let _first = Client::connect(&server).await;
     let mut further = Client::connect(&server).await;
-    // Eight are begun.
+    // Eight requests are begun.
     for stream in (1..100).step_by(2) {
         let _may_be_closed_already = further.try_send_on(HEADERS, END_OF_HEADERS, stream, &POST_ROOT).await
             && further.try_send_on(DATA, 0, stream, b"x").await;
     }
-    // It comes, or the connection is closed already.
+    // The frame arrives, or the connection is closed already.
     let _told = further.try_next(GOAWAY).await;
 }
 

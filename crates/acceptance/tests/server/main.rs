@@ -21,10 +21,10 @@ mod storms;
 mod tls;
 mod work;
 
-/// What must happen happens within this time, or the test fails.
+/// Time limit for an expected effect. Only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server on a port of its own.
+/// A server on its own port.
 struct Running {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -41,7 +41,7 @@ impl Running {
         let address = listener.local_addr().expect("bound");
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
-            // A test that ends by dropping the server stops it, too.
+            // A test may also stop the server by dropping it.
             let _ = stopped.await;
         };
         let served = tokio::spawn(serve(vec![listener], app, terms, stopped));
@@ -56,7 +56,7 @@ impl Running {
         TcpStream::connect(self.address).await.expect("the server listens")
     }
 
-    /// Sends on a new connection, and everything that comes back until the server closes it.
+    /// Sends bytes on a new connection, and returns everything up to the close by the server.
     async fn converse(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect().await;
         stream.write_all(bytes).await.expect("sent");
@@ -64,7 +64,7 @@ impl Running {
     }
 }
 
-/// Everything until the other side closes. A reset is a close.
+/// Everything up to the close. A reset counts as a close.
 async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
     let closed = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("closed in time");
@@ -84,7 +84,7 @@ async fn until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     text
 }
 
-/// Begins a request with a body of four bytes that is to be sent back, and goes on when the server waits for them
+/// Begins a request with a body of four bytes that is echoed. Returns when the server waits for the body
 /// (RFC 9110 §10.1.1).
 async fn begin(stream: &mut TcpStream) {
     let head = "POST /echo HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";

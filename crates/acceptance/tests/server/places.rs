@@ -26,7 +26,7 @@ async fn from(server: &Running, last: u8) -> TcpStream {
     socket.connect(server.address).await.expect("the server listens")
 }
 
-/// A connection that the server works for.
+/// A connection with a request in progress.
 async fn busy(server: &Running, work: &Work, last: u8) -> TcpStream {
     let mut stream = from(server, last).await;
     stream.write_all(WORK).await.expect("sent");
@@ -51,7 +51,7 @@ async fn the_idlest_of_a_network_gives_way_and_one_at_work_never_does() {
     is_served(&mut neighbour).await;
 }
 
-/// Otherwise a few addresses with unfinished bodies would take every place, over and over.
+/// Otherwise a few addresses with unfinished bodies could take every permit again and again.
 #[tokio::test]
 async fn who_keeps_us_waiting_gives_way_where_nobody_is_idle() {
     let work = Work::new();
@@ -65,7 +65,7 @@ async fn who_keeps_us_waiting_gives_way_where_nobody_is_idle() {
     work.let_go(1);
     until(&mut at_work, "done").await;
 
-    // Where nobody needs the place, it is waited for.
+    // While no other connection needs the permit, the server waits.
     let mut slow = from(&server, 3).await;
     begin(&mut slow).await;
     slow.write_all(b"hiya").await.expect("sent");
@@ -108,7 +108,7 @@ async fn beyond_the_most_connections_the_idlest_gives_way_and_one_at_work_is_wai
     until(&mut next, "hi").await;
 }
 
-/// Two addresses take all places with bodies that they do not finish, and others are served all the same.
+/// Two addresses take all permits with unfinished bodies, and others are still served.
 #[tokio::test]
 async fn where_all_places_are_taken_the_network_that_has_the_most_gives_way() {
     let limits = Limits { max_connections: 6, request_timeout: PATIENCE, ..Limits::default() };
@@ -128,7 +128,8 @@ async fn where_all_places_are_taken_the_network_that_has_the_most_gives_way() {
     is_served(&mut newcomer).await;
 }
 
-/// A page that is followed has nothing to say for long, and is no idle connection: it ends by neither share nor time.
+/// A stream that a client follows may be silent for long, but is not idle: neither the share of its network nor a time
+/// limit ends it.
 #[tokio::test]
 async fn who_follows_a_stream_never_gives_way() {
     let (sender, router) = news();
@@ -175,7 +176,7 @@ async fn a_stream_of_http_2_is_followed_likewise() {
     assert_eq!(client.next(0).await.payload, b"second");
 }
 
-/// Answers as the doors do what changes state: work goes on when its stream is gone, and holds what it was allowed.
+/// Answers like requests that change state: work continues after its stream is gone, and keeps its permits.
 #[derive(Clone)]
 struct Detached(Work);
 
@@ -198,7 +199,8 @@ impl Responder for Detached {
     }
 }
 
-/// CVE-2023-44487. A hundred streams may be open at once; resetting them makes room for more, but not for more work.
+/// CVE-2023-44487. A hundred streams may be open at once. Resetting them makes room for more streams, but not for more
+/// work.
 #[tokio::test]
 async fn who_resets_streams_while_their_work_goes_on_loses_the_connection() {
     let work = Work::new();
@@ -211,7 +213,7 @@ async fn who_resets_streams_while_their_work_goes_on_loses_the_connection() {
         work.has_begun(1).await;
         client.send(RST_STREAM, 0, 2 * number + 1, &cancel).await;
     }
-    // That many may be at work, and one that is done makes room for one.
+    // Only that much work may run. One finished request makes room for one more.
     work.let_go(1);
     let mut other = server.connect().await;
     other.write_all(WORK).await.expect("sent");
@@ -226,8 +228,8 @@ async fn who_resets_streams_while_their_work_goes_on_loses_the_connection() {
     until(&mut other, "done").await;
 }
 
-/// Work is memory, too: where it holds too much, the connection that has the most of it gives way, and nobody else is
-/// refused anything.
+/// Work in progress uses memory: above a limit the connection with the most of it is closed, and other connections are
+/// not refused anything.
 #[tokio::test]
 async fn where_work_holds_too_much_memory_the_connection_that_has_the_most_gives_way() {
     let work = Work::new();

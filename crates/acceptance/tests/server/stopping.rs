@@ -11,7 +11,7 @@ use web::server::Limits;
 
 use crate::{PATIENCE, Running, rest, until};
 
-/// A handler that says when it runs and answers when told.
+/// A handler that reports when it runs, and answers when told.
 #[derive(Clone, Default)]
 struct Work {
     running: Arc<Notify>,

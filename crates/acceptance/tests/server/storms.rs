@@ -19,7 +19,7 @@ use crate::http2::{
 };
 use crate::{PATIENCE, Running, rest, until};
 
-/// Settings of a peer that takes nothing of any answer: `SETTINGS_INITIAL_WINDOW_SIZE` is 0.
+/// Settings of a peer that reads no answer: `SETTINGS_INITIAL_WINDOW_SIZE` is 0.
 const NO_WINDOW: [u8; 6] = [0, 4, 0, 0, 0, 0];
 const PAGE: usize = 48 * 1024;
 
@@ -40,7 +40,7 @@ pub(crate) async fn is_served(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)
     until(stream, "hi").await;
 }
 
-/// Answers to PING are written all the time, and are no progress.
+/// Answers to PING are always written and do not count as progress.
 #[tokio::test]
 async fn a_peer_that_takes_no_answer_is_closed_however_often_it_pings() {
     let short = Duration::from_millis(200);
@@ -56,7 +56,7 @@ async fn a_peer_that_takes_no_answer_is_closed_however_often_it_pings() {
     }
 }
 
-/// Other requests on the connection go on, and do not save it.
+/// Other requests on the connection continue, and do not save it.
 #[tokio::test]
 async fn one_answer_that_is_not_read_ends_the_connection_whatever_else_is_asked_on_it() {
     let short = Duration::from_millis(200);
@@ -77,7 +77,7 @@ async fn one_answer_that_is_not_read_ends_the_connection_whatever_else_is_asked_
     }
 }
 
-/// A slow reader who goes on reading is served to the end, for longer than anybody may stand still.
+/// A slow reader that makes progress is served to the end, for longer than the time limit of a stalled one.
 #[tokio::test]
 async fn a_reader_who_takes_an_answer_piece_by_piece_gets_all_of_it() {
     let short = Duration::from_millis(300);
@@ -97,7 +97,7 @@ async fn a_reader_who_takes_an_answer_piece_by_piece_gets_all_of_it() {
     assert_eq!(taken, PAGE);
 }
 
-/// All together hold no more than they may: those that stood still the longest are closed, and everybody else is served.
+/// The total of unread answers is bounded: the connections stalled longest are closed, and all others are served.
 #[tokio::test]
 async fn answers_that_nobody_reads_are_dropped_with_their_connections_the_oldest_first() {
     let limits = Limits { unread_bytes: 8 * PAGE, ..Limits::default() };
@@ -118,7 +118,7 @@ async fn answers_that_nobody_reads_are_dropped_with_their_connections_the_oldest
     is_served(&mut server.connect().await).await;
 }
 
-/// Likewise bodies that do not come to their end.
+/// Likewise for unfinished bodies.
 #[tokio::test]
 async fn bodies_that_nobody_finishes_give_way_to_those_that_are() {
     let limits = Limits { unread_bytes: 512 * 1024, request_timeout: PATIENCE, ..Limits::default() };
@@ -140,7 +140,7 @@ async fn bodies_that_nobody_finishes_give_way_to_those_that_are() {
     client.status_is(STATUS_200).await;
 }
 
-/// A body that is announced larger than any door reads is refused without being waited for.
+/// A body with a `Content-Length` above the largest limit is refused at once.
 #[tokio::test]
 async fn a_body_larger_than_any_is_not_waited_for() {
     let server = Running::plain(pages(), Limits { request_timeout: 4 * PATIENCE, ..Limits::default() });
@@ -149,7 +149,7 @@ async fn a_body_larger_than_any_is_not_waited_for() {
     assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
 }
 
-/// A head that does not end is memory too.
+/// An unfinished head uses memory too.
 #[tokio::test]
 async fn heads_that_nobody_finishes_end_at_their_time_limit() {
     let limits = Limits { header_timeout: Duration::from_millis(300), ..Limits::default() };
@@ -160,7 +160,7 @@ async fn heads_that_nobody_finishes_end_at_their_time_limit() {
     assert_eq!(rest(&mut stream).await, "");
 }
 
-/// The frames after a HEADERS, too: on a connection that has asked before, and has time to be idle.
+/// The frames after HEADERS count too, on a connection that sent requests before and may be idle.
 #[tokio::test]
 async fn a_block_of_header_fields_that_nobody_ends_ends_the_connection_at_the_limit_of_a_head() {
     let short = Duration::from_millis(200);
@@ -181,7 +181,7 @@ async fn a_block_of_header_fields_that_nobody_ends_ends_the_connection_at_the_li
     client.status_is(STATUS_200).await;
 }
 
-/// Thousands of CONTINUATION frames are no head.
+/// Thousands of CONTINUATION frames are not a head.
 #[tokio::test]
 async fn a_flood_of_continuations_ends_the_connection_at_once() {
     let server = Running::plain(pages(), Limits::default());
@@ -194,7 +194,7 @@ async fn a_flood_of_continuations_ends_the_connection_at_once() {
     is_served(&mut server.connect().await).await;
 }
 
-/// What is answered to PING and SETTINGS has a bound: who does not read the answers is not read from.
+/// Answers to PING and SETTINGS are bounded: the server stops reading from a client that does not read them.
 #[tokio::test]
 async fn a_flood_of_frames_that_want_an_answer_is_not_read_without_end() {
     let short = Duration::from_millis(200);
@@ -206,21 +206,21 @@ async fn a_flood_of_frames_that_want_an_answer_is_not_read_without_end() {
         let mut client = Client::over(socket.connect(server.address).await.expect("connected"), &[]).await;
         client.send(HEADERS, END_OF_BOTH, 1, &GET_ROOT).await;
         client.status_is(STATUS_200).await;
-        // It neither takes the answers, which is the end of writing, nor does it stop.
+        // The client neither reads the answers, which stops the server's writes, nor stops sending.
         let flooding = async { while client.try_send(kind, payload).await {} };
         timeout(PATIENCE, flooding).await.expect("ended at the idle limit");
         is_served(&mut server.connect().await).await;
     }
 }
 
-/// HTTP/1 lets a client send requests ahead. Answers without a body need no window to be written, and would pile up.
+/// HTTP/1 allows pipelined requests. Answers without a body need no window to be written, and would pile up.
 #[tokio::test]
 async fn requests_ahead_of_answers_that_nobody_reads_are_not_begun() {
     const ALL: usize = 5000;
     const ASK: &[u8] = b"GET /empty HTTP/1.1\r\nhost: a\r\n\r\n";
     let begun = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&begun);
-    // 4 KiB each, so that the system's buffers are full early.
+    // 4 KiB each, so that the system's buffers fill up early.
     let empty = get(async move || {
         count.fetch_add(1, Ordering::Relaxed);
         (StatusCode::NO_CONTENT, [("x-padding", "x".repeat(4096))])
@@ -240,7 +240,7 @@ async fn requests_ahead_of_answers_that_nobody_reads_are_not_begun() {
     }
     assert!(before < Some(ALL), "all are answered into memory");
 
-    // Whoever reads on is answered on.
+    // A client that reads again is served again.
     let mut bytes = vec![0; 64 * 1024];
     let reading = async {
         while begun.load(Ordering::Relaxed) < ALL {

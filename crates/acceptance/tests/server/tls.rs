@@ -23,13 +23,13 @@ use web::server::{Limits, Security};
 
 use crate::{PATIENCE, Running, rest, until};
 
-/// A folder with a chain and its key.
+/// A folder with a certificate chain and its key.
 struct Files {
     folder: TempDir,
 }
 
 impl Files {
-    /// Signed by itself, for `localhost` and a mark by which to tell it from others.
+    /// Self-signed, for `localhost` and a mark that identifies it.
     fn new(key: &KeyPair, mark: &str) -> Self {
         let files = Self { folder: tempfile::tempdir().expect("a folder") };
         files.write(key, mark);
@@ -87,7 +87,7 @@ async fn shake(config: ClientConfig, address: SocketAddr) -> std::io::Result<Tls
     timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await.expect("no hang")
 }
 
-/// The certificate that a new connection gets.
+/// The certificate presented to a new connection.
 async fn presented(server: &Running, trusted: CertificateDer<'static>) -> CertificateDer<'static> {
     let config = client(trusted, aws_lc_rs::DEFAULT_CIPHER_SUITES.to_vec());
     let stream = shake(config, server.address).await.expect("a good handshake");
@@ -182,7 +182,7 @@ async fn old_versions_and_old_suites_end_with_an_alert() {
         let [kind, _, _, _, _, level, description] = record;
         assert_eq!((kind, level, description), (21, 2, alert), "{name}");
     }
-    // The same greeting with a good suite is answered with a handshake record, so it is not the greeting that fails.
+    // The same greeting with a supported suite gets a handshake record, so the greeting itself is valid.
     let mut stream = server.connect().await;
     stream.write_all(&client_hello(TLS_1_2, &[[0xc0, 0x2b]])).await.expect("sent");
     assert_eq!(timeout(PATIENCE, stream.read_u8()).await.expect("no hang").expect("an answer"), 22);
@@ -216,7 +216,7 @@ async fn a_handshake_that_does_not_come_holds_nobody_up_and_is_closed() {
     assert!(began.elapsed() >= tls_handshake_timeout);
 }
 
-/// Without a time limit that would end it meanwhile.
+/// Without a time limit that would end it earlier.
 #[tokio::test]
 async fn a_handshake_that_does_not_come_gives_way_to_the_next_connection_of_its_network() {
     let files = Files::new(&ecdsa(), "share");
@@ -235,7 +235,7 @@ async fn a_handshake_that_does_not_come_gives_way_to_the_next_connection_of_its_
     until(&mut good, "hello").await;
 }
 
-/// What is encrypted for a reader who does not read is bounded, and counted before that.
+/// Encrypted data for a client that does not read is bounded, and counted before encryption.
 #[tokio::test]
 async fn answers_that_nobody_reads_give_way_to_others_under_tls_too() {
     let files = Files::new(&ecdsa(), "deaf");

@@ -22,7 +22,7 @@ impl Work {
         Self { begun: Arc::new(Semaphore::new(0)), end: Arc::new(Semaphore::new(0)) }
     }
 
-    /// As a page that is done when it is let go.
+    /// A page that is answered once it is released.
     pub(crate) fn router(&self) -> Router {
         let work = self.clone();
         Router::new().route("/work", get(async move || work.go_on().await))
@@ -34,7 +34,7 @@ impl Work {
         "done"
     }
 
-    /// Until so much more of it has begun.
+    /// Waits until this many more requests have begun.
     pub(crate) async fn has_begun(&self, count: u32) {
         let begun = timeout(PATIENCE, self.begun.acquire_many(count)).await.expect("begun in time");
         begun.expect("never closed").forget();
@@ -45,7 +45,7 @@ impl Work {
     }
 }
 
-/// A page of news that come when a test sends them.
+/// A page that streams the items that a test sends.
 pub(crate) fn news() -> (mpsc::UnboundedSender<&'static str>, Router) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let receiver = Arc::new(tokio::sync::Mutex::new(receiver));

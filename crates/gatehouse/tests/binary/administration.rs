@@ -119,7 +119,7 @@ fn the_audit_is_listed_the_newest_first_and_by_what_is_wanted() {
         let events = told.as_array().expect("a list").iter();
         events.map(|event| event["detail"]["what"].as_str().unwrap_or_default().to_owned()).collect()
     };
-    // What one command does, it does at one moment, in no order.
+    // Events of one command have the same time, and therefore no order.
     let together = ["create-set-up-link", "create-user"];
     let mut newest = list(&["--kind", "admin-change", "--limit", "4"]);
     newest[2..].sort_unstable();

@@ -19,7 +19,7 @@ use crate::support::installation::{ERP, Installation, erp, look, text};
 use crate::support::process::{ServerProcess, run};
 use crate::support::until;
 
-/// Each test on SQLite, and on PostgreSQL where there is one.
+/// Runs each test on SQLite, and on PostgreSQL if there is one.
 fn on_both(test: impl Fn(&Books)) {
     test(&Books::new(sqlite()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -28,7 +28,7 @@ fn on_both(test: impl Fn(&Books)) {
     }
 }
 
-/// An installation whose audit is made, changed and looked at.
+/// An installation whose audit is written, changed and verified.
 struct Books {
     installation: Installation,
     place: Place,
@@ -39,7 +39,7 @@ impl Books {
         Self { installation: Installation::on(&place.url), place }
     }
 
-    /// Three seals and more, signed at each step.
+    /// At least three seals, signed at each step.
     fn written(&self) {
         self.installation.create_erp();
         for login in ["eve", "mallory"] {
@@ -71,14 +71,14 @@ impl Books {
         })
     }
 
-    /// Puts back the seal's row as `seal` says.
+    /// Writes the seal's row from `seal`.
     fn write(&self, seal: &Seal) {
         let sql = "UPDATE audit_seals SET previous = $2, hash = $3, contents = $4, events = $5, people = $6 WHERE number = $1";
         let Seal { number, previous, hash, contents, events, people, .. } = seal;
         self.change(sql, values![*number, previous, hash, contents, events, people]);
     }
 
-    /// What verifying says of a changed audit: exit code 3, and the findings.
+    /// The result of verifying a changed audit: exit code 3, and the findings.
     fn findings(&self, arguments: &[&str]) -> Vec<(String, Value)> {
         let ran = self.installation.run(&[&["audit", "verify", "--json"], arguments].concat());
         assert_eq!(ran.code, Some(3), "{ran:?}");
@@ -104,7 +104,7 @@ fn first_event(seal: &Seal) -> StoredEvent {
     StoredEvent::parse(seal.events.lines().next().expect("it has events")).expect("it reads back").0
 }
 
-/// What somebody does to the lines of a seal.
+/// A manipulation of a seal's lines.
 type Change = fn(&mut Vec<String>);
 
 #[test]
@@ -165,7 +165,7 @@ fn seals_that_are_gone_or_written_anew_are_found_by_what_was_signed() {
         let elsewhere = books.installation.path("checkpoint.jws");
         books.installation.write("checkpoint.jws", &books.checkpoint());
 
-        // Everything from the second seal on, with right hashes throughout: only a signature tells.
+        // Rewrites everything from the second seal on with right hashes: only a signature shows it.
         let instance = *store.instance();
         let mut head = ChainHead { number: 1, hash: seals[0].actual_hash(instance), at: seals[0].at };
         for seal in &seals[1..] {
@@ -186,7 +186,7 @@ fn seals_that_are_gone_or_written_anew_are_found_by_what_was_signed() {
         }
         books.is_whole();
 
-        // The end, then also the signatures of it.
+        // Removes the end, then also its signatures.
         books.change("DELETE FROM audit_seals WHERE number = $1", values![newest.number]);
         let missing = json!({ "finding": "seals-missing", "from": newest.number, "to": newest.number });
         assert_eq!(books.findings(&[])[0].1, missing);
@@ -216,7 +216,7 @@ fn a_checkpoint_of_another_key_is_forged() {
             ("checkpoint-forged".to_owned(), json!({ "finding": "checkpoint-forged", "seal": seal.number }));
         assert_eq!(found[0], forged_one);
         assert_eq!((found.len(), found[1].0.as_str()), (2, "checkpoint-replaced"));
-        // A key of the forger's own in the table does not help: the master key does not open it.
+        // A forger's own key in the table does not help: it cannot be decrypted with the master key.
         books.change(
             "INSERT INTO audit_keys (instance, kid, private_key, created_at, replaced_at) \
              SELECT instance, $1, private_key, created_at, 1 FROM audit_keys",
@@ -255,7 +255,7 @@ fn an_erased_person_is_gone_from_the_audit_and_the_chain_is_whole() {
         books.written();
         books.installation.run(&["user", "set-password", "eve"]).refused();
         books.installation.run_with(&["user", "set-password", "eve"], "correct horse battery").done();
-        // Without a terminal nobody is asked.
+        // Without a terminal there is no confirmation.
         assert!(books.installation.run(&["user", "erase", "eve"]).refused().contains("add --yes"));
         let export = |format: &str| books.installation.run(&["audit", "export", "--format", format]).done();
         assert!(export("jsonl").contains("\"login\":\"eve\"") && export("csv").contains(",eve,"));
@@ -280,7 +280,7 @@ fn an_erased_person_is_gone_from_the_audit_and_the_chain_is_whole() {
     });
 }
 
-/// Between a commit and its seal, or between a seal and its signature.
+/// Killed between a commit and its seal, or between a seal and its signature.
 #[test]
 fn a_killed_server_leaves_a_chain_that_the_next_one_goes_on_with() {
     on_both(|books| {
@@ -329,7 +329,7 @@ fn an_export_is_checked_by_a_stranger() {
             assert_eq!(ran.code, Some(1), "{ran:?}");
             assert!(ran.stdout.contains(said), "{ran:?}");
         }
-        // Nothing is written over.
+        // An existing file is not overwritten.
         assert!(books.installation.run(&["audit", "export", "--out", &out]).refused().contains("cannot create"));
         let none = books.installation.run(&["audit", "export", "--until", "2020-01-01", "--format", "csv"]).done();
         assert_eq!(none.lines().count(), 1, "{none}");
@@ -337,7 +337,7 @@ fn an_export_is_checked_by_a_stranger() {
     });
 }
 
-/// Takes what is posted, one request after another, until it is dropped.
+/// Accepts posts, one request after another, until it is dropped.
 struct Sink {
     address: SocketAddr,
     bodies: Arc<Mutex<Vec<String>>>,
@@ -385,7 +385,7 @@ fn take_post(mut stream: TcpStream) -> Option<String> {
     Some(String::from_utf8(body).expect("JSON"))
 }
 
-/// What a server publishes is what `--against` takes, and what finds a database that was put back as a whole.
+/// The checkpoints that a server publishes work with `--against`, and reveal a database that was restored as a whole.
 #[test]
 fn published_checkpoints_find_a_database_that_was_put_back() {
     let installation = Installation::new();
@@ -429,8 +429,8 @@ fn published_checkpoints_find_a_database_that_was_put_back() {
     assert!(installation.run(&["audit", "verify", "--against", &none]).refused().contains("contains no checkpoint"));
 }
 
-/// The server signed that its database went back: that is told of with an exit code of its own. Of both chains, here of what
-/// strangers were refused.
+/// The server signed that its database went back, which has an exit code of its own. This holds for both chains; here
+/// for refusals of unauthenticated clients.
 #[test]
 fn a_chain_that_is_only_broken_has_an_exit_code_of_its_own() {
     let installation = Installation::new();
@@ -458,7 +458,7 @@ fn a_chain_that_is_only_broken_has_an_exit_code_of_its_own() {
         assert_eq!(database.commit(copy.to_vec().into()).await.expect("no fault"), CommitOutcome::Committed);
     });
     seal_one_more(&server);
-    // All of one commit: the server sees the chain of an earlier time, with its memory.
+    // All in one commit: the server sees the chain of an earlier time, with its memory.
     look(&url, async |database: Database| {
         let mut batch = Batch::new();
         for table in ["refusal_seals", "refusal_checkpoints", "refusal_memory"] {
@@ -482,7 +482,7 @@ fn a_chain_that_is_only_broken_has_an_exit_code_of_its_own() {
         "{said:?}"
     );
 
-    // A stranger is told of it too.
+    // An independent verifier reports it too.
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/audit/verify.py");
     installation.run(&["audit", "export", "--chain", "refusals", "--out", &backup]).done();
     let listed = installation.json(&["audit", "list", "--chain", "refusals", "--refused"]);

@@ -13,7 +13,7 @@ fn site(server: &ServerProcess) -> Site {
     Site { port: server.port, host: "localhost" }
 }
 
-/// A demo that keeps its data in `folder`.
+/// A demo with its data in `folder`.
 fn kept(folder: &TempDir) -> ServerProcess {
     ServerProcess::demo(demo().arg("--data").arg(folder.path()))
 }

@@ -8,7 +8,7 @@ use crate::support::installation::{Installation, erp};
 use crate::support::process::ServerProcess;
 use crate::support::{SOON, until};
 
-/// RFC 9110 §15.6.4: come back later, and not a word of what is behind.
+/// RFC 9110 §15.6.4: retry later, without a detail of the cause.
 fn assert_unavailable(answer: &Answer) {
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok()), "{answer:?}");
@@ -18,12 +18,12 @@ fn assert_unavailable(answer: &Answer) {
     }
 }
 
-/// An installation with somebody signed in, and that person's refresh token.
+/// An installation with a signed-in user, and that user's refresh token.
 fn signed_in() -> (Installation, ServerProcess, App, String) {
     let installation = Installation::new();
     installation.create_erp();
     let app = installation.create_portal();
-    // The signal that tells of a file that may not grow would end the process.
+    // Otherwise the signal for a file above its size limit would end the process.
     let mut serve = Command::new("sh");
     serve.args(["-c", "trap '' XFSZ; exec \"$0\" serve --config \"$1\"", env!("CARGO_BIN_EXE_gatehouse")]);
     let server = ServerProcess::serve(serve.arg(installation.path("gatehouse.toml")).env_remove("RUST_LOG"));
@@ -44,7 +44,7 @@ fn a_database_locked_by_another_is_told_to_come_back_to_and_loses_nothing() {
     let other = rusqlite::Connection::open(installation.path("house.db")).expect("another connection");
     other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
     assert_unavailable(&app.refresh(site, &refresh_token));
-    // What only reads goes on, and what is told of it waits.
+    // Requests that only read continue; their audit events wait.
     assert_eq!(service_token(site, "sync", &service).status, 200);
     assert_eq!(site.get("/id/.well-known/openid-configuration", &[]).status, 200);
     let told = || installation.audit().iter().filter(|(kind, _)| kind == "token-issued").count();

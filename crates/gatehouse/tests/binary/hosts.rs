@@ -56,7 +56,7 @@ fn an_application_of_one_instance_is_unknown_to_the_other() {
     assert_eq!(service_token(Site { port: server.port, host: "shop.example.com" }, "sync", &secret).status, 401);
 }
 
-/// The addresses that the audit saw token requests come from.
+/// The client addresses of token requests in the audit.
 fn audited_addresses(installation: &Installation) -> Vec<String> {
     look(&format!("sqlite:{}", installation.path("house.db").display()), async |database| {
         let mut addresses = Vec::new();

@@ -15,14 +15,14 @@ fn start(folder: &TempDir) -> (ServerProcess, Site) {
     (server, site)
 }
 
-/// What a client had been told when the server died.
+/// Acknowledged state at the moment when the server died.
 struct Acknowledged {
     code: String,
     refresh_token: String,
     refreshes: usize,
 }
 
-/// Signs in, redeems, refreshes without a pause, and is cut off by a kill while a request is under way.
+/// Signs in, redeems and refreshes without a pause, until a kill interrupts a request.
 fn cut_off(server: &mut ServerProcess, site: Site, browser: &mut Browser, enough: usize) -> Acknowledged {
     let app = App::portal();
     let code = app.code(browser, "alice", "ecila-Demo1");

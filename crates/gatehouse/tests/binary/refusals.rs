@@ -102,7 +102,7 @@ fn all_problems_of_a_record_are_told_together() {
     }
 }
 
-/// As `gatehouse … | head -1` sees it once `head` has its line.
+/// As with `gatehouse … | head -1` once `head` has its line.
 #[test]
 fn a_reader_that_went_away_ends_every_command_quietly() {
     let installation = Installation::new();
@@ -135,7 +135,7 @@ fn a_reader_that_went_away_ends_every_command_quietly() {
     drop(reader);
     let status = gatehouse().args(["completion", "bash"]).stdout(writer).status().expect("the program starts");
     assert_eq!(status.code(), Some(141));
-    // With standard error in the same pipe, the refusal of a command is what cannot be told.
+    // With standard error in the same pipe, even the error message cannot be written.
     for arguments in [&["doctor"][..], &["user", "show", "nobody"], &["app", "create", "-"], &["config", "check"]] {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
@@ -193,7 +193,7 @@ fn a_lost_database_is_named_and_no_other_takes_its_place() {
     assert_eq!(examined.code, Some(1));
     assert!(examined.stdout.contains("restore it from a backup"), "{examined:?}");
     assert!(!file.exists());
-    // An empty one is as lost.
+    // An empty file counts as lost, too.
     std::fs::write(&file, "").expect("an empty file");
     let said = installation.run(&["user", "list"]).refused();
     assert!(said.contains("is empty"), "{said}");

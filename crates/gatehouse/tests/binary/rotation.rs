@@ -16,13 +16,13 @@ use crate::support::{PATIENCE, SOON, until};
 const PREVIOUS: &str = "[previous_master_key]\nfile = \"old.key\"\n";
 const PASSWORD: &str = "correct horse battery";
 
-/// Rows that a rotation works on for long enough to be met in the middle.
+/// Enough rows that a rotation can be interrupted in the middle.
 const MANY: i64 = 20_000;
 
-/// An installation, and where its database is.
+/// An installation and the URL of its database.
 struct Rotating {
     installation: Installation,
-    /// As the configuration names it, and as this test opens it.
+    /// The URL as the configuration names it, and as this test opens it.
     named: &'static str,
     url: String,
     // Dropped last.
@@ -46,7 +46,7 @@ impl Rotating {
         Some(Self { installation, named, url, _place: Some(place), _runtime: Some(runtime) })
     }
 
-    /// The key that was there is the previous one, and a new one is made.
+    /// Makes the current key the previous one, and creates a new key.
     fn make_new_key(&self) {
         std::fs::rename(self.installation.path("master.key"), self.installation.path("old.key")).expect("there");
         self.installation.write_master_key();
@@ -58,14 +58,14 @@ impl Rotating {
         self.installation.configure(self.named, "", ERP);
     }
 
-    /// How many secrets are under the new key, and under the old one.
+    /// The number of secrets under the new key, and under the old one.
     fn check(&self) -> (u64, u64) {
         let found = self.installation.json(&["master-key", "check"]);
         assert_eq!((&found["neither"], &found["unopened"]), (&json!(0), &json!([])), "{found}");
         (number(&found["current"]), number(&found["previous"]))
     }
 
-    /// Many replaced keys of the audit, all under the old master key.
+    /// Adds many replaced audit keys, all under the old master key.
     fn add_many_secrets(&self) -> Vec<u8> {
         let sql = format!(
             "INSERT INTO audit_keys (instance, kid, private_key, created_at, replaced_at) \
@@ -80,7 +80,7 @@ impl Rotating {
         })
     }
 
-    /// Kills a rotation when it is in the middle.
+    /// Kills a rotation in the middle.
     fn kill_in_the_middle(&self, sealed: &[u8]) {
         let mut rotation = ServerProcess::started(&mut self.installation.command(&["master-key", "rotate"]));
         look(&self.url, async |database| {
@@ -103,7 +103,7 @@ fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("not a number: {value}"))
 }
 
-/// A person's application that refreshes without a pause until it is told to stop; every answer is the one that is wanted.
+/// A user's application that refreshes without a pause until it is stopped. Every answer must be a success.
 struct Client {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<(String, usize)>,
@@ -136,7 +136,7 @@ impl Client {
         Self { stop, thread }
     }
 
-    /// The newest refresh token, and how often it was renewed.
+    /// The newest refresh token, and the number of refreshes.
     fn stop(self) -> (String, usize) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("every answer was the one that was wanted")
@@ -163,7 +163,7 @@ fn a_rotation_is_killed_and_repeated_beside_a_server_and_nothing_is_lost(rotatin
     rotating.kill_in_the_middle(&sealed);
     let (current, previous) = rotating.check();
     assert!(current > 1 && previous > 0 && current + previous == all, "{current} {previous}");
-    // A start in the middle of it, and new keys for old ones.
+    // A start in the middle of the rotation, and a rotation of signing keys.
     installation.run(&["key", "rotate", "RS256", "--instance", "erp"]).done();
     let said = installation.run(&["master-key", "rotate"]).done();
     assert!(said.contains("No secrets are encrypted with [previous_master_key]"), "{said}");
@@ -220,7 +220,7 @@ fn what_keeps_the_master_key_from_being_rotated_is_told() {
     let said = installation.run(&["master-key", "rotate"]).refused();
     assert!(said.contains("the previous master key in") && said.contains("cannot be read"), "{said}");
 
-    // A new key, and a previous one that was never this database's.
+    // A new key, with a previous one that was never this database's.
     installation.write_master_key();
     rotating.make_new_key();
     let said = installation.run(&["master-key", "rotate"]).refused();
@@ -228,7 +228,7 @@ fn what_keeps_the_master_key_from_being_rotated_is_told() {
     let doctor = installation.run(&["doctor"]);
     assert!(doctor.stdout.contains("neither the master key nor the previous master key"), "{}", doctor.stdout);
 
-    // Both in each other's place: what is said names the key that is needed.
+    // The two keys exchanged: the message names the missing key.
     std::fs::write(installation.path("master.key"), &good).expect("written");
     let said = installation.run(&["master-key", "rotate"]).done();
     assert!(said.contains("0 secrets re-encrypted"), "{said}");
@@ -327,7 +327,7 @@ fn a_new_root_secret_is_followed_by_a_running_server_on_postgresql() {
     a_new_root_secret_is_followed_by_a_running_server(&rotating);
 }
 
-/// Each instance has its own: the neighbour's refresh tokens live.
+/// Each instance has its own root secret: the other instance's refresh tokens stay valid.
 #[test]
 fn a_new_root_secret_is_one_instances_own() {
     let installation = Installation::with("sqlite:house.db", "", &[ERP, SHOP].concat());

@@ -26,7 +26,7 @@ fn no_secret_is_logged_at_any_level() {
     let service_access = service_token(site, "sync", &service).member("access_token");
     assert_eq!(user_info(site, &second.member("access_token")).status, 200);
     assert_eq!(call_api(site, &service_access).status, 200);
-    // Where outsiders put what does not belong there.
+    // Clients put secrets where they do not belong.
     let in_query = format!("/api/domain/odata/?access_token={service_access}");
     assert_eq!(site.get(&in_query, &[]).status, 401);
     let basic = STANDARD.encode(format!("sync:{service}"));
@@ -57,7 +57,7 @@ fn no_secret_is_logged_at_any_level() {
         assert!(log.contains(&format!(r#""path":"{path}""#)), "{path} is not in the log");
     }
     for secret in &secrets {
-        // The secret as such, and as forms and addresses write it.
+        // The secret itself, and its encoding in forms and URLs.
         let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         for shape in [secret.as_str(), &encoded] {
             let told = log.lines().find(|line| line.contains(shape));

@@ -15,7 +15,7 @@ const PASSWORD: &str = "correct horse battery";
 const WENT_BACK: &str = "the database went back";
 const ANOTHER_SERVER: &str = "another database server answers";
 
-/// An installation on a server with a standby, and two nodes.
+/// An installation on a primary with a standby, and two nodes.
 struct Town {
     primary: PrivateServer,
     standby: PrivateServer,
@@ -46,7 +46,7 @@ impl Town {
         self.nodes.each_ref().map(erp)
     }
 
-    /// At the first node: access token and refresh token.
+    /// Signs in at the first node; returns access token and refresh token.
     fn sign_in(&self, login: &str) -> (String, String) {
         let site = self.sites()[0];
         let code = self.portal.code(&mut Browser::at(site), login, PASSWORD);
@@ -58,7 +58,7 @@ impl Town {
         service_token(self.sites()[0], "sync", &self.sync).member("access_token")
     }
 
-    /// The newest seal of the audit.
+    /// The number of the newest seal.
     fn sealed(&self) -> i64 {
         look(&self.address.url(), async |database| {
             let id = database.instances().await.expect("no fault")[0].id;
@@ -66,7 +66,7 @@ impl Town {
         })
     }
 
-    /// Something is sealed by a node behind `kept`, which the standby has not, and a checkpoint covers it.
+    /// A node seals something after `kept` that the standby does not have, and a checkpoint covers it.
     fn seal_what_will_be_lost(&self, kept: i64) {
         until("the lost part is sealed", PATIENCE, || self.sealed() > kept);
         self.installation.run(&["audit", "checkpoint", "--instance", "erp"]).done();
@@ -83,7 +83,7 @@ impl Town {
         self.address.move_to(&self.standby);
     }
 
-    /// What becomes true on both nodes.
+    /// Waits until a condition holds on both nodes.
     fn until_both(&self, what: &str, is_so: impl Fn(Site) -> bool) {
         for site in self.sites() {
             until(what, PATIENCE, || is_so(site));
@@ -98,7 +98,7 @@ impl Town {
         self.nodes.each_ref().map(|node| node.err.text().matches(text).count())
     }
 
-    /// Live sessions, and the seats that are counted as taken.
+    /// The number of live sessions, and of seats counted as taken.
     fn seats(&self) -> (i64, i64) {
         look(&self.address.url(), async |database| {
             let id = database.instances().await.expect("no fault")[0].id;
@@ -107,7 +107,7 @@ impl Town {
         })
     }
 
-    /// The keys that are published and those in the database.
+    /// The published keys and the keys in the database.
     fn keys(&self, site: Site) -> (BTreeSet<String>, BTreeSet<String>) {
         let kids = |keys: &serde_json::Value, name: &str| {
             let keys = keys.as_array().expect("a list").iter();
@@ -189,14 +189,14 @@ fn after_a_failover_that_lost_changes_every_node_holds_what_the_database_does() 
     expect_break(&town.installation);
 }
 
-/// The audit says of itself that seals were lost with the database, and of nothing else.
+/// The audit reports that the database lost seals, and no other finding.
 fn expect_break(installation: &Installation) {
     let verified = installation.run(&["audit", "verify", "--instance", "erp"]);
     assert_eq!(verified.code, Some(4), "{verified:?}");
     assert!(verified.stdout.contains("the database had gone back to an earlier state"), "{verified:?}");
 }
 
-/// An orderly change of servers: memory is read anew, and nothing is missing.
+/// A planned switchover: memory is reloaded, and nothing is missing.
 #[test]
 fn after_a_switch_to_a_standby_that_has_everything_the_audit_is_whole() {
     let Some(town) = Town::found() else { return };
@@ -218,7 +218,7 @@ fn after_a_switch_to_a_standby_that_has_everything_the_audit_is_whole() {
     assert_eq!(verified.code, Some(0), "{verified:?}");
 }
 
-/// A sign-in, its tokens and sessions are announced to nobody: no node misses a change of the feed.
+/// A sign-in, its tokens and sessions are not announced in the feed, so no node misses a change.
 #[test]
 fn after_a_failover_that_lost_sign_ins_alone_their_tokens_and_sessions_are_gone_too() {
     let Some(town) = Town::found() else { return };

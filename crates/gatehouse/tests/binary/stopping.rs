@@ -24,7 +24,7 @@ fn a_running_request_is_finished_and_everything_is_written_down() {
         let (first, rest) = fields.split_at(10);
         running.write_all((head + first).as_bytes()).expect("written");
 
-        // The server has the beginning of the request once a later one on another connection is answered.
+        // Once a later request on another connection is answered, the server has the beginning of this one.
         assert_eq!(site.get("/healthz", &[]).status, 200);
         server.signal(signal);
         until("no new connection is taken", PATIENCE, || site.connect().is_err());

@@ -17,7 +17,7 @@ fn a_password_typed_at_a_terminal_is_not_shown() {
         env!("CARGO_BIN_EXE_gatehouse"),
         installation.path("gatehouse.toml").display()
     );
-    // A terminal of its own; what is typed there would be echoed into its output.
+    // A pseudo-terminal, which would echo typed input into its output.
     let mut script = Command::new("script")
         .args(["-qefc", &set_password, "/dev/null"])
         .stdin(Stdio::piped())

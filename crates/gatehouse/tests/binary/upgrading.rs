@@ -9,10 +9,10 @@ use crate::common::postgres;
 use crate::support::installation::{Installation, look};
 use crate::support::process::ServerProcess;
 
-/// Before this version's newest migrations.
+/// The schema version before this version's newest migrations.
 const OLDER: i32 = 22;
 
-/// A database with the tables of an older version, and no instance in it.
+/// A database with the schema of an older version and no instance.
 fn make_older(url: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -112,7 +112,7 @@ fn migrate_works_beside_servers_and_itself_and_needs_no_master_key() {
     assert!(said.contains("Nothing to do"), "{said}");
 }
 
-/// An older program beside tables that a newer one brought up works as an older server does.
+/// An older program works on tables of a newer version, as an older server does.
 #[test]
 fn commands_go_on_beside_newer_tables_where_they_only_grew() {
     let installation = Installation::new();
@@ -129,7 +129,7 @@ fn commands_go_on_beside_newer_tables_where_they_only_grew() {
     assert!(said.contains("version 9999, newer than this program") && said.contains("Nothing to do"), "{said}");
     let doctor = installation.run(&["doctor", "--json"]).stdout;
     assert!(doctor.contains("use the same version as the server"), "{doctor}");
-    // What a newer version seals, this one does not know.
+    // This version does not know which secrets a newer version encrypts.
     for arguments in [&["master-key", "rotate"][..], &["master-key", "check"]] {
         let said = installation.run(arguments).refused();
         assert!(said.contains("newer"), "{said}");

@@ -14,17 +14,17 @@ use serde_json::{Value, json};
 
 const ROOT: &str = "/manage/api/v1";
 
-/// An id of nothing and nobody.
+/// An id that does not exist.
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
-/// An administrator's program: asks the admin API with a token.
+/// A client of the admin API with an administrator's token.
 pub(super) struct Office {
     client: Client,
     token: String,
 }
 
 impl Office {
-    /// As the demo's `admin`, with nobody signed in.
+    /// Acts as the demo's `admin` without a sign-in session.
     pub(super) async fn of(server: &TestServer) -> Self {
         let token = TokenAnswer::read(&server.manager().await.service_token("manage").await).access;
         Self { client: server.client(), token }
@@ -39,7 +39,7 @@ impl Office {
         self.client.ask(&Method::GET, &format!("{ROOT}{path}")).bearer(&self.token).send().await
     }
 
-    /// With `If-Match`, unless it is empty, and with a body, unless it is null.
+    /// Sends a request with `If-Match`, unless it is empty, and a body, unless it is null.
     async fn send(&self, method: &Method, path: &str, if_match: &str, body: &Value) -> HttpAnswer {
         let mut ask = self.client.ask(method, &format!("{ROOT}{path}")).bearer(&self.token);
         if !if_match.is_empty() {
@@ -67,13 +67,13 @@ impl Office {
         self.send(&Method::DELETE, path, if_match, &Value::Null).await
     }
 
-    /// The path and the tag of an application.
+    /// The path and the entity tag of an application.
     async fn application(&self, uri: &str) -> (String, String) {
         let list = self.get(&format!("/applications?uri={}", uri.replace('/', "%2F"))).await;
         self.found("/applications", &list).await
     }
 
-    /// The path and the tag of a user.
+    /// The path and the entity tag of a user.
     pub(super) async fn user(&self, login: &str) -> (String, String) {
         let list = self.get(&format!("/users?login={login}")).await;
         self.found("/users", &list).await
@@ -87,7 +87,7 @@ impl Office {
     }
 }
 
-/// A refusal in the form of RFC 9457, with a reference that the answer's header has too.
+/// A refusal in the form of RFC 9457, whose reference is also in the answer's header.
 #[track_caller]
 fn assert_problem(answer: &HttpAnswer, status: u16, kind: &str) -> String {
     assert_eq!(answer.status, status, "{}", answer.text());
@@ -99,7 +99,7 @@ fn assert_problem(answer: &HttpAnswer, status: u16, kind: &str) -> String {
     problem["detail"].as_str().expect("it says what to do").to_owned()
 }
 
-/// What is refused as it is written, in its words.
+/// A validation error; returns its text.
 #[track_caller]
 pub(super) fn assert_invalid(answer: &HttpAnswer) -> String {
     let detail = assert_problem(answer, 422, "invalid");
@@ -113,14 +113,14 @@ fn assert_ok(answer: &HttpAnswer) -> Value {
     if answer.body.is_empty() { json!(null) } else { answer.json() }
 }
 
-/// Where the new thing is, below the root.
+/// The path of the created resource, below the root.
 #[track_caller]
 fn assert_created(answer: &HttpAnswer) -> String {
     assert_eq!(answer.status, 201, "{}", answer.text());
     answer.location().strip_prefix(ROOT).expect("below the root").to_owned()
 }
 
-/// Every method and path of the document, with something in the place of its variables.
+/// Every method and path of the document, with values for the path's variables.
 async fn every_operation(server: &TestServer) -> Vec<(Method, String)> {
     let document = server.client().get(&format!("{ROOT}/openapi.json")).await.json();
     let mut operations = Vec::new();

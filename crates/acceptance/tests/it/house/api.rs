@@ -58,7 +58,8 @@ async fn a_preflight_needs_no_token_and_says_nothing_to_strangers() {
     assert!(server.audit().await.iter().all(|row| row.kind != "api-call"), "nobody called the API");
 }
 
-/// A browser asks whether it may send each header that a page's library sets, and gives the request up for one that is missing.
+/// A browser's preflight asks for each header that a page's library sets. If one is missing from the answer, it does
+/// not send the request.
 #[tokio::test]
 async fn a_preflight_names_the_headers_that_libraries_in_browsers_send() {
     let server = TestServer::open().await;
@@ -106,7 +107,7 @@ async fn a_preflight_names_the_headers_that_libraries_in_browsers_send() {
     }
 }
 
-/// RFC 9110 §15.5.16, §12.5.3: at every door that reads a body, each in its own shape.
+/// RFC 9110 §15.5.16, §12.5.3: at every endpoint that reads a body, each with its own error format.
 #[tokio::test]
 async fn a_compressed_body_is_refused_at_every_door() {
     let server = TestServer::open().await;
@@ -142,7 +143,7 @@ async fn a_compressed_body_is_refused_at_every_door() {
     }
 }
 
-/// The answers' shapes: an app's developer reads JSON, a person a page.
+/// The formats of errors: JSON for an application, a page for a user.
 #[tokio::test]
 async fn a_body_that_is_refused_is_answered_in_the_shape_of_its_door() {
     let server = TestServer::open().await;

@@ -45,7 +45,7 @@ async fn every_step_of_the_main_job_leaves_its_event(server: TestServer) {
 
     let trail = server.audit().await;
     let mut told = kinds(&trail);
-    // Two events of one moment have no order.
+    // Events with the same time have no order.
     told[1..3].sort();
     told[4..6].sort();
     told[8..10].sort();
@@ -171,7 +171,7 @@ async fn what_administrators_change_is_told_with_who_did_it() {
     }
 }
 
-/// Everything secret that these visits had to do with.
+/// Every secret used in these requests.
 async fn secrets_of_a_busy_day(server: &TestServer) -> Vec<String> {
     let mut secrets: Vec<String> =
         ["first-secret", "service-secret", "ecila-Demo1", "a wrong password", "wrong-secret"]
@@ -189,7 +189,7 @@ async fn secrets_of_a_busy_day(server: &TestServer) -> Vec<String> {
         let (app, mut alice) = (server.app(uri), server.browser("alice"));
         let mut mistyped = Browser { password: "a wrong password".to_owned(), ..server.browser("alice") };
         mistyped.sign_in().await;
-        // The commonest of mistakes: the password typed into the field of the login.
+        // The most common mistake: the password typed into the login field.
         let mut misplaced = server.browser("ecila-Demo1");
         misplaced.sign_in().await;
         let code = app.code(&mut alice, "openid read offline_access").await;

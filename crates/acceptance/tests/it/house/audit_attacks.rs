@@ -33,28 +33,28 @@ on_both! {
 const MINUTE: Duration = Duration::from_mins(1);
 const KEPT: [&str; 3] = ["audit_seals", "audit_checkpoints", "audit_memory"];
 
-/// Statements in one commit, as somebody with SQL gives them; the server beats in between others.
+/// Runs an attacker's statements in one commit, so that no tick of the server comes between them.
 async fn run(server: &TestServer, sql: &[&str]) {
     let statements: Vec<_> = sql.iter().map(|sql| statement((*sql).to_owned(), vec![])).collect();
     let done = server.store().await.database().commit(statements.into()).await;
     assert_eq!(done.expect("the database answers"), CommitOutcome::Committed);
 }
 
-/// A house with several seals, each signed.
+/// A server with several seals, each signed.
 async fn written(server: &TestServer) {
     for enabled in [false, true, false, true] {
         change(server, enabled).await;
     }
 }
 
-/// One event more, sealed and signed.
+/// Adds one event, sealed and signed.
 async fn change(server: &TestServer, enabled: bool) {
     server.enable_user("bob", enabled).await;
     server.advance(MINUTE);
     server.seal().await;
 }
 
-/// An event that waits, of a house that stands still.
+/// Adds an unsealed event, while no server runs.
 async fn wait(server: &TestServer, login: &str) {
     let mut rng = server.rng();
     let done = server.operator().await.set_user_enabled(login, false, &mut server.moment(&mut rng)).await;
@@ -65,7 +65,7 @@ async fn seals(store: &Store) -> Vec<Seal> {
     store.seals_after(0, 1000).await.expect("the database answers")
 }
 
-/// The instance that is attacked, quoted for SQL.
+/// The id of the attacked instance, quoted for SQL.
 async fn quoted(server: &TestServer) -> String {
     format!("'{}'", server.store().await.instance())
 }
@@ -103,7 +103,7 @@ async fn checkpoints_that_are_taken_out_are_found(server: TestServer) {
     let verdict = server.verify_audit().await;
     assert!(matches!(verdict.findings[..], [AuditFinding::CheckpointMissing { seal, .. }] if seal == middle));
     assert!(!verdict.is_only_broken());
-    // Nobody notices that runs: only the newest one is looked at.
+    // A running server does not notice: it checks only the newest seal.
     let server = server.started().await;
     change(&server, false).await;
     let verdict = server.verify_audit().await;
@@ -134,7 +134,7 @@ async fn a_newest_checkpoint_that_is_taken_out_breaks_the_chain(server: TestServ
     assert_eq!(alarms, [("checkpoint-replaced", 1)]);
 }
 
-/// Written anew from the first seal on, with right hashes throughout, and every signature gone that would tell.
+/// Rewrites the chain from the first seal on with right hashes, and removes every signature that would show it.
 async fn rewrite(server: &TestServer) {
     let store = server.store().await;
     let (instance, old) = (*store.instance(), seals(&store).await);
@@ -162,7 +162,7 @@ async fn a_chain_without_some_events_and_with_right_hashes_is_found(server: Test
         "{:?}",
         verdict.findings
     );
-    // The next server does not sign it as it is.
+    // The next server does not sign the forged chain.
     let server = server.started().await;
     change(&server, false).await;
     let verdict = server.verify_audit().await;
@@ -244,10 +244,10 @@ async fn a_row_or_block_that_somebody_edited_while_it_waited_is_sealed_as_forged
     wait(&server, "alice").await;
     let instance = quoted(&server).await;
     let one = format!("(SELECT MIN(id) FROM audit_events WHERE instance = {instance})");
-    // Not by the event's own time, by which it stands; by a member that tells something.
+    // Changes a member of the event, not its own time, which decides its place.
     run(&server, &[&format!("UPDATE audit_events SET actor = 'nobody' WHERE instance = {instance} AND id = {one}")])
         .await;
-    // A block that nobody of the house wrote as it stands.
+    // A block that no server of this instance wrote in this form.
     let block = "'0192f4c8-0000-7000-8000-000000000001', 1, 1, '{\"at\":1,\"kind\":\"api-call\",\"outcome\":\"done\"}\n', '1.AAAA'";
     let insert = format!(
         "INSERT INTO audit_blocks (instance, id, first_at, last_at, events, code) VALUES ({instance}, {block})"
@@ -266,7 +266,7 @@ async fn a_row_that_was_sealed_before_is_sealed_as_repeated(server: TestServer) 
     server.seal().await;
     let server = server.stopped().await;
     wait(&server, "bob").await;
-    // A table of one's own may hold copies until they are of use.
+    // An attacker's own table may keep copies for later use.
     run(&server, &["CREATE TABLE loot AS SELECT * FROM audit_events"]).await;
     let server = server.started().await;
     server.seal().await;
@@ -304,7 +304,7 @@ async fn what_is_remembered_cannot_be_wiped(server: TestServer) {
     assert_eq!(breaks(&verdict), [BreakCause::NothingRemembered], "{:?}", verdict.findings);
     assert!(!verdict.is_only_broken());
 
-    // Under a running server, and with a row in its place that does not open.
+    // Under a running server, with a row in its place that cannot be decrypted.
     run(&server, &["UPDATE audit_memory SET remembered = secret"]).await;
     change(&server, false).await;
     run(&server, &["DELETE FROM audit_memory"]).await;
@@ -330,7 +330,7 @@ async fn a_secret_in_the_place_of_another_is_told_of_once(server: TestServer) {
 async fn an_installation_that_remembered_nothing_begins_to_without_an_alarm(server: TestServer) {
     written(&server).await;
     let server = server.stopped().await;
-    // As the version before left it: signed, but by checkpoints that name none.
+    // As the previous version left it: signed, but without names of checkpoints.
     run(&server, &["DELETE FROM audit_memory", "DELETE FROM audit_checkpoints"]).await;
     assert!(server.verify_audit().await.is_whole());
     let server = server.started().await;
@@ -342,14 +342,14 @@ async fn an_installation_that_remembered_nothing_begins_to_without_an_alarm(serv
     assert!(server.server.instances()[0].audit_alarms().read().is_empty());
 }
 
-/// Copies what a backup has of the audit, or puts it back.
+/// Copies the audit's tables as a backup does, or restores them.
 async fn copy(server: &TestServer, what: impl Fn(&str) -> Vec<String>) {
     let statements: Vec<String> = KEPT.iter().flat_map(|table| what(table)).collect();
     run(server, &statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
 async fn back_up(server: &TestServer) {
-    // A table is made in one commit and filled in the next.
+    // A table is created in one commit and filled in the next.
     for table in KEPT {
         run(server, &[&format!("CREATE TABLE backup_{table} AS SELECT * FROM {table} WHERE 1 = 0")]).await;
     }
@@ -363,7 +363,7 @@ async fn put_back(server: &TestServer) {
     .await;
 }
 
-/// The newest change is not in the feed, as after a failover to a standby that lacked it.
+/// The newest change is missing from the feed, as after a failover to a standby that lacked it.
 async fn lose_a_change(server: &TestServer) -> [String; 2] {
     let instance = quoted(server).await;
     let feed = format!("(SELECT feed FROM instances WHERE id = {instance})");
@@ -373,7 +373,7 @@ async fn lose_a_change(server: &TestServer) -> [String; 2] {
     ]
 }
 
-/// As [`put_back`], with the feed: all in one commit, so that no beat comes between.
+/// Like [`put_back`], with the feed, in one commit, so that no tick comes between.
 async fn fail_over(server: &TestServer) {
     let put = KEPT.iter().flat_map(|table| {
         [format!("DELETE FROM {table}"), format!("INSERT INTO {table} SELECT * FROM backup_{table}")]
@@ -442,7 +442,7 @@ async fn a_database_that_went_back_goes_on_behind_a_break_that_says_so(server: T
     assert_eq!(broken.known, SealLink { seal: lost.number, hash: lost.actual_hash(instance) });
     assert!(broken.found.seal < lost.number && verdict.is_only_broken());
 
-    // That it went back, and the chain did not, is nothing to tell of.
+    // The database lost a change, but the chain did not go back: the audit has nothing to report.
     let lost = lose_a_change(&server).await;
     run(&server, &lost.each_ref().map(String::as_str)).await;
     server.catch_up().await;
@@ -451,7 +451,7 @@ async fn a_database_that_went_back_goes_on_behind_a_break_that_says_so(server: T
     assert_eq!(server.verify_audit().await.findings, verdict.findings);
 }
 
-/// As a version does that remembers nothing, beside this one.
+/// As written by a version without this memory, running beside this one.
 async fn seals_of_a_version_that_remembers_nothing_are_counted(server: TestServer) {
     written(&server).await;
     let store = server.store().await;

@@ -30,7 +30,7 @@ async fn the_main_job_is_sealed_and_signed(server: TestServer) {
     assert_eq!((verdict.unattested.events, verdict.unknown_seals, verdict.remembered_since), (0, 0, None));
     assert!(verdict.events > 5 && verdict.signed == verdict.newest, "{} {}", verdict.signed, verdict.newest);
 
-    // Nothing new: nothing to sign.
+    // Without new events nothing is signed.
     server.advance(Duration::from_mins(1));
     server.seal().await;
     assert_eq!(server.verify_audit().await.newest, verdict.newest);
@@ -61,13 +61,13 @@ async fn an_erased_person_can_do_nothing_and_is_named_nowhere(server: TestServer
     let mut alice = server.browser("alice");
     let tokens = app.sign_in(&mut alice, "openid read offline_access").await;
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
-    // Somebody else's address stands in an event of hers, too, sealed and waiting.
+    // One of her events, sealed or waiting, also contains another client's address.
     let elsewhere = App { client: app.client.from("198.51.100.7:40000"), ..app.clone() };
     elsewhere.refresh(tokens.refresh()).await;
     app.refresh(tokens.refresh()).await;
     server.seal().await;
     app.refresh(tokens.refresh()).await;
-    // Told after the last seal, so that both what is sealed and what waits have to be erased.
+    // Audited after the last seal, so that sealed and waiting events both have to be erased.
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
 
     let mut rng = server.rng();
@@ -132,7 +132,7 @@ async fn an_audit_that_is_old_enough_goes_and_the_rest_is_whole(server: TestServ
 async fn events_that_nobody_sealed_are_sealed_by_the_next_start(server: TestServer) {
     server.seal().await;
     let node = server.another_node().await;
-    // What the command line writes beside a server that is gone.
+    // Events that the command line writes while no server runs.
     server.server.close().await;
     node.close().await;
     let server = server.restarted().await;
@@ -146,7 +146,7 @@ async fn events_that_nobody_sealed_are_sealed_by_the_next_start(server: TestServ
     assert!(trail.iter().any(|row| row.columns.iter().any(|column| column.contains("disable-user"))));
 }
 
-/// Both look at the same events in every round; who comes second finds them taken.
+/// Both nodes read the same events in every round. The second one finds them already sealed.
 async fn nodes_that_seal_at_once_put_each_event_into_one_seal(server: TestServer) {
     const ROUNDS: usize = 30;
     let (other, client) = (server.another_node().await, server.client());
@@ -167,7 +167,7 @@ async fn nodes_that_seal_at_once_put_each_event_into_one_seal(server: TestServer
     assert_eq!((calls, changes), (ROUNDS, ROUNDS));
 }
 
-/// Each seals calls of its own, behind whatever head there is by then.
+/// Each node seals its own calls after the current head.
 async fn nodes_that_seal_calls_at_once_lose_none(server: TestServer) {
     const ROUNDS: usize = 30;
     let other = server.another_node().await;
@@ -206,7 +206,7 @@ async fn on_postgres_nodes_that_seal_at_once_put_each_event_into_one_seal() {
     }
 }
 
-/// A key that was made for a person in a seal that failed was never written: the next try must not seal under it.
+/// A key created for a user in a failed seal was never written: the next try must not seal under it.
 #[tokio::test]
 async fn a_seal_that_the_database_refuses_leaves_nothing_behind() {
     let server = TestServer::open().await;

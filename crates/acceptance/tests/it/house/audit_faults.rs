@@ -9,12 +9,12 @@ use store::{Batch, Change, ChangeKind, CommitOutcome};
 
 use crate::{FIRST, SERVICE};
 
-/// Every commit and every read of a beat, whichever of them is first.
+/// Every commit and every read of a tick, whichever comes first.
 fn all(operation: DatabaseOperation, moment: FaultMoment) -> Vec<InjectedFault> {
     (1..=20).map(|nth| InjectedFault { operation, nth, moment }).collect()
 }
 
-/// A test of its own for each database.
+/// Defines a test for each database.
 macro_rules! under_faults {
     ($($test:ident)+) => {
         mod sqlite {
@@ -46,7 +46,7 @@ fn requests<'a>(trail: &'a [AuditRow], kind: &str) -> Vec<&'a str> {
     trail.iter().filter(|row| row.kind == kind).map(request).collect()
 }
 
-/// Everything of a kind, each told once.
+/// All events of a kind, each exactly once.
 async fn told_once(test: TestServer, kind: &str, expected: usize) {
     test.seal().await;
     let verdict = test.verify_audit().await;
@@ -105,14 +105,14 @@ async fn lines_whose_block_was_not_answered_are_written_once(place: TestDatabase
         injector.arm(all(DatabaseOperation::Commit, moment));
         test.server.tick().await.expect_err("no commit is answered");
         assert!(injector.disarm().faults > 0);
-        // What was written is sealed before it is tried again.
+        // Written events are sealed before the next try.
         test.server.seal().await.expect("the database answers");
         issue().await;
     }
     told_once(test, "token-issued", 6).await;
 }
 
-/// The database is put back to a time before a change, after the server has looked at the feed and before it seals.
+/// The database is restored to a time before a change, after the server has read the feed and before it seals.
 async fn a_database_that_goes_back_between_look_and_seal_is_noticed(place: TestDatabase) {
     let injector = Arc::new(FaultInjector::default());
     let test = TestServer::under_faults(place, &injector).await;
@@ -125,13 +125,13 @@ async fn a_database_that_goes_back_between_look_and_seal_is_noticed(place: TestD
     issue().await;
     injector.arm([]);
     test.server.seal().await.expect("the database answers");
-    // After the commit it asks twice whether more waits.
+    // After the commit, two reads ask whether more events are waiting.
     let last = injector.disarm().reads - 2;
 
     issue().await;
     let backup = test.back_up().await;
     let store = test.store().await;
-    // It has no event of its own: nothing but the feed tells that it was lost.
+    // It has no event of its own, so only the feed shows that it was lost.
     let mut batch = Batch::new();
     batch.announce(Change { kind: ChangeKind::Roles, subject: store.instance().0 }, test.now());
     assert_eq!(store.commit(batch).await.expect("the database answers"), CommitOutcome::Committed);
@@ -146,7 +146,7 @@ async fn a_database_that_goes_back_between_look_and_seal_is_noticed(place: TestD
     sealing.await.expect("no panic").expect("the database answers");
     assert_eq!(store.unsealed_blocks(10).await.expect("the database answers").len(), 1, "nothing was sealed");
 
-    // Who was not first stays away for some beats.
+    // The node that was second pauses for some ticks.
     for _ in 0..6 {
         test.seal().await;
     }

@@ -26,7 +26,7 @@ async fn run(server: &TestServer, sql: &'static str) {
     assert_eq!(done.expect("good SQL"), CommitOutcome::Committed, "{sql}");
 }
 
-/// The record of the demo's first application with something replaced.
+/// Changes the stored record of the demo's first application.
 async fn rewrite(server: &TestServer, change: impl FnOnce(&mut Value)) {
     let store = server.store().await;
     let sql = "SELECT record FROM applications WHERE instance = $1 AND uri = 'my.trusted.app/first'";
@@ -108,7 +108,7 @@ async fn a_start_meets_damaged_rows_of_every_kind(server: TestServer) {
         let page = admin.open(path).await;
         assert!(page.status == 200 && page.text().contains(expected), "{path}: {}", page.text());
     }
-    // A kill does not stop at a session that cannot be read.
+    // A revocation does not stop at a session that cannot be read.
     server.enable_user("bob", false).await;
     server.enable_app(FIRST, false).await;
     assert_eq!(server.client().call_api(&refreshed.access).await.status, 401);
@@ -135,7 +135,7 @@ const RESTORED: &str = "UPDATE signing_keys \
                         SET private_key = (SELECT k.private_key FROM kept_keys k WHERE k.kid = signing_keys.kid) \
                         WHERE instance = $1";
 
-/// A change of signing keys, told to all.
+/// Announces a change of signing keys in the feed.
 async fn announce_keys(server: &TestServer, sql: &'static str, more: Vec<store::SqlValue>) {
     let store = server.store().await;
     let parameters = values![store.instance().0].into_iter().chain(more).collect();
@@ -144,7 +144,7 @@ async fn announce_keys(server: &TestServer, sql: &'static str, more: Vec<store::
     assert_eq!(store.commit(batch).await.expect("good SQL"), CommitOutcome::Committed);
 }
 
-/// As where the master key that it is sealed under was taken out of the configuration too early.
+/// As if the master key that encrypts it was removed from the configuration too early.
 async fn a_signing_key_that_does_not_open_is_replaced_by_an_administrator_alone(server: TestServer) {
     const OF_NEWER_VERSION: &str = "INSERT INTO signing_keys (instance, kid, algorithm, private_key, signs_from, created_at) \
                                     VALUES ($1, 'of a newer version', 'ML-DSA-44', CAST('x' AS BYTEA), 0, 0)";
@@ -188,7 +188,8 @@ async fn a_signing_key_that_does_not_open_is_replaced_by_an_administrator_alone(
     assert!(keys(&server).await.contains(&"of a newer version".to_owned()));
 }
 
-/// A running server goes on with the keys that it knows, and is behind where it has to read one that does not open.
+/// A running server continues with the keys in memory. It is behind as soon as it has to read a key that cannot be
+/// decrypted.
 async fn a_running_server_answers_503_where_a_changed_key_does_not_open(server: TestServer) {
     let app = server.app(FIRST);
     let token = app.sign_in(&mut server.browser("alice"), "openid read").await.access;
@@ -204,12 +205,12 @@ async fn a_running_server_answers_503_where_a_changed_key_does_not_open(server: 
     assert_eq!(server.client().call_api(&token).await.status, 200);
 }
 
-/// Its tokens would be called bad, and another key be made in its place: so it is as where a key does not open. The row of
-/// another version's key is none of this version's, and stops nothing.
+/// Otherwise its valid tokens would be refused, and another key be created in its place. So it counts as a key that
+/// cannot be decrypted. The row of another version's key does not concern this version and stops nothing.
 async fn a_signing_key_whose_row_is_damaged_is_missed_and_replaced_by_an_administrator_alone(server: TestServer) {
     let before = server.app(FIRST).sign_in(&mut server.browser("alice"), "openid read offline_access").await;
     run(&server, "CREATE TABLE kept_keys AS SELECT * FROM signing_keys WHERE instance = $1").await;
-    // What no version could have named so is a key of a newer one: it does not open, or its name is another.
+    // Either a newer version wrote this name and the key cannot be decrypted, or the row has another key's name.
     run(
         &server,
         "INSERT INTO signing_keys (instance, kid, algorithm, private_key, signs_from, created_at) \
@@ -278,7 +279,7 @@ async fn what_a_newer_version_wrote_survives_an_administrators_change(server: Te
     assert_eq!(kept["TokenFormat"], json!({ "kind": "opaque" }));
     assert_eq!(kept["Scope"], "read update export offline_access");
 
-    // A value that this version does not know is not replaced unseen.
+    // A value unknown to this version is not replaced silently.
     rewrite(&server, |record| record["AccessTokens"] = json!("Everybody")).await;
     let answer = change(json!({ "Name": "Once more" })).await;
     assert_eq!(answer.status, 422, "{}", answer.text());
@@ -306,7 +307,7 @@ async fn a_user_of_a_newer_kind_stops_no_list_and_signs_in_nowhere(server: TestS
     assert_eq!(server.browser("alice").sign_in().await.page(), "account", "the newer version is right again");
 }
 
-/// A proof that somebody administers one instance says nothing at another.
+/// The proof of an administrator of one instance is not valid at another.
 #[tokio::test]
 async fn an_administrator_of_one_instance_is_none_of_another() {
     let server = TestServer::open().await;
@@ -326,7 +327,7 @@ async fn an_administrator_of_one_instance_is_none_of_another() {
     assert!(demodb.admit_admin_at_browser(&mut ctx, &browser).expect("no fault").is_err());
 }
 
-/// Whoever has another key in hand than the instance was sealed under opens nothing.
+/// Another master key than the instance's own decrypts nothing.
 #[tokio::test]
 async fn an_office_opens_under_the_master_key_of_its_instance_alone() {
     let server = TestServer::open().await;

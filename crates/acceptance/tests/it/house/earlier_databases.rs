@@ -23,7 +23,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
-/// The databases of earlier versions, the oldest first.
+/// The databases of earlier versions, oldest first.
 fn fixtures() -> Vec<Fixture> {
     let files = std::fs::read_dir(folder()).expect("the folder is there");
     let texts = files.map(|file| std::fs::read_to_string(file.expect("it can be read").path()).expect("it is text"));
@@ -33,8 +33,7 @@ fn fixtures() -> Vec<Fixture> {
     fixtures
 }
 
-/// This version's database can be kept as a fixture. With `GATEHOUSE_KEEP_FIXTURE` set, it is written into the folder,
-/// which is done when a version is released.
+/// Keeps this version's database as a fixture when a version is released: `GATEHOUSE_KEEP_FIXTURE` names the folder.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::disallowed_methods, reason = "who releases a version says so by the environment")]
 async fn a_database_of_this_version_can_be_kept() {
@@ -61,7 +60,7 @@ async fn a_database_of_this_version_can_be_kept() {
     }
 }
 
-/// Tokens and a session, of a person and of a service; some are dead.
+/// Tokens and a session of a user and of a service; some are revoked.
 async fn of_applications(server: &TestServer) -> Value {
     let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid profile email read update offline_access").await;
@@ -91,7 +90,7 @@ async fn revoke(app: &App, token: &str) -> u16 {
     app.client.post("/id/connect/revocation", &fields).await.status.as_u16()
 }
 
-/// What Alice keeps, and links that are on their way.
+/// Alice's credentials, and open one-time links.
 async fn of_people(server: &TestServer) -> Value {
     let mut letters = server.server.open_outbox();
     let mut alice = server.browser("alice");
@@ -116,7 +115,7 @@ async fn of_people(server: &TestServer) -> Value {
     json!({ "personal": personal, "email": links, "reset": reset })
 }
 
-/// Bob signs in by an app, a passkey, or a recovery code.
+/// Bob signs in by an authenticator app, a passkey, or a recovery code.
 async fn of_second_factors(server: &TestServer) -> Value {
     let (mut bob, mut device) = (server.browser("bob"), TestDevice::new(HERE));
     let app = set_up_app(server, &mut bob).await;
@@ -130,7 +129,7 @@ async fn of_second_factors(server: &TestServer) -> Value {
     })
 }
 
-/// Records that were changed, and a person who was erased.
+/// Changed records, and an erased user.
 async fn of_the_register(server: &TestServer) -> Value {
     legacy::set(server, "seats", "8").await;
     invite(server, "erin", Some("erin@example.com")).await;
@@ -166,7 +165,7 @@ fn text<'a>(held: &'a Value, name: &str) -> &'a str {
     held[name].as_str().unwrap_or_else(|| panic!("it holds {name}"))
 }
 
-/// `erp` answers the ErpLogin session that was live: on SQLite a start ends it.
+/// `erp` is the status for the live ErpLogin session: on SQLite a start ends it.
 async fn open(place: TestDatabase, held: &Value, erp: u16) {
     let now = Timestamp(held["now"].as_i64().expect("a time"));
     let server = TestServer::resumed(place, now).await;
@@ -175,7 +174,7 @@ async fn open(place: TestDatabase, held: &Value, erp: u16) {
     people_sign_in(&server, held).await;
     links_are_good(&server, held).await;
     lists_list(&server).await;
-    // A server that ends seals and signs everything.
+    // A server seals and signs everything before it ends.
     let server = server.stopped().await;
     let verdict = server.verify_audit().await;
     assert!(verdict.is_whole() && !verdict.waiting, "{:?}", verdict.findings);
@@ -263,7 +262,7 @@ async fn links_are_good(server: &TestServer, held: &Value) {
     assert_eq!(alice.expect("an address").address, "alice@home.example");
 }
 
-/// What administrators and people are shown is all there.
+/// The lists of administrators and users are complete.
 async fn lists_list(server: &TestServer) {
     let mut admin = server.browser("admin");
     "a password of the next version".clone_into(&mut admin.password);

@@ -100,7 +100,7 @@ async fn the_sign_in_page_of_a_bad_request_is_the_error_page() {
     assert!(!alice.jar.contains_key("gatehouse"), "nobody was signed in for it");
 }
 
-/// The audit and programs are told in English; a page is read by a person.
+/// The audit and machine-readable answers are in English; a page is in the user's language.
 #[tokio::test]
 async fn what_is_wrong_with_a_request_is_said_in_the_language_of_the_page() {
     let server = TestServer::open().await;
@@ -138,7 +138,7 @@ async fn what_is_wrong_with_a_request_is_said_in_the_language_of_the_page() {
     }
 }
 
-/// Its texts and those of the records' checks are English, so the whole page is.
+/// The manager's texts and the messages of the records' checks are English, so the whole page is.
 #[tokio::test]
 async fn the_manager_is_english_throughout_for_every_browser() {
     let server = TestServer::open().await;

@@ -48,7 +48,7 @@ async fn a_storm_of_changes_leaves_others_their_sign_ins_and_refreshes(server: T
     TokenAnswer::read(&app.refresh(tokens.refresh()).await);
 }
 
-/// All requests come before the first is looked into: on this one thread nothing else runs.
+/// All requests arrive before the first is processed, because nothing else runs on this single thread.
 #[tokio::test]
 async fn a_storm_of_reset_requests_leaves_others_theirs() {
     let server = TestServer::open().await;

@@ -49,13 +49,13 @@ async fn each_session_is_counted_once_when_it_opens_and_once_by_its_reason_when_
     assert_eq!(counted(&meters.sessions_closed, "ended_by_administrator"), 1);
     server.advance(Duration::from_mins(20));
     server.beat().await;
-    // The feed tells this node of its own closings too.
+    // The feed also announces this node's own closings.
     server.catch_up().await;
     assert_eq!(counted(&meters.sessions_closed, "timer"), 3);
     assert_eq!(server.server.seats().await.expect("no fault")[0].used, 0);
 }
 
-/// A page of a stranger whose name is rebound to this address says its own name still.
+/// DNS rebinding: a foreign page whose name now resolves to this address still sends its own name as the host.
 #[tokio::test]
 async fn figures_are_shown_to_whoever_asks_by_an_address_or_a_known_name() {
     let server = TestServer::open().await;

@@ -35,7 +35,7 @@ under_faults! {
     an_instance_that_hangs_keeps_no_other_from_following
 }
 
-/// By another process, so many in a commit.
+/// Another process announces this many changes in one commit.
 async fn announce(server: &TestServer, count: usize, change: impl Fn(usize) -> Change) {
     let store = server.store().await;
     for first in (0..count).step_by(500) {
@@ -74,7 +74,7 @@ async fn a_node_that_was_away_reads_the_feed_in_pages_and_in_order(place: TestDa
     set_reader(&server, false).await;
     announce(&server, 1500, person).await;
     let reads = reads_to_catch_up(&server, &injector).await;
-    // Four pages, a look at the end behind each full one, one application.
+    // Four pages, a check of the end after each full one, and one application.
     assert!((idle + 5..=idle + 16).contains(&reads), "{idle} and {reads}");
     assert_eq!(server.app(READER).service_token("read").await.status, 401);
     let rewinds = server.server.instances()[0].meters().database_rewinds.read();
@@ -90,7 +90,7 @@ async fn a_node_that_was_away_for_long_reads_memory_anew(place: TestDatabase) {
     server.catch_up().await;
     TokenAnswer::read(&server.app(READER).service_token("read").await);
     set_reader(&server, false).await;
-    // Each alone would be a question to the database.
+    // Each change alone would need a query.
     announce(&server, 10_500, |number| Change { kind: ChangeKind::Register, ..person(number) }).await;
     let reads = reads_to_catch_up(&server, &injector).await;
     assert!(reads < 100, "{reads}");
@@ -101,7 +101,7 @@ async fn a_node_that_was_away_for_long_reads_memory_anew(place: TestDatabase) {
     assert_eq!(rows, None, "it is no matter of other nodes");
 }
 
-/// One instance's question is never answered. The other goes on hearing of its changes, turn after turn.
+/// One instance's query is never answered. The other keeps following its changes in every pass.
 async fn an_instance_that_hangs_keeps_no_other_from_following(place: TestDatabase) {
     let injector = Arc::<FaultInjector>::default();
     let server = Box::pin(TestServer::under_faults(place, &injector)).await;
@@ -113,13 +113,13 @@ async fn an_instance_that_hangs_keeps_no_other_from_following(place: TestDatabas
         let done = other.set_application_enabled(SERVICE, enabled, &mut moment).await;
         done.expect("the database answers").expect("it is registered");
     };
-    // Of a turn in which one instance alone has something to read, the first question about it.
+    // In a pass in which only one instance has changes to read: the first query for it.
     set_reader(&server, false).await;
     injector.arm(Vec::new());
     server.server.catch_up().await.expect("the feed can be read");
     let all = injector.disarm().reads;
     set_reader(&server, true).await;
-    // The last two are the page and the application.
+    // The last two reads are the page and the application.
     let hangs = InjectedFault { operation: DatabaseOperation::Read, nth: all - 1, moment: FaultMoment::Unanswered };
     injector.arm(vec![hangs]);
     server.server.follow_in_time().await.expect_err("one instance is not done");

@@ -26,7 +26,7 @@ fn network(number: usize) -> String {
     format!("10.{}.{}.1:5000", number / 250, number % 250)
 }
 
-/// A guess by a browser that nobody knows, from a network of its own.
+/// A guess by an unknown browser from a network of its own.
 async fn guess(client: &Client, login: &str, number: usize) -> HttpAnswer {
     let mut stranger = stranger(client, login, number);
     stranger.password = format!("guess {number}");
@@ -42,7 +42,7 @@ fn stranger(client: &Client, login: &str, number: usize) -> Browser {
     }
 }
 
-/// Guesses one after another; what the last was answered, and how many were compared.
+/// Sends guesses one after another. Returns the last answer, and how many were compared.
 async fn storm(client: &Client, login: &str, numbers: std::ops::Range<usize>) -> (HttpAnswer, usize) {
     let (mut last, mut compared) = (None, 0);
     for number in numbers {
@@ -68,17 +68,17 @@ async fn strangers_have_one_ceiling_from_any_number_of_networks(server: TestServ
     assert!(refused.words("#notice").is_some_and(|notice| notice.contains("next 17 minutes")));
     assert_eq!(refused.header("retry-after"), "1001");
     assert_eq!(refused.words("button[name=link]").as_deref(), Some("Send me a link"));
-    // As for a login that does not exist.
+    // The same as for a login that does not exist.
     let (nobody, of_nobody) = storm(&client, "nobody.here", 0..50).await;
     assert_eq!((of_nobody, nobody.status.as_u16()), (45, 429));
     assert_eq!(without_reference(&nobody), without_reference(&refused));
-    // The right password does not help a stranger; a browser that was here before signs in at once.
+    // The right password does not help an unknown browser. A known browser signs in at once.
     assert_eq!(stranger(&client, "alice", 301).sign_in().await.status, 429);
     let mut here_before = Browser { jar: known.jar.clone(), ..server.browser("alice") };
     here_before.jar.retain(|name, _| name == DEVICE);
     assert_eq!(here_before.sign_in().await.page(), "account");
     assert_eq!(stranger(&client, "bob", 302).sign_in().await.page(), "account", "others are let in everywhere");
-    // In any hour there are at most a hundred.
+    // At most a hundred in any hour.
     let mut in_an_hour = compared;
     for minutes in 1..60 {
         server.advance(Duration::from_mins(1));
@@ -100,7 +100,7 @@ async fn two_nodes_give_no_more_guesses_than_one(server: TestServer) {
     assert_eq!(compared, 50, "five of each node are free, and one bucket is for both");
     let mut known = stranger(&nodes[0], "bob", 500);
     assert_eq!(known.sign_in().await.page(), "account");
-    // What was leased outlives a restart.
+    // Leases survive a restart.
     other.close().await;
     let server = server.restarted().await;
     let (_, compared) = storm(&server.client(), "alice", 600..650).await;
@@ -119,7 +119,7 @@ async fn a_passkey_signs_in_whatever_is_guessed() {
     assert_eq!(touch(&mut anywhere, &page, &mut device).await.page(), "account");
 }
 
-/// A client that rotates logins behind an office's address as fast as it is answered.
+/// A client rotates logins behind an office's address as fast as it gets answers.
 #[tokio::test]
 async fn a_new_browser_behind_a_noisy_address_signs_in_within_ten_seconds() {
     let server = TestServer::open().await;
@@ -165,7 +165,7 @@ async fn two_hundred_and_fifty_waiting_tries_shut_nobody_else_out() {
     known.jar.retain(|name, _| name == DEVICE);
     let mut ready = Vec::new();
     for number in 0..250 {
-        // One address, and a login each.
+        // One address with a different login each time.
         let mut noise = Browser { login: format!("made.up{number}"), ..stranger(&client, "x", 1) };
         let page = noise.open("/id/account/login").await;
         ready.push((noise, page));
@@ -242,7 +242,7 @@ async fn a_link_in_a_letter_admits_a_new_browser_once(server: TestServer) {
     storm(&client, "alice", 0..60).await;
     let told = letter(&mut letters).await;
     assert_eq!((told.about, told.to.as_str()), ("password-attacked", "alice@example.com"));
-    // The other node sees the attack too, and does not write again on this day.
+    // The other node sees the attack too, and sends no second letter on this day.
     storm(&server.client_of(&other), "alice", 100..120).await;
 
     let mut new = stranger(&client, "alice", 200);
@@ -258,7 +258,7 @@ async fn a_link_in_a_letter_admits_a_new_browser_once(server: TestServer) {
     let carried = letter(&mut letters).await;
     assert_eq!(carried.about, "known-browser");
     let link = link_in(&carried);
-    // It sets no password, and opening it uses nothing up.
+    // The link sets no password, and opening it does not spend it.
     let as_reset = link.replace("known-browser", "reset-password");
     assert_eq!(new.open(&as_reset).await.status, 410);
     let page = new.open(&link).await;
@@ -299,7 +299,7 @@ async fn a_clients_network_that_was_right_is_known_for_thirty_days(server: TestS
     assert_eq!(call(&operator, legacy::PASSWORD).await.status, 200);
     let refused = call(&elsewhere, legacy::PASSWORD).await;
     assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (429, "1001"));
-    // Nothing of that is memory alone.
+    // None of this is in memory only.
     let server = server.restarted().await;
     server.advance(Duration::from_hours(29 * 24));
     let (operator, elsewhere) = (server.client().from("198.51.100.7:1"), server.client().from("198.51.100.8:1"));
@@ -363,7 +363,7 @@ async fn made_up_and_foreign_device_cookies_are_a_strangers() {
         browser
     };
     assert_eq!(with("alice", &good).sign_in().await.page(), "account");
-    // One browser of several people is known for the last four.
+    // A browser shared by several users is known for the last four.
     let mut shared = with("bob", &good);
     assert_eq!(shared.sign_in().await.page(), "account");
     shared.jar.retain(|name, _| name == DEVICE);
@@ -373,7 +373,7 @@ async fn made_up_and_foreign_device_cookies_are_a_strangers() {
     assert_eq!(with("alice", &good).sign_in().await.status, 429, "too old");
 }
 
-/// A stolen browser has ten guesses, and is then a stranger for an hour.
+/// A stolen browser has ten guesses, and is then unknown for an hour.
 #[tokio::test]
 async fn a_known_browser_that_guesses_is_a_stranger() {
     let server = TestServer::open().await;
@@ -395,7 +395,7 @@ async fn a_known_browser_that_guesses_is_a_stranger() {
     assert_eq!(alice.sign_in().await.page(), "account");
 }
 
-/// A person who resets the password by a letter is let in by the browser where they did it: the account is theirs.
+/// A user who resets the password by a letter is signed in at the browser that did it: the mailbox proves the account.
 #[tokio::test]
 async fn a_reset_password_signs_in_by_a_link_too() {
     let server = TestServer::open().await;

@@ -17,7 +17,7 @@ on_both! {
     a_code_that_is_issued_while_its_person_signs_out_is_dead
 }
 
-/// What becomes true becomes true within this time, or the test fails.
+/// Time limit for an expected effect. Only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Begins a request, and drops it while its change waits for the database.
@@ -30,8 +30,8 @@ async fn hang_up(held: &HeldWriter, request: impl Future<Output = HttpAnswer>) {
     }
 }
 
-/// PostgreSQL says who waits. SQLite does not: there the lock keeps what is under way from ending, wherever it is by now,
-/// and what must come of it is the same; it is only given the time to come as far as it can.
+/// PostgreSQL shows who waits. SQLite does not: there the lock keeps the work from ending, wherever it is by now, and
+/// the result must be the same. The test only gives it time to proceed as far as it can.
 async fn until_waiting(held: &HeldWriter, count: usize) {
     let seen = async {
         while held.waiting().await.is_some_and(|waiting| waiting < count) {
@@ -102,7 +102,7 @@ async fn a_client_that_hangs_up_while_it_shows_a_code_again_kills_all_the_same(s
     assert_eq!(app.refresh(tokens.refresh()).await.refusal(), (400, "invalid_grant".to_owned()));
 }
 
-/// A call that only reads may be given up with its connection; what it opened is found by the next one.
+/// A call that only reads may be dropped with its connection. The next call finds the session that it opened.
 async fn a_client_that_hangs_up_while_its_session_opens_takes_one_seat_at_most(server: TestServer) {
     let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid read").await;
@@ -133,7 +133,7 @@ async fn a_code_that_is_issued_while_its_person_signs_out_is_dead(server: TestSe
             until_waiting(&held, 2).await;
             held.release().await;
         };
-        // Both look before either may write; the order in which they then do is the database's.
+        // Both read before either may write. The database decides the order of the writes.
         let (answer, signed_out, ()) = if code_first {
             tokio::join!(asked, left, releasing)
         } else {

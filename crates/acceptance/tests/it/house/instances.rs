@@ -59,7 +59,7 @@ async fn without_a_default_an_unknown_host_finds_nothing() {
     }
 }
 
-/// `demo.md`: a page whose name is rebound to this machine still says its name.
+/// `demo.md`: a page whose name is rebound to this machine still sends its own name.
 #[tokio::test]
 async fn a_default_for_loopback_answers_no_name_of_elsewhere() {
     let server = TestServer::answering_loopback().await;

@@ -37,7 +37,7 @@ async fn keys_rotate_on_their_own_and_no_token_notices(server: TestServer) {
     assert_eq!(first_keys.len(), 2, "one for each algorithm");
     let old = kid(&service_token(&server).await);
 
-    // A successor is made up to a week earlier, a day before it signs.
+    // A successor is created up to a week early, and at least a day before it signs.
     server.set_clock(begun.plus(82 * DAY).minus(MINUTE));
     server.tidy().await;
     assert_eq!(published(&server).await, first_keys);
@@ -81,7 +81,7 @@ async fn keys_rotate_on_their_own_and_no_token_notices(server: TestServer) {
     let audit = server.audit().await;
     let rotated = audit.iter().filter(|row| row.kind == "key-rotated");
     let what: Vec<String> = rotated.filter_map(|row| row.columns.last().cloned()).collect();
-    // Of two algorithms each: made at the beginning, made again, retired, deleted.
+    // For two algorithms each: created at the beginning, created again, retired, deleted.
     for (word, count) in [("created", 4), ("retired", 2), ("deleted", 2)] {
         assert_eq!(what.iter().filter(|detail| detail.contains(word)).count(), count, "{word}: {what:?}");
     }

@@ -27,7 +27,7 @@ pub(super) async fn call(client: &Client, authorization: &str) -> HttpAnswer {
     client.ask(&Method::GET, CUSTOMERS).header("authorization", authorization).send().await
 }
 
-/// Through an application that the request names.
+/// A call through the application that the request names.
 async fn call_through(client: &Client, application: &str, authorization: &str) -> HttpAnswer {
     let ask = client.ask(&Method::GET, CUSTOMERS).header("authorization", authorization);
     ask.header("x-application-uri", application).send().await
@@ -42,7 +42,7 @@ async fn login(client: &Client, user: &str, pass: &str, app: &str) -> HttpAnswer
     post(client, "/api/domain/login", body.to_string()).await
 }
 
-/// What the client sends as `Authorization` from then on.
+/// The `Authorization` value that the client sends from then on.
 #[track_caller]
 fn session(answer: &HttpAnswer) -> String {
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -60,7 +60,7 @@ pub(super) async fn set(server: &TestServer, name: &str, value: &str) {
     server.catch_up().await;
 }
 
-/// At `demodb`, where the demo leaves the legacy schemes off.
+/// At `demodb`, where the demo leaves the legacy schemes disabled.
 async fn switch_on_at_other(server: &TestServer) {
     let operator = server.office_at_other().await;
     for (name, value) in [("legacy_schemes", "true"), ("default_legacy_application", LEGACY)] {
@@ -71,7 +71,7 @@ async fn switch_on_at_other(server: &TestServer) {
     server.catch_up().await;
 }
 
-/// An application for which people may use the legacy schemes.
+/// An application that allows users the legacy schemes.
 fn old_client(uri: &str, scope: &str) -> Value {
     json!({
         "ApplicationUri": uri, "Name": "An old client", "ClientType": "Confidential", "Scope": scope,

@@ -16,13 +16,13 @@ use crate::{FIRST, SERVICE, assert_error_page};
 const FORGOTTEN: &str = "/id/account/forgotten";
 const NEW: &str = "a brand new password";
 
-/// A whole minute on a busy machine; only a failing test waits so long.
+/// Up to a minute on a busy machine; only a failing test waits so long.
 pub(super) async fn letter(letters: &mut OutboxReader) -> MailMessage {
     let next = tokio::time::timeout(Duration::from_mins(1), letters.next()).await;
     next.expect("a letter is on its way").expect("the house is open")
 }
 
-/// The link in a letter, without what stands before its path.
+/// The link in a letter, from its path on.
 pub(super) fn link_in(letter: &MailMessage) -> String {
     let line = letter.text.lines().find(|line| line.starts_with("http://localhost:8080/")).expect("a link");
     line["http://localhost:8080".len()..].to_owned()
@@ -97,7 +97,7 @@ async fn the_answer_is_the_same_whether_or_not_there_is_such_a_login() {
     let mut letters = server.server.open_outbox();
     let mut somebody = server.browser("alice");
     let mut answers = Vec::new();
-    // Nobody, a service, somebody disabled, no login at all; bob comes last, by his address.
+    // Unknown logins, a service account, a disabled user, invalid text. Bob comes last, by his address.
     for login in ["nobody", "svc.integration", "dave", "nobody@example.com", "\u{fe}\u{fe}", "", "BOB@example.com"] {
         let page = somebody.open(FORGOTTEN).await;
         let form = page.form("login");
@@ -106,7 +106,7 @@ async fn the_answer_is_the_same_whether_or_not_there_is_such_a_login() {
         answers.push((answer.status.as_u16(), answer.text().to_owned()));
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
-    // One question is looked into after another: had anybody before him been written to, that came first.
+    // Requests are processed in order: a letter to anyone before him would have come first.
     assert_eq!(letter(&mut letters).await.to.as_str(), "bob@example.com");
     let reasons: Vec<String> = {
         let audit = server.audit().await;
@@ -206,7 +206,7 @@ async fn an_invitation_is_mailed_where_there_is_an_address_and_a_way() {
     assert_error_page(&server.browser("eve").open(&link_in(&invitation)).await, 410, "invalid_request");
     assert!(matches!(invite(&server, "trent", None).await, HandedOver::Shown(_)), "no address");
 
-    // An address from before it was looked at.
+    // An address stored before addresses were validated.
     let operator = server.operator().await;
     let mut row = operator.user_by_name("trent").await.expect("no fault").expect("there");
     row.user.email = Some(Email { address: "no address at all".to_owned(), verified: false });
@@ -235,7 +235,7 @@ async fn links_are_made_only_for_whom_they_can_help() {
     assert_error_page(&server.browser("alice").open(&path).await, 410, "invalid_request");
 }
 
-/// Gives Alice another address, whoever does it.
+/// Changes Alice's address, in each of the possible ways.
 async fn another_address(server: &TestServer, door: &str) {
     let mut rng = server.rng();
     match door {
@@ -273,7 +273,7 @@ async fn another_address(server: &TestServer, door: &str) {
     assert_eq!(user.email.map(|email| email.address).as_deref(), Some("a@new.example"), "{door}");
 }
 
-/// What lies in the old mailbox opens nothing any more. The person's own door is tried in `profile::email`.
+/// The link in the old mailbox no longer works. The user's own change of address is tested in `profile::email`.
 #[tokio::test]
 async fn a_reset_link_dies_when_anybody_changes_the_address() {
     for door in ["manager", "admin API", "command line"] {
@@ -293,7 +293,7 @@ async fn a_reset_link_dies_when_anybody_changes_the_address() {
         for _ in 0..2 {
             letter(&mut letters).await;
         }
-        // The dead links take no room from the new address.
+        // The void links do not count against the new address.
         ask_for_reset(&mut somebody, "alice").await;
         let anew = letter(&mut letters).await;
         assert_eq!(anew.to.as_str(), "a@new.example", "{door}");

@@ -9,7 +9,7 @@ mod trial;
 
 use acceptance::{Browser, HttpAnswer, TestServer, TokenAnswer};
 
-/// Every page, with an id of something where one is needed.
+/// Every page, with an existing id where one is needed.
 async fn every_page(admin: &mut Browser) -> Vec<String> {
     let mut pages: Vec<String> = [
         "",
@@ -40,7 +40,7 @@ async fn every_page(admin: &mut Browser) -> Vec<String> {
     pages
 }
 
-/// Where the first line of a list leads.
+/// The link of the first line of a list.
 fn first_of(list: &HttpAnswer) -> String {
     list.attributes("tbody a", "href").into_iter().next().expect("a line")
 }
@@ -51,13 +51,13 @@ async fn administrator(server: &TestServer) -> Browser {
     admin
 }
 
-/// The page of the application or user whose list begins with what is looked for.
+/// The page of the application or user that comes first in a filtered list.
 async fn found(admin: &mut Browser, list: &str, find: &str) -> HttpAnswer {
     let list = admin.open(&format!("/manage/{list}?find={find}")).await;
     admin.open(&first_of(&list)).await
 }
 
-/// Sends the form that posts `do` of this value.
+/// Submits the form whose `do` has this value.
 async fn act(admin: &mut Browser, page: &HttpAnswer, does: &str, entered: &[(&str, &str)]) -> HttpAnswer {
     let form = page.form_that("do", does);
     let kept = form.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -66,7 +66,7 @@ async fn act(admin: &mut Browser, page: &HttpAnswer, does: &str, entered: &[(&st
     admin.post(&form.action, &fields).await
 }
 
-/// A token of an application that was registered here, by its secret.
+/// A token of an application registered by the test.
 async fn service_token(server: &TestServer, uri: &str, secret: &str) -> String {
     let asked =
         [("grant_type", "client_credentials"), ("client_id", uri), ("client_secret", secret), ("scope", "read")];
@@ -86,7 +86,7 @@ fn assert_done(page: &HttpAnswer, name: &str) {
     assert!(page.words("[role=status]").is_some(), "{}", page.text());
 }
 
-/// What is shown once.
+/// A value that is shown once.
 #[track_caller]
 fn shown(page: &HttpAnswer, name: &str) -> String {
     assert_eq!((page.status.as_u16(), page.page().as_str()), (201, name), "{}", page.text());

@@ -28,8 +28,8 @@ on_both! {
 
 const ROOT: &str = "/manage/api/v1";
 
-/// While one administrator's change waits for a key to be made, another switches applications off and on: each answer
-/// is true from the moment it is given.
+/// While one administrator's change waits for a new key, another disables and enables applications. Each answer holds
+/// from the moment it is given.
 async fn an_application_that_is_switched_off_stays_off_whatever_else_is_changed(server: TestServer) {
     let token = TokenAnswer::read(&server.manager().await.service_token("manage").await).access;
     let client = server.client();
@@ -58,12 +58,12 @@ async fn an_application_that_is_switched_off_stays_off_whatever_else_is_changed(
         };
         let (changed, ()) = tokio::join!(slow, switching);
         assert_eq!(changed.status, 200, "{}", changed.text());
-        // The change takes effect with its answer: the key is there.
+        // The change takes effect with its answer: the key exists.
         TokenAnswer::read(&server.app(SERVICE).service_token("read").await);
     }
 }
 
-/// A key that a setting needs is there with the answer.
+/// The key that a setting needs exists when the answer is sent.
 #[tokio::test]
 async fn an_algorithm_of_the_settings_is_signed_with_from_the_answer_on() {
     let server = TestServer::open().await;
@@ -107,7 +107,7 @@ async fn a_change_that_cannot_be_applied_takes_the_trust_from_its_own_instance_a
     let elsewhere = TokenAnswer::read(&other.service_token("read").await).access;
     assert_eq!(server.other_client().call_api(&elsewhere).await.status, 200, "no other instance is touched");
 
-    // Later changes are applied all the same, and what could not be is tried again.
+    // Later changes are still applied, and the failed one is tried again.
     let mut rng = server.rng();
     let reader = operator.set_application_enabled(READER, false, &mut server.moment(&mut rng)).await;
     reader.expect("the database answers").expect("it is registered");
@@ -118,7 +118,7 @@ async fn a_change_that_cannot_be_applied_takes_the_trust_from_its_own_instance_a
     TokenAnswer::read(&service.service_token("read").await);
 }
 
-/// An application's page may read answers as long as the database has the application on.
+/// An application's page may read answers as long as the application is enabled in the database.
 async fn no_page_of_an_application_that_was_switched_off_is_allowed_while_memory_is_behind(server: TestServer) {
     const PATHS: [&str; 4] =
         ["/id/connect/token", "/api/domain/odata/Crm_Customers", "/profile/me/picture", "/id/connect/revocation"];
@@ -130,7 +130,7 @@ async fn no_page_of_an_application_that_was_switched_off_is_allowed_while_memory
     for path in PATHS {
         assert_eq!(allowed(&Method::OPTIONS, path).await, (204, "http://localhost:3000".to_owned()), "{path}");
     }
-    // Memory is behind, and cannot be read anew.
+    // Memory is behind and cannot be reloaded.
     let good = server.store().await.root_secret().await.expect("the database answers");
     commit(&server, vec![root_secret(&server, vec![0; 32]).await], ChangeKind::RootSecret).await;
     server.server.catch_up().await.expect_err("the root secret does not open");
@@ -138,7 +138,7 @@ async fn no_page_of_an_application_that_was_switched_off_is_allowed_while_memory
         assert_eq!(allowed(&Method::OPTIONS, path).await, (503, String::new()), "{path}");
         assert_eq!(allowed(&Method::POST, path).await.1, "", "{path}");
     }
-    // It heals, and all that have this origin are off: known to who asks first.
+    // Memory recovers. All applications with this origin are disabled, which the first request sees.
     let off = "UPDATE applications SET record = REPLACE(record, '\"IsEnabled\":true', '\"IsEnabled\":false') \
                WHERE instance = $1";
     let instance = server.store().await.instance().0;
@@ -162,7 +162,7 @@ async fn a_closed_session_is_counted_with_its_reason_by_who_closed_it(server: Te
     assert_eq!(testdb.meters().sessions_closed.read(), [("sign_out", 1)]);
 }
 
-/// A change announced by a node of an older version names the whole register.
+/// A change announced by a node of an older version names all applications.
 #[tokio::test]
 async fn a_whole_register_is_read_anew_where_an_older_node_announced_it() {
     let server = TestServer::open().await;
@@ -197,7 +197,7 @@ fn rewinds(server: &TestServer) -> (u64, u64) {
     (of("testdb"), of("demodb"))
 }
 
-/// By a hand that announces nothing.
+/// Runs SQL without announcing a change.
 async fn run(server: &TestServer, sql: &'static str) {
     let store = server.store().await;
     let parameters = if sql.contains("$1") { vec![store.instance().0.into()] } else { Vec::new() };
@@ -205,7 +205,7 @@ async fn run(server: &TestServer, sql: &'static str) {
     assert_eq!(done.expect("the database answers"), store::CommitOutcome::Committed);
 }
 
-/// The two newest changes, as far as the feed is concerned.
+/// Removes the two newest changes from the feed.
 async fn take_the_newest_changes(server: &TestServer) {
     let sql = "DELETE FROM changes WHERE instance = $1 AND number > (SELECT feed - 2 FROM instances WHERE id = $1)";
     run(server, sql).await;
@@ -220,7 +220,7 @@ async fn create_app(server: &TestServer, uri: &str) {
     server.register(record, None).await;
 }
 
-/// Keys, users, applications, tokens, sessions and the chain of the audit are what the restored database says.
+/// Keys, users, applications, tokens, sessions and the audit chain equal the restored database.
 async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(server: TestServer) {
     let app = server.app(FIRST);
     let (mut alice, mut bob) = (server.browser("alice"), server.browser("bob"));
@@ -250,7 +250,7 @@ async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(s
     assert_eq!(rewinds(&server), (1, 0), "nothing of the other's feed was lost");
     assert!(instance(&server, "testdb").behind().is_none());
 
-    // Nobody who is in the database is kept out, nobody who is not is let in.
+    // Users in the database are accepted, and others are refused.
     assert_eq!(app.client.call_api(&kept.access).await.status, 200);
     assert_eq!(app.client.user_info(&refreshed.access).await.status, 200, "its authorization is there");
     assert_eq!(app.client.call_api(&lost.access).await.status, 401);
@@ -273,7 +273,7 @@ async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(s
     let (live, counted) = server.store().await.seats_taken().await.expect("the database answers");
     assert_eq!(live, counted);
 
-    // The feed goes on, and so does the chain, which tells of the break.
+    // The feed continues, and so does the chain, which records the break.
     create_app(&server, "lost.example.com").await;
     server.enable_app(READER, false).await;
     assert_eq!(server.app(READER).service_token("read").await.status, 401);
@@ -285,7 +285,7 @@ async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(s
     assert_eq!(told, 1);
 }
 
-/// A standby that lacked two changes, where two others were made before anybody looked.
+/// A standby lacked two changes, and two others were made before any node read the feed.
 async fn a_feed_that_went_back_and_came_as_far_again_is_another_one(server: TestServer) {
     server.enable_app(READER, false).await;
     assert_eq!(server.app(READER).service_token("read").await.status, 401);
@@ -300,7 +300,7 @@ async fn a_feed_that_went_back_and_came_as_far_again_is_another_one(server: Test
     TokenAnswer::read(&server.app(READER).service_token("read").await);
 }
 
-/// While the database cannot be read anew: no token, no call, no page, and what everybody is told as ever.
+/// While memory cannot be reloaded: no token, no call, no page. Public documents and health are answered as usual.
 async fn nothing_is_judged_by_memory_until_it_is_read_anew(server: TestServer) {
     let (portal, mut alice, mut admin) = (server.app(PORTAL), server.browser("alice"), server.browser("admin"));
     let token = portal.sign_in(&mut alice, "openid read").await.access;
@@ -362,7 +362,7 @@ async fn a_token_whose_authorization_is_lost_is_refused_after_a_restart_too(serv
     let done = database.commit(vec![statement(sql, vec![bob.user.id.0.into()])].into()).await;
     assert_eq!(done.expect("the database answers"), store::CommitOutcome::Committed);
     assert_eq!(app.client.user_info(&tokens[1]).await.status, 200, "nobody knows");
-    // As another node tells that has seen it.
+    // As announced by another node that has noticed it.
     commit(&server, Vec::new(), ChangeKind::Reread).await;
     server.catch_up().await;
     let check = async |server: &TestServer| {
@@ -382,7 +382,7 @@ async fn a_feed_that_an_older_version_swept_is_no_database_that_went_back(server
     assert_eq!(rewinds(&server), (0, 0));
     server.enable_app(READER, false).await;
     assert_eq!(server.app(READER).service_token("read").await.status, 401);
-    // A start without a single row to stand on.
+    // A start with an empty feed.
     run(&server, "DELETE FROM changes WHERE instance = $1").await;
     let server = server.restarted().await;
     server.enable_app(READER, true).await;

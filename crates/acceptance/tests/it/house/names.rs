@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{FIRST, SERVICE};
 
-/// Each looks like `Payroll`, or turns what follows around, or speaks to a terminal.
+/// Each resembles `Payroll`, reverses the text after it, or controls a terminal.
 const DECEPTIVE: [&str; 9] = [
     "Pay\u{202e}llor",
     "\u{2066}Payroll\u{2069}",

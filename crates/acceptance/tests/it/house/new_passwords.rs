@@ -18,11 +18,11 @@ use store::{Batch, CommitOutcome};
 use super::admin_api::{Office as Api, assert_invalid};
 use super::links::{choose, invite};
 
-/// Weak for everybody; or for alice and nobody else.
+/// Weak for everyone, or only for alice.
 const WEAK: &[&str] = &["short", "password1", "Summer2026", "alice123", "alice@example.com", ""];
 const GOOD: &str = "lantern-otter-quill";
 
-/// Ä, written by one character and by two, as some keyboards do.
+/// Ä as one character and as two, as some keyboards send it.
 const COMPOSED: &str = "r\u{e4}tsel-otter-quill";
 const DECOMPOSED: &str = "ra\u{308}tsel-otter-quill";
 
@@ -159,7 +159,7 @@ async fn a_password_is_right_at_every_door_however_its_characters_are_written() 
     assert_ne!(signed_in(&server, "ratsel-otter-quill").await, "account", "another letter is another password");
 }
 
-/// Hashes of the bytes as typed were made before, and go on until their person signs in.
+/// Hashes of the bytes as typed were stored before, and stay valid until their user signs in.
 #[tokio::test]
 async fn a_hash_made_of_the_bytes_as_typed_signs_in_and_is_replaced() {
     let server = TestServer::open().await;

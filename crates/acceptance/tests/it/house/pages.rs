@@ -5,7 +5,7 @@ use acceptance::{HttpAnswer, TestServer};
 use self::FormTarget::{Application, Ourselves};
 use crate::FIRST;
 
-/// Where the forms of a page may end.
+/// Where submitting a form of the page may lead.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FormTarget {
     Ourselves,
@@ -20,12 +20,12 @@ fn assert_well_kept(answer: &HttpAnswer, form_target: FormTarget) {
     for part in ["default-src 'none'", "style-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
         assert!(policy.contains(part), "{name}: {policy}");
     }
-    // An application's callback may redirect anywhere, and a browser checks all of that against `form-action`.
+    // An application's callback may redirect anywhere, and browsers check every redirect against `form-action`.
     let forms = policy.split("; ").find(|part| part.starts_with("form-action"));
     assert_eq!(forms, (form_target == Ourselves).then_some("form-action 'self'"), "{name}: {policy}");
     assert!(!policy.contains("unsafe") && !policy.contains('*'), "{name}: {policy}");
     assert_eq!(answer.header("x-frame-options"), "DENY", "{name}");
-    // An application may have opened what is on its way in a window, and waits for that window.
+    // An application may have opened the page in a window and wait for that window.
     let alone = name.starts_with("profile") || name.starts_with("manage");
     let opener_policy = if alone { "same-origin" } else { "unsafe-none" };
     assert_eq!(answer.header("cross-origin-opener-policy"), opener_policy, "{name}");
@@ -38,7 +38,7 @@ fn assert_well_kept(answer: &HttpAnswer, form_target: FormTarget) {
     assert_eq!(answer.header("x-content-type-options"), "nosniff", "{name}");
     assert_eq!(answer.header("cache-control"), "no-store", "{name}");
     assert_eq!(answer.header("content-type"), "text/html; charset=utf-8", "{name}");
-    // A script is a file of ours, and only pages that name it may run it.
+    // Scripts are files of this server, and only pages that name a script may run it.
     let scripts = answer.attributes("script", "src");
     assert!(scripts.iter().all(|path| path.starts_with("/id/assets/")), "{name}: {scripts:?}");
     assert_eq!(answer.every("script"), vec![""; scripts.len()], "{name}: no script in the page itself");
@@ -131,7 +131,7 @@ async fn the_account_page_greets_who_is_signed_in() {
     assert_eq!(alice.open("/id/account").await.page(), "sign-in");
 }
 
-/// RFC 6797 §7.2: said under https, and never under http.
+/// RFC 6797 §7.2: sent over https, and never over http.
 #[tokio::test]
 async fn a_house_under_https_tells_browsers_to_stay_there() {
     let (plain, secure) = (TestServer::open().await, TestServer::under_https().await);
@@ -145,7 +145,7 @@ async fn a_house_under_https_tells_browsers_to_stay_there() {
         );
         assert_eq!(plain.client().get(path).await.header("strict-transport-security"), "", "{path}");
     }
-    // RFC 6797 has no ports: everything else that runs on the machine would have to speak https.
+    // RFC 6797 ignores ports: every other service on the machine would have to use https.
     for host in ["localhost:8443", "localhost.", "a.localhost", "127.0.0.1:8443", "[::1]"] {
         let answer = secure.client().asking_host(host).get("/id/account/login").await;
         assert_eq!((answer.status.as_u16(), answer.header("strict-transport-security")), (200, ""), "{host}");

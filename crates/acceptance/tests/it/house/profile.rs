@@ -74,7 +74,7 @@ async fn a_form_of_another_person_or_site_changes_nothing() {
     let (mut alice, mut bob) = (server.browser("alice"), server.browser("bob"));
     alice.sign_in().await;
     bob.sign_in().await;
-    // Two pages have no form, and that of the picture is of another kind: see there.
+    // Two pages have no form. The picture's form is of another kind and is tested there.
     let others = ["/profile", "/profile/two-step", "/profile/picture"];
     let paths = PAGES.into_iter().map(|(path, _)| path).filter(|path| !others.contains(path));
     for path in paths.chain(["/profile/two-step/confirm"]) {
@@ -94,7 +94,7 @@ async fn a_form_of_another_person_or_site_changes_nothing() {
     }
 }
 
-/// What all forms of this person's sign-in bring back.
+/// The CSRF token of all forms in this user's session.
 pub(super) async fn csrf_of(browser: &mut Browser) -> String {
     browser.open("/profile/language").await.form("csrf").field("csrf").expect("a token").to_owned()
 }

@@ -213,7 +213,8 @@ async fn a_leaked_key_dies_by_whoever_finds_it_and_nobody_learns_whether_it_live
     assert_eq!(trail.iter().filter(|row| row.kind == "token-revoked" && row.reason == "leaked").count(), 2);
 }
 
-/// RFC 7009 §2.1: a token of another client is none of this client's business, and no word tells whether it lives.
+/// RFC 7009 §2.1: a client cannot revoke another client's token, and the answer does not reveal whether the token is
+/// valid.
 #[tokio::test]
 async fn an_application_cannot_revoke_a_key_of_another() {
     let server = TestServer::open().await;

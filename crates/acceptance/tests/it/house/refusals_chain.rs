@@ -24,7 +24,7 @@ on_both! {
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// A stranger's call; the reference that its answer has.
+/// A refused call of an unauthenticated client; returns the answer's reference.
 async fn refused(server: &TestServer, from: &str) -> String {
     let answer = server.client().from(from).call_api("nonsense").await;
     assert_eq!(answer.status, 401);
@@ -68,7 +68,7 @@ async fn refusals_of_strangers_have_a_chain_of_their_own(server: TestServer) {
     let (main, refusals) = (server.verify_audit().await, server.verify_refusals().await);
     assert!(main.is_whole() && refusals.is_whole(), "{:?} {:?}", main.findings, refusals.findings);
     assert!(refusals.events == 3 && refusals.signed == refusals.newest, "{} {}", refusals.events, refusals.signed);
-    // Nothing of one chain passes for the other's.
+    // A seal of one chain does not verify in the other.
     let store = server.store().await.with_chain(Chain::Refusals);
     let kept: Vec<String> =
         store.checkpoints(0, i64::MAX).await.expect("the database answers").into_iter().map(|(_, jws)| jws).collect();
@@ -89,7 +89,7 @@ async fn a_storm_is_told_in_a_few_records_and_every_reference_still_leads_to_one
     assert_eq!(why(&server, &elsewhere).await[0].reason, "token_malformed", "another network has its own budget");
     assert_eq!(why(&server, &references[0]).await[0].request.as_deref(), Some(references[0].as_str()));
 
-    // In the server's memory for ten minutes.
+    // The server keeps it in memory for ten minutes.
     let mut admin = server.browser("admin");
     admin.sign_in().await;
     let page = admin.open(&format!("/manage/refusals?reference={}", references[60])).await;
@@ -114,7 +114,7 @@ async fn a_storm_is_told_in_a_few_records_and_every_reference_still_leads_to_one
     assert_eq!(fold.address, "198.51.100.0", "of the network");
 }
 
-/// What the database takes, with what waits in its log.
+/// The size of the database with its write-ahead log.
 async fn bytes(server: &TestServer) -> i64 {
     let sql = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
     let rows = server.store().await.database().query(sql, vec![]).await.expect("the database answers");

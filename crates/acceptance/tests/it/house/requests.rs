@@ -8,7 +8,7 @@ use http::{HeaderValue, Method};
 use super::two_step::{STEP, enter_code, set_up_app};
 use crate::{FIRST, PORTAL};
 
-/// Cookies that other applications of the host set, in the bytes of their choice.
+/// Cookies of other applications on the host, with arbitrary bytes.
 const OF_OTHERS: &str = "София; theme=\u{1f319}; gatehouse-city=Пловдив";
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn a_stale_cookie_of_our_name_locks_nobody_out() {
     let planted = format!("x; gatehouse={stale}; gatehouse-form={x}; gatehouse-step={id}.1.{x}");
     browser.jar.insert("a".to_owned(), planted);
     assert_eq!(browser.enter(&page).await.page(), "sign-in", "the second step's page goes with the first form cookie");
-    // From the first page on, the stale ones come first.
+    // From the first page on, the stale cookies come first.
     let page = browser.sign_in().await;
     assert_eq!(page.page(), "second-step");
     assert_eq!(enter_code(&mut browser, &page, &admin.code(&server)).await.page(), "account");
@@ -112,7 +112,7 @@ async fn a_document_is_not_sent_again_to_whoever_has_it() {
     }
 }
 
-/// What the OData door reads of lists.
+/// List headers that the OData endpoint reads.
 #[tokio::test]
 async fn what_a_client_of_the_api_prefers_is_found_beside_what_is_no_text() {
     let server = TestServer::open().await;
@@ -125,7 +125,7 @@ async fn what_a_client_of_the_api_prefers_is_found_beside_what_is_no_text() {
     assert!(list.header("content-type").contains("odata.metadata=none"));
 }
 
-/// Every route that acts, and whether it takes POST too.
+/// Every route that changes state, and whether it accepts POST too.
 const ACTING: [(&str, bool); 31] = [
     ("/id/connect/authorize", true),
     ("/id/connect/endsession", true),
@@ -215,7 +215,7 @@ async fn what_only_tells_answers_head_as_get_without_the_body() {
     }
 }
 
-/// By HEAD and by each kind of guess.
+/// Sends HEAD and each kind of unintended request.
 async fn unmeant(browser: &mut Browser, path: &str) -> Vec<HttpAnswer> {
     let mut answers = vec![browser.step(&Method::HEAD, path, &[]).await];
     let cookies: Vec<String> = browser.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();

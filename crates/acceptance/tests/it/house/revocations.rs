@@ -22,12 +22,12 @@ on_both! {
 const SHOP: &str = "shop.example/app";
 const SECRET: &str = "the-secret-of-the-shop";
 
-/// An application with every kind of token, and somebody with one of each.
+/// An application with every kind of token, and a user with one of each.
 struct Everything {
     app: App,
     alice: Browser,
     tokens: TokenAnswer,
-    /// Of another application, in the same sign-in.
+    /// Tokens of another application in the same sign-in.
     beside: TokenAnswer,
     service: String,
     personal_key: String,
@@ -52,7 +52,7 @@ impl Everything {
         let service_key = key(server, None).await;
         let all = Self { app, alice, tokens, beside, service, personal_key, service_key };
         assert_eq!(all.doors().await, ALIVE);
-        // Which applications use a session is written down with the beat.
+        // The tick writes which applications use a session.
         server.beat().await;
         all
     }
@@ -63,7 +63,7 @@ impl Everything {
         answer.status == 200 && answer.json()["active"] == json!(true)
     }
 
-    /// What each door answers; the refresh token is shown last, because that changes it.
+    /// The answer of each endpoint. The refresh token comes last, because its use changes it.
     async fn doors(&self) -> Doors {
         let client = &self.app.client;
         let api = async |token: &str| client.call_api(token).await.status.as_u16();
@@ -87,10 +87,10 @@ impl Everything {
 struct Doors {
     api: u16,
     user_info: u16,
-    /// Of the access token, the refresh token, the personal key and the service's token.
+    /// For the access token, the refresh token, the personal token and the service token.
     introspection: [bool; 4],
     beside: u16,
-    /// Personal, and of the service.
+    /// For the personal token and the service token.
     keys: [u16; 2],
     service: u16,
 }
@@ -133,7 +133,7 @@ async fn an_application_that_is_switched_off_takes_all_its_tokens_along(server: 
     server.enable_app(SHOP, true).await;
     assert_eq!(all.app.refresh(all.tokens.refresh()).await.refusal(), (400, "invalid_grant".to_owned()));
     assert_eq!(all.app.redeem(&code).await.refusal(), (400, "invalid_grant".to_owned()), "what died stays dead");
-    // Keys were made by hand: they are as good as their application.
+    // Reference tokens were issued deliberately: they are valid as long as their application.
     assert_eq!(all.doors().await, Doors { keys: [200, 200], introspection: [false, false, true, false], ..dead });
 }
 
@@ -175,7 +175,7 @@ async fn a_new_password_ends_every_sign_in_and_leaves_keys_alone(server: TestSer
     assert_eq!(all.alice.open("/id/account").await.page(), "sign-in");
 }
 
-/// By the operator's hand, beside the running server.
+/// An operator withdraws the consent beside the running server.
 async fn withdraw(server: &TestServer, login: &str, uri: &str) -> Result<(), String> {
     let mut rng = server.rng();
     let done = server.operator().await.withdraw_consent(login, uri, &mut server.moment(&mut rng)).await;
@@ -219,13 +219,13 @@ async fn a_withdrawn_consent_ends_what_came_of_it_and_nothing_else(server: TestS
     assert!(withdraw(&server, "nobody", SHOP).await.is_err());
     assert!(withdraw(&server, "alice", "nothing").await.is_err());
     assert_eq!(server.client().call_api(&anew.access).await.status, 401);
-    // A restart fills the memory of kills from the database.
+    // A restart loads the revocations from the database.
     let server = server.restarted().await;
     assert_eq!(server.client().user_info(&all.tokens.access).await.status, 401);
     assert_eq!(server.client().user_info(&anew.access).await.status, 401);
 }
 
-/// Through the person's own door, whose answer is sent when all is done.
+/// The user withdraws the consent; the answer is sent when everything is done.
 async fn a_withdrawn_consent_frees_the_seat_that_no_other_application_uses(server: TestServer) {
     let record = json!({
         "ApplicationUri": SHOP, "Name": "Shop", "ClientType": "Confidential", "Scope": "read",

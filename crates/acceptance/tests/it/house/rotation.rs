@@ -58,7 +58,7 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
     let alice = set_up_app(&server, &mut server.browser("alice")).await;
     let tokens = server.app(FIRST).sign_in(&mut server.browser("admin"), "openid read offline_access").await;
 
-    // A node that was restarted with both keys, beside one that knows the old one alone.
+    // A node restarted with both keys, beside one that knows only the old key.
     let node = server.another_node_under(both()).await;
     let bob = set_up_app(&server, &mut at(&server, &node, "bob")).await;
     let mut rng = server.rng();
@@ -78,7 +78,7 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
     assert_eq!((rotated.seals.previous, rotated.seals.neither), (0, 0));
     assert!(told.is_sorted() && told.last() == Some(&before.previous), "{told:?}");
 
-    // The node goes on with what it has, and seals under the new key from now on.
+    // The node keeps working, and encrypts with the new key from now on.
     node.catch_up().await.expect("no fault");
     signs_in(&server, at(&server, &node, "alice"), &alice).await;
     let refreshed = TokenAnswer::read(&app_at(&server, &node).refresh(tokens.refresh()).await);
@@ -86,7 +86,7 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
     assert_eq!(examine(&server, &both()).await.previous, 0);
     let again = rotate_master_key(server.beside().await, &both(), server.platform(), |_| ()).await;
     assert_eq!(again.expect("no fault").expect("both keys are known").resealed, 0, "there is nothing left to do");
-    // The one that nobody restarted says so rather than going on under the old key.
+    // The node that was not restarted reports an error instead of continuing with the old key.
     assert!(server.server.catch_up().await.is_err());
     node.close().await;
 

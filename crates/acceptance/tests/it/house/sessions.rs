@@ -15,12 +15,12 @@ on_both! {
 }
 
 const MINUTE: Duration = Duration::from_mins(1);
-/// A node among others believes an idle timer within a second.
+/// One of several nodes trusts an idle timer after a second at the latest.
 const SECOND: Duration = Duration::from_secs(1);
-/// What must happen happens within this time, or the test fails.
+/// Time limit for an expected effect. Only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A node that has just begun leaves idle sessions to others for a moment.
+/// A node that has just started leaves idle sessions to other nodes for a moment.
 async fn until_seats_taken_are(server: &TestServer, wanted: u64) {
     let closed = async {
         let operator = server.operator().await;
@@ -110,7 +110,7 @@ async fn five_seats_are_five_sessions_and_one_is_kept_for_the_administrator(serv
     let there = TokenAnswer::read(&server.app_at_other(SERVICE).service_token("").await).access;
     assert_eq!(server.other_client().call_api(&there).await.status, 200, "another instance has its own");
 
-    // All but one fall idle.
+    // All but one become idle.
     server.advance(19 * MINUTE);
     assert_eq!(client.call_api(&services[0]).await.status, 200);
     assert_no_seat(&client, &of_alice.access).await;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::links::letter;
 
-/// As keyboards leave it: blanks of several kinds at the ends.
+/// As keyboards send it: white space of several kinds at the ends.
 const TYPED: &[&str] = &["alice ", " Alice", "\u{a0}alice\u{2003}", "alice\t"];
 
 async fn entered(server: &TestServer, login: &str, password: &str) -> String {

@@ -19,11 +19,10 @@ use tokio::task::JoinHandle;
 
 const PASSWORD: &str = "lantern-otter-quill";
 
-/// The threads that compare passwords have this many comparisons before them, so that whoever comes meanwhile is under
-/// way at one moment.
+/// The password threads have this many comparisons queued, so that all requests sent meanwhile are processed at once.
 const BUSY_WITH: usize = 40;
 
-/// Occupies the threads that compare passwords, on behalf of the same instance: another's would only take turns.
+/// Occupies the password threads for the same instance. Work of another instance would only alternate with it.
 async fn busy(server: &TestServer) -> JoinHandle<()> {
     let instance = server.believed("testdb").await;
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -51,12 +50,12 @@ async fn busy(server: &TestServer) -> JoinHandle<()> {
             compared.expect("no panic");
         }
     });
-    // All are in the queue once each was polled.
+    // All requests are queued once each was polled.
     tokio::task::yield_now().await;
     all
 }
 
-/// People besides those of the demo.
+/// Creates further users beside those of the demo.
 async fn people(server: &TestServer, count: usize) -> Vec<String> {
     let (operator, store, mut rng) = (server.operator().await, server.store().await, server.rng());
     let phc = Argon2::default().hash_password_with_salt(PASSWORD.as_bytes(), &[7; 16]).expect("hashes");
@@ -83,7 +82,7 @@ async fn people(server: &TestServer, count: usize) -> Vec<String> {
     logins
 }
 
-/// All at one moment, each at a browser of their own that shows the page already.
+/// Submits all at once, each at its own browser that already shows the page.
 async fn enter_at_once(server: &TestServer, tries: &[(&str, &str)]) -> Vec<HttpAnswer> {
     let mut ready = Vec::new();
     for (login, password) in tries {

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use acceptance::{Browser, HttpAnswer, TestDevice, TestServer, app_code};
 
-/// A step of an authenticator app: a code was used, and here is the next.
+/// One time step of an authenticator app. After it the next code is valid.
 pub(super) const STEP: Duration = Duration::from_secs(30);
 
-/// A person whose authenticator app is set up.
+/// A user whose authenticator app is set up.
 pub(super) struct WithApp {
     pub(super) key: String,
     pub(super) recovery_codes: Vec<String>,
@@ -24,7 +24,7 @@ impl WithApp {
     }
 }
 
-/// Signs in by password alone and sets an app up; its first code is spent.
+/// Signs in by password alone and sets up an app. Its first code is spent.
 pub(super) async fn set_up_app(server: &TestServer, browser: &mut Browser) -> WithApp {
     browser.sign_in().await;
     let page = browser.open("/profile/two-step/app").await;
@@ -35,7 +35,7 @@ pub(super) async fn set_up_app(server: &TestServer, browser: &mut Browser) -> Wi
     WithApp { key, recovery_codes: shown.every(".codes code") }
 }
 
-/// Adds a passkey to whoever is signed in.
+/// Adds a passkey to the signed-in user.
 pub(super) async fn add_passkey(browser: &mut Browser, device: &mut TestDevice, name: &str) -> HttpAnswer {
     let page = browser.open("/profile/two-step/passkey").await;
     let answer = device.create(&options(&page));
@@ -43,19 +43,19 @@ pub(super) async fn add_passkey(browser: &mut Browser, device: &mut TestDevice, 
     browser.submit(&page, "answer", &[("answer", &answer), ("name", name), ("password", &password)]).await
 }
 
-/// Signs in again by the app, as pages that change factors ask for; its next code is spent.
+/// Signs in again by the app, as required by pages that change factors. Its next code is spent.
 async fn prove(server: &TestServer, browser: &mut Browser, app: &WithApp) {
     server.advance(STEP);
     let page = browser.sign_in().await;
     assert_eq!(enter_code(browser, &page, &app.code(server)).await.page(), "account");
 }
 
-/// What a page's script is given.
+/// The options given to the page's script.
 fn options(page: &HttpAnswer) -> String {
     page.attributes("form[data-passkey]", "data-options").pop().expect("the page asks for a passkey")
 }
 
-/// Sends what the device says to a page's challenge.
+/// Sends the device's answer to a page's challenge.
 pub(super) async fn touch(browser: &mut Browser, page: &HttpAnswer, device: &mut TestDevice) -> HttpAnswer {
     let answer = device.sign(&options(page));
     browser.submit(page, "answer", &[("answer", &answer)]).await

@@ -16,7 +16,7 @@ on_both! {
     a_wrong_verifier_is_told_by_the_challenge_it_would_match
 }
 
-/// The refusal that an answer's reference leads to.
+/// The refusal behind an answer's reference.
 async fn why(server: &TestServer, answer: &HttpAnswer) -> Value {
     server.beat().await;
     let reference = answer.header("x-request-id");
@@ -98,7 +98,7 @@ async fn the_authorization_endpoint_says_what_was_asked_and_what_is_registered()
     assert_eq!(ask(public).await["rule"], "RFC 9700 §2.1.1");
     assert!(fact(&ask(usual.clone().with("scope", "sec")).await, "expected", "scope").contains("read"));
 
-    // The application sees no header of the redirect, and its developer gets the reference all the same.
+    // The application cannot see a header of the redirect, but its developer still gets the reference.
     let refused = server.client().get(&usual.clone().with("scope", "sec").path()).await;
     let description = refused.callback()["error_description"].clone();
     assert!(description.contains(&format!("(reference {})", refused.header("x-request-id"))), "{description}");
@@ -419,7 +419,7 @@ async fn an_inactive_token_is_told_with_its_reason_to_the_administrator_only() {
     }
 }
 
-/// It is on its way to the database: in the memory of the node, then a line that waits, then in the chain.
+/// On its way to the database it is in the node's memory, then an unsealed row, then in the chain.
 #[tokio::test]
 async fn a_reference_is_known_from_the_moment_it_is_shown() {
     let server = TestServer::open().await;
@@ -437,7 +437,7 @@ async fn a_reference_is_known_from_the_moment_it_is_shown() {
     let sealed = operator.why(reference, server.now()).await.expect("no fault").expect("it is in the chain");
     assert_eq!((sealed.len(), sealed[0].reason.as_str()), (1, "redirect_uri_not_registered"));
 
-    // What is not on its way any more is not waited for.
+    // Once nothing is on its way any more, the search does not wait.
     let later = model::Timestamp(server.now().micros() + 60_000_000);
     let unknown = format!("{:x}", u128::from_str_radix(reference, 16).expect("hexadecimal") + 1);
     let unknown = format!("{unknown:0>32}");

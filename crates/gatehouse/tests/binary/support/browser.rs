@@ -15,7 +15,7 @@ impl Browser {
         Self { site, cookies: BTreeMap::new() }
     }
 
-    /// The same person, after the server came back at another port.
+    /// The same user, after the server restarted on another port.
     pub(crate) fn moved_to(self, site: Site) -> Self {
         Self { site, ..self }
     }
@@ -53,7 +53,7 @@ impl Browser {
         self.post(path, &[("csrf", &csrf), ("login", login), ("password", password)])
     }
 
-    /// Signed in at all? The account page leads others to the sign-in page.
+    /// Whether the user is signed in: the account page redirects others to the sign-in page.
     pub(crate) fn is_signed_in(&mut self) -> bool {
         let answer = self.get("/id/account");
         assert!(matches!(answer.status, 200 | 302), "{answer:?}");
@@ -70,7 +70,7 @@ impl Browser {
     }
 }
 
-/// A link without what stands before its path.
+/// The path of a link with its query.
 pub(crate) fn path_of(link: &str) -> &str {
     let after_scheme = link.find("://").expect("a link") + 3;
     &link[after_scheme + link[after_scheme..].find('/').expect("a path")..]
@@ -80,7 +80,7 @@ pub(crate) fn path_of(link: &str) -> &str {
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
-/// A Confidential application where people sign in without being asked for consent.
+/// A Confidential application that signs users in without asking for consent.
 pub(crate) struct App {
     pub(crate) id: &'static str,
     pub(crate) secret: String,
@@ -88,7 +88,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// The demo's, in `testdb`.
+    /// The demo's portal, in `testdb`.
     pub(crate) fn portal() -> Self {
         Self {
             id: "portal.example.com",
@@ -97,7 +97,7 @@ impl App {
         }
     }
 
-    /// The sign-in page on the way to the application.
+    /// The sign-in page of an authorization request by the application.
     pub(crate) fn sign_in_path(&self) -> String {
         let query = super::http::form(&[
             ("client_id", self.id),
@@ -110,7 +110,7 @@ impl App {
         format!("/id/account/login?{query}")
     }
 
-    /// A code, by signing somebody in.
+    /// Signs a user in and returns a code.
     pub(crate) fn code(&self, browser: &mut Browser, login: &str, password: &str) -> String {
         browser.sign_in(&self.sign_in_path(), login, password).location_param("code")
     }
@@ -140,12 +140,12 @@ pub(crate) fn service_token(site: Site, id: &str, secret: &str) -> Answer {
     site.post("/id/connect/token", &[], &fields)
 }
 
-/// A call of the API's list of sets.
+/// A call of the API's service document.
 pub(crate) fn call_api(site: Site, token: &str) -> Answer {
     site.get("/api/domain/odata/", &[("Authorization", &format!("Bearer {token}"))])
 }
 
-/// Whose token it is.
+/// The user of a token.
 pub(crate) fn user_info(site: Site, token: &str) -> Answer {
     site.get("/id/connect/userinfo", &[("Authorization", &format!("Bearer {token}"))])
 }

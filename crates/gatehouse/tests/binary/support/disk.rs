@@ -6,12 +6,13 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Errors of `pwrite(2)`, by their numbers on Linux.
+/// Errors of `pwrite(2)` by their Linux numbers.
 pub(crate) const NO_SPACE: i32 = 28;
 pub(crate) const READ_ONLY: i32 = 30;
 pub(crate) const IO_ERROR: i32 = 5;
 
-/// What stands between a process and its C library. Unlike a small file system it needs no right to mount one.
+/// A library loaded between a process and its C library. Unlike a small file system it needs no permission to mount
+/// one.
 pub(crate) struct FailingDisk {
     folder: TempDir,
 }
@@ -34,13 +35,13 @@ impl FailingDisk {
         self.folder.path().join("fault")
     }
 
-    /// The command's files are on this disk.
+    /// Puts the command's files on this disk.
     pub(crate) fn under(&self, command: &mut Command) {
         command.env("LD_PRELOAD", self.library()).env("DISK_FAULT", self.switch());
     }
 
     pub(crate) fn fail(&self, error: i32) {
-        // Put there whole: the process may look at any time.
+        // Replaced atomically, because the process may read it at any time.
         let new = self.folder.path().join("new");
         fs::write(&new, error.to_string()).expect("written");
         fs::rename(new, self.switch()).expect("moved");

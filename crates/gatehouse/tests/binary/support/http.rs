@@ -29,7 +29,7 @@ impl Answer {
         self.json()[name].as_str().unwrap_or_else(|| panic!("no {name}: {self:?}")).to_owned()
     }
 
-    /// A parameter of the address that the answer leads to.
+    /// A parameter in the answer's `Location`.
     pub(crate) fn location_param(&self, name: &str) -> String {
         let location = self.header("location").unwrap_or_else(|| panic!("leads nowhere: {self:?}"));
         let url = url::Url::parse(location).unwrap_or_else(|error| panic!("{error}: {location}"));
@@ -49,7 +49,7 @@ pub(crate) fn form(fields: &[(&str, &str)]) -> String {
     Serializer::new(String::new()).extend_pairs(fields).finish()
 }
 
-/// One server, by one host name.
+/// One server under one host name.
 #[derive(Clone, Copy)]
 pub(crate) struct Site {
     pub(crate) port: u16,
@@ -65,7 +65,7 @@ impl Site {
         self.try_post(path, headers, fields).expect("an answer")
     }
 
-    /// For a server that may die while it answers.
+    /// For a server that may die during the answer.
     pub(crate) fn try_post(self, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> io::Result<Answer> {
         let content = ("Content-Type", "application/x-www-form-urlencoded");
         self.ask("POST", path, &[headers, &[content]].concat(), &form(fields))
@@ -101,7 +101,7 @@ impl Site {
     }
 }
 
-/// The answer on a connection that the server closes after it.
+/// Reads the answer from a connection that the server closes after it.
 pub(crate) fn read(mut connection: TcpStream) -> io::Result<Answer> {
     let mut bytes = Vec::new();
     connection.read_to_end(&mut bytes)?;
@@ -113,7 +113,7 @@ pub(crate) fn read(mut connection: TcpStream) -> io::Result<Answer> {
         lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_owned(), value.to_owned()));
     let answer =
         Answer { status: status.ok_or(io::ErrorKind::InvalidData)?, headers: headers.collect(), body: body.to_owned() };
-    // An answer that was cut is no answer.
+    // A truncated answer counts as none.
     match answer.header("content-length").and_then(|length| length.parse::<usize>().ok()) {
         Some(length) if length != answer.body.len() => Err(io::ErrorKind::UnexpectedEof.into()),
         None if answer.status == 200 && !answer.body.ends_with("0\r\n\r\n") => Err(io::ErrorKind::UnexpectedEof.into()),

@@ -24,12 +24,12 @@ pub(crate) const SHOP: &str =
 
 pub(crate) struct Installation {
     folder: TempDir,
-    /// The URL that the configuration takes from the environment.
+    /// The database URL that the configuration takes from the environment.
     database: Option<String>,
 }
 
 impl Installation {
-    /// With one instance, `erp`, that was not made yet.
+    /// One configured instance, `erp`, which is not created yet.
     pub(crate) fn new() -> Self {
         Self::with("sqlite:house.db", "", ERP)
     }
@@ -42,7 +42,7 @@ impl Installation {
         installation
     }
 
-    /// With one instance, `erp`, on a database elsewhere.
+    /// One configured instance, `erp`, on this database.
     pub(crate) fn on(url: &str) -> Self {
         let installation = Self::with("env:GATEHOUSE_TEST_DATABASE", "", ERP);
         Self { database: Some(url.to_owned()), ..installation }
@@ -63,7 +63,7 @@ impl Installation {
         self.write("gatehouse.toml", &text);
     }
 
-    /// A new one, whatever was there.
+    /// Writes a new key over the old one.
     pub(crate) fn write_master_key(&self) {
         let path = self.path("master.key");
         let _absent = fs::remove_file(&path);
@@ -83,7 +83,7 @@ impl Installation {
         self.run_with(arguments, "")
     }
 
-    /// With something on its standard input.
+    /// Runs a command with input.
     pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Ran {
         run(&mut self.command(arguments), input)
     }
@@ -92,7 +92,7 @@ impl Installation {
         self.run(&[arguments, &["--json"]].concat()).json()
     }
 
-    /// Makes the instance `erp`; the set-up link of its administrator.
+    /// Creates the instance `erp` and returns its administrator's set-up link.
     pub(crate) fn create_erp(&self) -> String {
         text(&self.json(&["instance", "create", "erp"])["set_up_link"])
     }
@@ -101,13 +101,13 @@ impl Installation {
         ServerProcess::serve(&mut self.command(&["serve"]))
     }
 
-    /// Registers an application of `erp`; what the command answered.
+    /// Registers an application of `erp` and returns the command's answer.
     pub(crate) fn create_app(&self, record: &Value) -> Value {
         let arguments = ["app", "create", "-", "--instance", "erp", "--json"];
         self.run_with(&arguments, &record.to_string()).json()
     }
 
-    /// Registers an application that acts as a user of its own; its secret.
+    /// Registers an application with its own service user, and returns its secret.
     pub(crate) fn create_service(&self, uri: &str) -> String {
         let login = format!("svc.{}", uri.replace('/', "."));
         let user = self.json(&["user", "create", &login, "--kind", "system", "--instance", "erp"]);
@@ -118,7 +118,7 @@ impl Installation {
         text(&self.create_app(&record)["secret"])
     }
 
-    /// An application where people of `erp` sign in.
+    /// An application that signs in users of `erp`.
     pub(crate) fn create_portal(&self) -> App {
         let callback = "http://localhost:3000/callback";
         let record = json!({
@@ -128,7 +128,7 @@ impl Installation {
         App { id: "portal", secret: text(&self.create_app(&record)["secret"]), callback }
     }
 
-    /// A person of `erp` with a password, set through the server's pages.
+    /// Creates a user of `erp`, whose password is set through the server's pages.
     pub(crate) fn create_person(&self, site: Site, login: &str, password: &str) {
         let made = self.json(&["user", "create", login, "--instance", "erp"]);
         let answer = Browser::at(site).set_up(&text(&made["set_up_link"]), password);
@@ -141,7 +141,7 @@ impl Installation {
     }
 }
 
-/// Where `erp` is found.
+/// The site of `erp`.
 pub(crate) fn erp(server: &ServerProcess) -> Site {
     Site { port: server.port, host: "erp.localhost" }
 }
@@ -150,7 +150,7 @@ pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("not a string: {value}")).to_owned()
 }
 
-/// Looks into a database as the product keeps it.
+/// Opens a database as the product does.
 pub(crate) fn look<T>(url: &str, look: impl AsyncFnOnce(Database) -> T) -> T {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 /// Far longer than anything takes on a busy machine; only a failing test waits this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A change is followed within a second; the machine of the tests may be busy with other things.
+/// Nodes follow a change within a second; this allows for a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 
-/// Asks again and again until the answer is yes.
+/// Repeats a check until it succeeds.
 pub(crate) fn until(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + limit;
     while !is_so() {

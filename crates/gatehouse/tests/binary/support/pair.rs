@@ -14,14 +14,14 @@ use tokio_postgres::NoTls;
 
 use super::{PATIENCE, until};
 
-/// Where PostgreSQL's programs are, the newest of them.
+/// The folder of PostgreSQL's programs, newest version.
 fn programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
     let found = versions.map(|version| version.path().join("bin")).filter(|bin| bin.join("pg_basebackup").exists());
     found.max()
 }
 
-/// A server that listens on a socket in its folder, and nowhere else. Stopped, as by a crash, when dropped.
+/// A server that listens only on a socket in its folder. On drop it is stopped as by a crash.
 pub(crate) struct PrivateServer {
     programs: PathBuf,
     folder: TempDir,
@@ -35,7 +35,7 @@ impl Drop for PrivateServer {
 }
 
 impl PrivateServer {
-    /// `None` where PostgreSQL is not installed; then tests have nothing to do.
+    /// `None` if PostgreSQL is not installed; then the tests do nothing.
     pub(crate) fn new() -> Option<Self> {
         let Some(programs) = programs() else {
             assert!(
@@ -62,7 +62,7 @@ impl PrivateServer {
         Self { programs, folder }
     }
 
-    /// A copy that follows.
+    /// A standby that follows this server.
     pub(crate) fn standby(&self) -> Self {
         let standby = Self::in_a_folder(self.programs.clone());
         let (data, from) = (standby.data(), self.path().display().to_string());
@@ -113,12 +113,12 @@ impl PrivateServer {
         assert!(started.success(), "{}", std::fs::read_to_string(log).unwrap_or_default());
     }
 
-    /// As by a crash.
+    /// Stops as in a crash.
     pub(crate) fn kill(&self) {
         assert!(self.control(&["-m", "immediate", "stop"]).status().expect("it runs").success());
     }
 
-    /// Orderly: its standby is sent everything before it ends (PostgreSQL, "Streaming Replication").
+    /// Clean stop: the standby is sent everything before the server ends (PostgreSQL, "Streaming Replication").
     pub(crate) fn stop(&self) {
         assert!(self.control(&["-m", "fast", "stop"]).status().expect("it runs").success());
     }
@@ -139,7 +139,7 @@ impl PrivateServer {
         })
     }
 
-    /// The standby has everything of its primary, and gets nothing more.
+    /// Waits until the standby has everything of its primary, then disconnects it.
     pub(crate) fn cut_off_from(&self, primary: &Self) {
         let newest = primary.ask("SELECT pg_current_wal_lsn()::TEXT");
         let has_it = format!("SELECT (pg_last_wal_replay_lsn() >= '{newest}'::pg_lsn)::TEXT");
@@ -156,7 +156,7 @@ fn is_of_root(path: &Path) -> bool {
     std::fs::metadata(path).expect("it is there").uid() == 0
 }
 
-/// An address of a database, as a proxy or a floating address is one.
+/// The address of a database, like a proxy or a floating IP address.
 pub(crate) struct MovingAddress {
     port: u16,
     target: Arc<Mutex<Target>>,
@@ -175,7 +175,7 @@ impl MovingAddress {
         let shared = Arc::clone(&target);
         thread::spawn(move || {
             for inside in listener.incoming().filter_map(Result::ok) {
-                // A server that does not answer: the connection is closed.
+                // The server does not answer, so the connection is closed.
                 let _ = shared.lock().expect("not poisoned").join(inside);
             }
         });
@@ -186,7 +186,7 @@ impl MovingAddress {
         format!("postgres://gatehouse@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Connections to the server before are cut.
+    /// Cuts the connections to the previous server.
     pub(crate) fn move_to(&self, server: &PrivateServer) {
         let mut target = self.target.lock().expect("not poisoned");
         server.path().clone_into(&mut target.folder);

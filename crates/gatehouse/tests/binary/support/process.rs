@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::{PATIENCE, until};
 
-/// The program with an environment of the test's own.
+/// The program with the test's own environment.
 pub(crate) fn gatehouse() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
     command.env_remove("RUST_LOG").stdin(Stdio::null());
@@ -21,7 +21,7 @@ pub(crate) fn demo() -> Command {
     command
 }
 
-/// What a command said and how it ended.
+/// Output and exit status of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -50,7 +50,7 @@ pub(crate) fn run(command: &mut Command, input: &str) -> Ran {
 }
 
 impl Ran {
-    /// It did what it was told; what it printed.
+    /// The command succeeded; returns its output.
     pub(crate) fn done(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         self.stdout
@@ -61,20 +61,20 @@ impl Ran {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    /// It refused: nothing on standard output, and why on standard error.
+    /// The command refused: nothing on standard output, and the reason on standard error.
     pub(crate) fn refused(self) -> String {
         assert_eq!((self.code, self.stdout.as_str()), (Some(1), ""), "{self:?}");
         assert!(self.stderr.starts_with("gatehouse: "), "{self:?}");
         self.stderr
     }
 
-    /// It did not understand what was typed.
+    /// The command reported wrong usage.
     pub(crate) fn wrong_usage(self) {
         assert_eq!((self.code, self.stdout.as_str()), (Some(2), ""), "{self:?}");
     }
 }
 
-/// What a stream of the process has said so far.
+/// The output of a stream so far.
 #[derive(Clone, Default)]
 pub(crate) struct Heard(Arc<(Mutex<(String, bool)>, Condvar)>);
 
@@ -105,7 +105,7 @@ impl Heard {
         self.find(find).unwrap_or_else(|said| panic!("it was never said:\n{said}"))
     }
 
-    /// As [`Self::wait_for`], or what was said instead.
+    /// As [`Self::wait_for`]; the error is the output so far.
     fn find<T>(&self, find: impl Fn(&str) -> Option<T>) -> Result<T, String> {
         let deadline = Instant::now() + PATIENCE;
         let mut said = self.0.0.lock().expect("not poisoned");
@@ -145,7 +145,7 @@ impl ServerProcess {
         server
     }
 
-    /// Logs JSON at `info` or more.
+    /// Starts a server that logs JSON at `info` or more.
     pub(crate) fn serve(command: &mut Command) -> Self {
         let mut server = Self::started(command);
         server.port = server.err.wait_for(|text| {
@@ -155,7 +155,7 @@ impl ServerProcess {
         server
     }
 
-    /// Running, though it may not listen yet.
+    /// A running process that may not listen yet.
     pub(crate) fn started(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let out = Heard::listen(child.stdout.take().expect("piped"));
@@ -163,12 +163,12 @@ impl ServerProcess {
         Self { child, port: 0, out, err }
     }
 
-    /// By its own id: `INT`, `TERM`, `KILL` …
+    /// Sends a signal to the process id: `INT`, `TERM`, `KILL` …
     pub(crate) fn signal(&self, signal: &str) {
         self.by_id(&format!("kill -{signal}"));
     }
 
-    /// From now on no file of the process can be written past `bytes`, as if the disk were full.
+    /// From now on the process cannot write a file beyond `bytes`, as if the disk were full.
     pub(crate) fn limit_files(&self, bytes: &str) {
         self.by_id(&format!("prlimit --fsize={bytes}: --pid"));
     }
@@ -187,7 +187,7 @@ impl ServerProcess {
         status.expect("waited for")
     }
 
-    /// Told to terminate, it ends well.
+    /// Sends SIGTERM; the server ends successfully.
     pub(crate) fn stop(mut self) -> (String, String) {
         self.signal("TERM");
         assert_eq!(self.ended().code(), Some(0), "{}", self.err.text());

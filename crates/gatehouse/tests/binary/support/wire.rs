@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-/// Passes bytes on, both ways, while it is whole. While it is cut they wait, as behind a router that drops packets, or before
-/// a server that is stopped.
+/// Forwards bytes in both directions. While it is cut the bytes wait, as behind a router that drops packets, or before
+/// a stopped server.
 pub(crate) struct Wire {
     pub(crate) port: u16,
     valve: Arc<Valve>,
@@ -69,7 +69,7 @@ impl Drop for Wire {
     fn drop(&mut self) {
         self.valve.is_over.store(true, Ordering::Release);
         self.join();
-        // The thread that accepts wakes, and sees that it is over.
+        // Wakes the accepting thread, so that it sees the end.
         let _woken = TcpStream::connect(("127.0.0.1", self.port));
     }
 }

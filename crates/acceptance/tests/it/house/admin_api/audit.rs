@@ -22,7 +22,7 @@ on_both! {
 
 type Is<'a> = &'a dyn Fn(&Value) -> bool;
 
-/// All that a list answers, page by page; fails on a page that is larger than asked for.
+/// All entries of a list, page by page. Fails on a page larger than requested.
 async fn walk(operator: &Office, query: &str, limit: usize) -> Vec<Value> {
     let (mut items, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -37,8 +37,8 @@ async fn walk(operator: &Office, query: &str, limit: usize) -> Vec<Value> {
     }
 }
 
-/// Somebody signs in, a service is refused, an application is changed: each in a seal of its own, and nothing is on its
-/// way into the chain any more.
+/// A sign-in, a refused service and a changed application, each in its own seal. No further event is waiting to be
+/// sealed.
 async fn with_some_history(server: TestServer) -> TestServer {
     server.app(FIRST).sign_in(&mut server.browser("alice"), "openid read").await;
     let server = server.restarted().await;
@@ -53,7 +53,7 @@ async fn with_some_history(server: TestServer) -> TestServer {
     server.restarted().await
 }
 
-/// What the tests ask is told too, in front of what was there.
+/// The tests' own requests are audited too, before the entries that were there.
 #[track_caller]
 fn assert_behind_what_is_new(listed: &[Value], expected: &[Value], what: &str) {
     assert!(listed.ends_with(expected), "{what}: {listed:#?}\nends not with\n{expected:#?}");
@@ -72,7 +72,7 @@ async fn the_audit_is_listed_the_newest_first_and_page_by_page(server: TestServe
     let times: Vec<&str> = whole.iter().map(|event| event["at"].as_str().expect("a time")).collect();
     assert!(times.is_sorted_by(|newer, older| newer >= older), "{times:?}");
 
-    // What is added stands in front, and shifts no page.
+    // New entries come first and shift no page.
     let first = assert_ok(&operator.get("/audit?limit=3").await);
     let server = server.restarted().await;
     let (operator, there) = (Office::of(&server).await, Office::of_the_other(&server).await);
@@ -90,7 +90,7 @@ async fn the_audit_is_listed_the_newest_first_and_page_by_page(server: TestServe
 
 async fn the_audit_is_asked_for_what_is_wanted(server: TestServer) {
     let server = Box::pin(with_some_history(server)).await;
-    // With its secret, and it may not.
+    // With its secret, but without the permission.
     assert_ne!(server.app(FIRST).service_token("").await.status, 200);
     server.seal().await;
     let operator = Office::of(&server).await;
@@ -159,7 +159,7 @@ async fn an_erased_person_is_not_named_in_the_list(server: TestServer) {
     assert!(after.iter().all(is_nobody), "{after:?}");
 }
 
-/// More seals than one look reads.
+/// More seals than one query reads.
 async fn what_is_rare_is_found_in_several_looks(server: TestServer) {
     server.app(FIRST).sign_in(&mut server.browser("alice"), "openid read").await;
     let server = server.restarted().await;
@@ -173,7 +173,7 @@ async fn what_is_rare_is_found_in_several_looks(server: TestServer) {
     assert_eq!(found[0]["address"], "192.0.2.1");
 }
 
-/// Behind whatever head there is: the house seals what it is asked meanwhile.
+/// Appends to the current head of the chain: the server seals its own events meanwhile.
 async fn fill(store: &Store, now: model::Timestamp) {
     let (instance, mut filled) = (*store.instance(), 0);
     while filled < 3 {

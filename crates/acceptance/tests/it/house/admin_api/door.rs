@@ -67,7 +67,7 @@ async fn who_is_no_administrator_is_refused_by_every_operation() {
     }
 }
 
-/// A key is for every API of the instance, so that of the two only the scope tells them apart.
+/// A key is valid for every API of the instance, so only the scope separates the two APIs.
 #[tokio::test]
 async fn a_key_needs_the_scope_and_opens_nothing_else_with_it() {
     let server = TestServer::open().await;
@@ -118,7 +118,7 @@ async fn what_can_be_overwritten_is_not_changed_without_its_version() {
     assert_eq!(asked, 6, "applications and roles by two methods, users and settings by one");
 }
 
-/// A person who is no administrator any more is none on the next call, whatever the token says.
+/// A user who is no longer an administrator is refused at the next call, whatever the token says.
 #[tokio::test]
 async fn who_loses_administration_loses_it_on_the_next_call() {
     let server = TestServer::open().await;
@@ -259,8 +259,8 @@ async fn the_document_is_for_everybody_to_read_as_json_and_as_a_page() {
     }
 }
 
-/// RFC 9470: a person's token carries changes of weight for ten minutes after the sign-in; reading, and ending what was
-/// given, always. Credentials made for machines carry no sign-in.
+/// RFC 9470: a user's token allows destructive changes for ten minutes after the sign-in. Reading and revoking are
+/// always allowed. Credentials of services have no sign-in.
 #[tokio::test]
 async fn changes_of_weight_ask_for_a_recent_sign_in() {
     let server = TestServer::open().await;
@@ -305,7 +305,7 @@ async fn changes_of_weight_ask_for_a_recent_sign_in() {
     assert_eq!(told, asked + 1);
 }
 
-/// Whether the document says that the operation asks for a recent sign-in.
+/// Whether the document says that the operation requires a recent sign-in.
 fn is_told_to_ask(document: &Value, method: &Method, path: &str) -> bool {
     let fits = |pattern: &str| {
         let parts = |text: &str| text.split('/').map(str::to_owned).collect::<Vec<_>>();

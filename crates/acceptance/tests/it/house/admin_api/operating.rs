@@ -78,7 +78,7 @@ async fn settings_are_changed_by_whoever_read_them_last(server: TestServer) {
     ] {
         assert_invalid(&operator.patch("/settings", "*", &bad).await);
     }
-    // One seat is kept, one may be taken.
+    // One seat is reserved, and one is free.
     let (first, second) = (service_token(&server, SERVICE).await, service_token(&server, SERVICE).await);
     assert_eq!(server.client().call_api(&first).await.status, 200);
     assert_eq!(server.client().call_api(&second).await.status, 429);

@@ -29,7 +29,7 @@ async fn of_two_administrators_who_change_the_same_thing_one_is_told(server: Tes
     assert_ok(&first);
     assert_problem(&operator.patch(&path, &tag, &name("The second one's")).await, 412, "changed-meanwhile");
 
-    // All at once, with the same version: the database lets one.
+    // All at once with the same version: the database accepts one.
     let tag = first.header("etag").to_owned();
     assert_eq!(tag, operator.get(&path).await.header("etag"), "the answer has the new one");
     let tries = (0..8).map(|number| {
@@ -43,7 +43,7 @@ async fn of_two_administrators_who_change_the_same_thing_one_is_told(server: Tes
     let record = assert_ok(&operator.get(&path).await)["record"].clone();
     assert_eq!(record["Name"], "Whatever was there");
 
-    // The same, of roles and users.
+    // Likewise for roles and users.
     let role = json!({"read": ["Crm_*"], "update": []});
     let tag = operator.get("/roles/Viewer").await.header("etag").to_owned();
     assert_problem(&operator.put("/roles/Viewer", "", &role).await, 428, "if-match-missing");
@@ -137,7 +137,7 @@ async fn an_application_is_registered_changed_and_switched_off() {
     assert!(!operator.get(&path).await.text().contains(&secret), "never again");
     assert_problem(&operator.post("/applications", &record).await, 409, "taken");
 
-    // It works at once, and stops at once.
+    // The secret works at once, and stops at once.
     let app = acceptance::App {
         client: server.client(),
         uri: "new.app".into(),
@@ -161,7 +161,7 @@ async fn an_application_is_registered_changed_and_switched_off() {
     assert_eq!(server.client().get_with(CUSTOMERS, &token).await.status, 401, "dead on the next call");
     assert_eq!(app.service_token("read").await.refusal(), (401, "invalid_client".to_owned()));
 
-    // Written anew: what is not said is as it is by default.
+    // Replaced: omitted attributes are reset to their defaults.
     record["IsEnabled"] = json!(true);
     let replaced = operator.put(&path, "*", &record).await;
     assert_eq!(assert_ok(&replaced)["record"]["ImpersonateAsCommunityUserAllowed"], false);

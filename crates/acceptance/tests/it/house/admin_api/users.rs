@@ -81,7 +81,7 @@ async fn nobody_locks_themselves_out_and_a_system_user_needs_no_invitation() {
     assert_invalid(&operator.post(&format!("{service}/invitations"), &Value::Null).await);
 }
 
-/// What the answer to `Eve` says is what the next page is built from: a search for nobody is empty.
+/// Case is ignored. A search without a match returns an empty list.
 #[tokio::test]
 async fn a_user_is_found_by_login_in_any_case() {
     let server = TestServer::open().await;
@@ -140,10 +140,10 @@ async fn no_community_user_administers() {
     assert_created(&operator.post("/users", &json!({ "login": "eve", "userType": "ExternalCommunityUser" })).await);
     let (path, tag) = operator.user("eve").await;
     assert!(assert_invalid(&operator.patch(&path, &tag, &json!({ "isAdmin": true })).await).contains("isAdmin"));
-    // Services may: somebody who administers made them so.
+    // Service accounts may administer, because an administrator made them so.
     let body = json!({ "login": "svc.operator", "userType": "SystemUserNoLogin", "isAdmin": true });
     assert_created(&operator.post("/users", &body).await);
-    // A record from before the rule.
+    // A record from before this rule.
     let carol = UserId(operator.user("carol").await.0["/users/".len()..].parse().expect("an id"));
     let store = server.store().await;
     let mut row = store.user_row(carol).await.expect("no fault").expect("carol is there");

@@ -86,7 +86,7 @@ async fn a_password_that_is_known_costs_one_comparison_in_five_minutes() {
     assert_eq!((count("sign-in"), count("api-call"), count("session-opened")), (2, 23, 1));
 }
 
-/// Side by side, they are no guesses.
+/// Concurrent calls are not counted as guesses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_calls_of_a_client_come_side_by_side_and_are_all_let_in() {
     let server = TestServer::open().await;
@@ -155,7 +155,7 @@ async fn a_sunset_is_announced_and_then_it_is_over() {
     let client = server.client();
     let token = server.app(FIRST).sign_in(&mut server.browser("alice"), "openid read").await.access;
     assert_eq!(call(&client, &alice()).await.header("sunset"), "", "none was decided");
-    // The clock of the tests stands in the afternoon of 2030-03-17.
+    // The tests' clock shows the afternoon of 2030-03-17.
     set(&server, "legacy_sunset", "2030-03-19").await;
     let answered = login(&client, "alice", PASSWORD, LEGACY).await;
     let erp = super::session(&answered);

@@ -60,7 +60,7 @@ async fn a_session_dies_of_its_idle_timer_and_its_id_with_it(server: TestServer)
     server.advance(19 * MINUTE);
     assert_eq!(call(&client, &first).await.status, 200, "a call keeps it");
     server.advance(20 * MINUTE + Duration::from_secs(1));
-    // A node among others leaves idle sessions alone for a moment after its start.
+    // One of several nodes does not close idle sessions directly after its start.
     let over = async {
         while call(&client, &first).await.status != 401 {
             server.advance(20 * MINUTE + Duration::from_secs(1));

@@ -54,11 +54,11 @@ async fn whoever_may_not_come_in_reads_the_same_words() {
         ("", PASSWORD),
         ("dave", "evad-Demo1"),
         ("svc.integration", "guess"),
-        // The application admits no community users.
+        // The application does not allow community users.
         ("carol", "lorac-Demo1"),
         ("alice", &"x".repeat(2000)),
     ] {
-        // From a network of its own: nobody is throttled.
+        // Each from its own network, so that no call is throttled.
         let from = client.from(&format!("198.51.100.{}:1", told.len() + 1));
         let answer = call(&from, &basic(person, password)).await;
         assert_unauthorized(&answer, "Wrong login or password");

@@ -145,7 +145,7 @@ async fn first_page(admin: &mut acceptance::Browser, list: &str) -> String {
     super::first_of(&list)
 }
 
-/// What forms of each page would change.
+/// The changes that forms of each page would make.
 const CHANGES: [(&str, &[(&str, &str)]); 11] = [
     ("/manage/users/new", &[("login", "mallory"), ("type", "InternalUser"), ("admin", "1")]),
     ("/manage/apps/new", &[("kind", "native"), ("uri", "new.app"), ("name", "New"), ("scope", "read")]),
@@ -191,7 +191,7 @@ async fn changes_of_weight_lead_through_the_sign_in_page_and_back() {
         assert_eq!(answer.status, 303, "{path} {change:?}: {}", answer.text());
         assert!(answer.location().starts_with("/id/account/login?return=%2Fmanage"), "{}", answer.location());
     }
-    // Ending what was given waits for nobody.
+    // Revoking needs no recent sign-in.
     let fields = [("csrf", csrf.as_str()), ("do", "end-sessions")];
     assert_eq!(admin.post(&alice, &fields).await.page(), "manage-user");
     assert!(server.operator().await.user_by_name("mallory").await.expect("no fault").is_err(), "nothing was done");
@@ -211,7 +211,7 @@ async fn changes_of_weight_lead_through_the_sign_in_page_and_back() {
     assert_eq!(told, CHANGES.len() + 2);
 }
 
-/// The page that a form was sent from is the one that the administrator comes back to.
+/// After the sign-in, the administrator returns to the page from which the form was sent.
 #[tokio::test]
 async fn an_old_sign_in_leads_back_to_the_page_that_the_form_was_on() {
     let server = TestServer::open().await;

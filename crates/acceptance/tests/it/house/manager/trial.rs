@@ -10,7 +10,7 @@ async fn trial(admin: &mut Browser, uri: &str) -> HttpAnswer {
     admin.open(&format!("{}/try", first_of(&application))).await
 }
 
-/// Each step, and whether it went well.
+/// Each step, and whether it succeeded.
 fn steps(page: &HttpAnswer) -> Vec<(String, bool)> {
     assert_eq!((page.status.as_u16(), page.page().as_str()), (200, "manage-app-try"), "{}", page.text());
     assert!(!page.text().contains(".eyJ"), "no token is shown whole");
@@ -69,7 +69,7 @@ async fn signing_in_is_shown_step_by_step_and_leaves_nothing_behind() {
     assert_eq!(admin.open("/manage").await.page(), "manage", "the administrator stays signed in");
 }
 
-/// RFC 8252 §8.6: the page is part of the flow of everybody.
+/// RFC 8252 §8.6: this page is part of every user's flow.
 #[tokio::test]
 async fn a_native_app_is_tried_with_the_page_that_asks_whether_to_continue() {
     let server = TestServer::open().await;

@@ -15,7 +15,7 @@ const PAGE: &str = "/profile/email";
 const ANSWER: &str = "/id/account/confirm-email";
 const HOME: &str = "alice@home.example";
 
-/// A house that sends mail, and Alice, who just signed in.
+/// A server that sends mail, and Alice, who just signed in.
 async fn alice() -> (TestServer, OutboxReader, Browser) {
     let server = TestServer::open().await;
     let letters = server.server.open_outbox();
@@ -49,7 +49,7 @@ async fn assert_known_by(server: &TestServer, address: &str) {
     assert_eq!(email_of(server, "alice").await.map(|email| email.address).as_deref(), Some(address));
 }
 
-/// What the page says of each address that is asked.
+/// The page's text about each address that must confirm.
 fn waiting(page: &HttpAnswer) -> Vec<String> {
     page.every(".lines li")
 }
@@ -72,7 +72,7 @@ async fn an_address_changes_when_both_have_agreed_and_nothing_ends() {
     assert!(to_old.text.contains(HOME) && to_old.text.contains("decline") && to_old.text.contains("24 hours"));
     assert_ne!(link_in(&to_new), link_in(&to_old));
 
-    // Whoever reads the mail answers, signed in or not.
+    // The owner of the mailbox answers, signed in or not.
     let mut reader = server.browser("alice");
     let thanks = answer(&mut reader, &to_new, "yes").await;
     assert_eq!((thanks.page().as_str(), thanks.words("h1").as_deref()), ("email-answered", Some("Thank you")));
@@ -131,7 +131,7 @@ async fn one_no_ends_it_whichever_side_says_it() {
     for declining in [0, 1] {
         ask(&mut alice, HOME).await;
         let asked = both(&mut letters).await;
-        // The other has agreed already.
+        // The other address has agreed already.
         answer(&mut alice, &asked[1 - declining], "yes").await;
         let mut reader = server.browser("alice");
         let declined = answer(&mut reader, &asked[declining], "no").await;
@@ -169,7 +169,7 @@ async fn who_has_no_address_needs_the_new_one_only() {
     assert_eq!(email_of(&server, "eve").await, Some(Email { address: "eve@home.example".to_owned(), verified: true }));
 }
 
-/// Bob's address of the demo was never confirmed: he may have it asked, and needs no second mailbox for that.
+/// Bob's address in the demo was never confirmed. He may have it confirmed, which needs no second mailbox.
 #[tokio::test]
 async fn an_address_that_is_known_but_not_confirmed_is_confirmed_the_same_way() {
     let (server, mut letters, _) = alice().await;
@@ -252,7 +252,7 @@ async fn only_the_person_withdraws_and_nobody_answers_for_both() {
     let withdrawn = bob.post(PAGE, &[("csrf", &csrf), ("withdraw", "1")]).await;
     assert_eq!(withdrawn.page(), "profile-email", "there was nothing of his to withdraw");
     assert_eq!(waiting(&alice.open(PAGE).await).len(), 2);
-    // The new address's mailbox holds one code. It is good once, and not for the other side.
+    // The new address's letter has one code. It works once, and not for the other address.
     answer(&mut bob, &to_new, "yes").await;
     assert_spent(&bob.open(&link_in(&to_new)).await);
     assert_known_by(&server, "alice@example.com").await;
@@ -341,7 +341,7 @@ async fn letters_to_new_addresses_have_a_ceiling_a_day() {
     let midnight = server.now().seconds().div_euclid(86_400) * 86_400 + 86_400;
     server.set_clock(model::Timestamp::from_seconds(midnight));
     for _ in 0..10 {
-        // Far enough apart not to be slowed down, and every time after a new sign-in.
+        // Far enough apart to avoid throttling, and each after a new sign-in.
         server.advance(Duration::from_mins(30));
         alice.sign_in().await;
         assert_eq!(ask(&mut alice, HOME).await.status, 200);
@@ -391,7 +391,7 @@ async fn an_answer_that_another_site_sends_or_that_is_none_changes_nothing() {
     for bad in [vec![], vec![("answer", "perhaps")]] {
         assert_error_page(&reader.submit(&page, "answer", &bad).await, 400, "invalid_request");
     }
-    // A link to change an address chooses no password.
+    // A link to change an address cannot set a password.
     let csrf = page.form("answer").field("csrf").expect("a form of ours").to_owned();
     let new = "a brand new password";
     let as_password = [("csrf", csrf.as_str()), ("code", &code), ("password", new), ("repeat", new)];

@@ -7,7 +7,7 @@ use serde_json::json;
 
 const SCRIPTS: &str = "my.trusted.app/scripts";
 
-/// The form for the demo's only application that lets people make tokens.
+/// The form for the demo's only application that allows users to create tokens.
 async fn form(browser: &mut Browser) -> HttpAnswer {
     let page = browser.open("/profile/tokens").await;
     let links = page.attributes(".sites a", "href");
@@ -193,7 +193,7 @@ async fn markup_in_descriptions_and_names_is_text() {
     }
 }
 
-/// A new password leaves them alone, so the page that tells of it offers to revoke them.
+/// A new password does not revoke personal tokens, so its page offers to revoke them.
 #[tokio::test]
 async fn after_a_new_password_all_tokens_are_revoked_at_once_if_the_person_wants() {
     let server = TestServer::open().await;

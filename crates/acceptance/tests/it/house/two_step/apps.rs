@@ -108,7 +108,7 @@ async fn a_code_is_read_as_people_type_it() {
     assert_eq!(enter_code(&mut browser, &page, &typed).await.page(), "account");
 }
 
-/// Somebody else who knows the password must not keep the person out.
+/// Someone else who knows the password must not lock the user out.
 #[tokio::test]
 async fn wrong_codes_cost_growing_time_at_the_network_that_they_come_from() {
     let server = TestServer::open().await;
@@ -209,7 +209,7 @@ async fn both_steps_are_asked_again_where_an_app_wants_a_fresh_sign_in() {
     assert!(silent.callback().contains_key("code"), "signed in is signed in");
 }
 
-/// What one instance keeps is nothing to another.
+/// One instance's second step is not valid at another.
 #[tokio::test]
 async fn the_second_step_of_one_instance_is_none_of_another() {
     let server = TestServer::open().await;

@@ -16,7 +16,7 @@ acceptance::on_both! {
     a_passkey_whose_counter_does_not_rise_is_refused_and_told_of
 }
 
-/// Somebody whose only second factor is a passkey.
+/// A user whose only second factor is a passkey.
 async fn set_up(server: &TestServer, login: &str) -> (Browser, TestDevice) {
     let (mut browser, mut device) = (server.browser(login), TestDevice::new(HERE));
     browser.sign_in().await;
@@ -25,7 +25,7 @@ async fn set_up(server: &TestServer, login: &str) -> (Browser, TestDevice) {
     (browser, device)
 }
 
-/// Signs in again by the passkey, as pages that change factors ask for.
+/// Signs in again by the passkey, as required by pages that change factors.
 async fn prove(server: &TestServer, browser: &mut Browser, device: &mut TestDevice) {
     server.advance(Duration::from_secs(1));
     let page = browser.open("/id/account/login").await;
@@ -83,7 +83,7 @@ async fn a_passkey_whose_counter_does_not_rise_is_refused_and_told_of(server: Te
     alice.sign_in().await;
     add_passkey(&mut alice, &mut device, "Key").await;
     for (count, page) in [(6, "account"), (6, "sign-in"), (3, "sign-in"), (0, "sign-in"), (7, "account")] {
-        // The device counts before it signs, unless it does not count.
+        // The device increments its counter before it signs, unless it does not count.
         device.count = if count == 0 { 0 } else { count - 1 };
         let (mut browser, asked) = sign_in_page(&server).await;
         assert_eq!(touch(&mut browser, &asked, &mut device).await.page(), page, "{count}");
@@ -161,7 +161,7 @@ async fn an_answer_that_is_not_a_devices_own_for_this_page_is_refused() {
     assert_eq!(touch(&mut browser, &page, &mut device).await.page(), "account", "unbent it works");
 }
 
-/// The state that the page carries belongs to this browser and to what it was made for.
+/// The state in the page belongs to this browser and to its purpose.
 #[tokio::test]
 async fn a_challenge_is_for_one_browser_and_one_purpose() {
     let server = TestServer::open().await;
@@ -176,7 +176,7 @@ async fn a_challenge_is_for_one_browser_and_one_purpose() {
         let fields = [("answer", answer.as_str()), ("state", state)];
         assert_eq!(browser.submit(&page, "answer", &fields).await.page(), "sign-in", "{state:.9}");
     }
-    // The challenge of a second step does not sign in alone, nor the other way round.
+    // The challenge of a second step does not sign in by itself, nor the other way round.
     let mut half_way = server.browser("alice");
     let sign_in = half_way.open("/id/account/login").await;
     let second = half_way.enter(&sign_in).await;
@@ -256,7 +256,7 @@ async fn what_was_removed_or_is_disabled_signs_nobody_in() {
     assert_eq!(touch(&mut browser, &page, &mut device).await.page(), "sign-in", "removed");
 }
 
-/// A passkey belongs to its host, and an instance knows only its own.
+/// A passkey is bound to its host, and an instance knows only its own passkeys.
 #[tokio::test]
 async fn a_passkey_of_one_instance_is_unknown_to_another() {
     let server = TestServer::open().await;

@@ -85,7 +85,7 @@ async fn an_administrator_takes_the_second_step_away_from_whoever_lost_everythin
     assert_eq!(audit.iter().filter(told).count(), 1);
 }
 
-/// Codes are a person's own, so they hold the account's places; each of these is right.
+/// Codes are per user, so they compete for the account's limit. Each of these is right.
 #[tokio::test]
 async fn eight_second_steps_of_one_person_at_one_moment_are_all_taken() {
     let server = TestServer::open().await;

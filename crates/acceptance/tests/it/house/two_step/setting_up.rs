@@ -28,7 +28,7 @@ async fn turning_it_on_ends_everything_else_and_keeps_this_sign_in(server: TestS
     assert_eq!(elsewhere.open("/id/account").await.page(), "sign-in", "the other has ended");
     assert_eq!(server.client().call_api(&tokens.access).await.status, 401);
     assert_eq!(app.refresh(tokens.refresh()).await.refusal().1, "invalid_grant");
-    // A further factor ends nothing.
+    // A further factor ends no session.
     server.advance(STEP);
     let page = elsewhere.sign_in().await;
     enter_code(&mut elsewhere, &page, &alice.code(&server)).await;
@@ -97,7 +97,7 @@ async fn nothing_changes_without_the_password() {
     assert_eq!(server.browser("alice").sign_in().await.page(), "account", "nothing was turned on");
 }
 
-/// Every page and form that changes factors, and what a form of it would send.
+/// Every page and form that changes factors, with the form's fields.
 const CHANGES: [(&str, &str); 4] = [
     ("/profile/two-step/passkey", "/profile/two-step/passkey"),
     ("/profile/two-step/app", "/profile/two-step/app"),
@@ -114,7 +114,7 @@ async fn whoever_has_a_second_factor_changes_factors_only_at_a_recent_sign_in_by
     let csrf = alice.open("/profile/language").await.form("csrf").field("csrf").expect("a token").to_owned();
     let just_added = alice.open("/profile/two-step/confirm?what=app").await;
     assert_eq!(just_added.page(), "profile-two-step-confirm", "password and code were shown a moment ago");
-    // At the sign-in that added the factor, and at one by both steps, once they are too old.
+    // At the sign-in that added the factor, and at one with both steps, once they are too old.
     for is_by_both in [false, true] {
         let csrf = if is_by_both {
             prove(&server, &mut alice, &app).await;
@@ -146,7 +146,7 @@ async fn whoever_has_a_second_factor_changes_factors_only_at_a_recent_sign_in_by
         let list = alice.open("/profile/two-step").await;
         assert!(list.text().contains("10 codes left") && list.text().contains("what=app"), "nothing changed");
     }
-    // The way through: sign in again, in both steps, and back to the page that asked for it.
+    // The path: sign in again with both steps, and return to the requesting page.
     let asked = alice.open("/profile/two-step/confirm?what=app").await;
     let again = alice.open(&asked.attributes("#sign-in-again", "href")[0]).await;
     assert!(again.words("#notice").is_some_and(|notice| notice.contains("Nothing has been changed yet")));
@@ -296,7 +296,7 @@ async fn every_change_is_told_by_letter_and_no_refusal_is() {
     assert!(letters.next().await.is_none());
 }
 
-/// `identity.md` §3.5: where a password is all that can be shown, whoever has a second factor is refused.
+/// `identity.md` §3.5: where only a password can be sent, a user with a second factor is refused.
 #[tokio::test]
 async fn an_old_client_that_knows_the_password_only_is_refused_from_the_next_call_on() {
     let server = TestServer::open().await;
