@@ -12,6 +12,9 @@ use crate::{Fault, Trouble};
 /// Pending operations are stuck if none of them ends for this long.
 const STUCK: Duration = Duration::from_secs(2);
 
+/// A success ends a problem only if nothing failed for this long: a commit that writes nothing succeeds on a full disk too.
+const PERSISTS: Duration = Duration::from_secs(1);
+
 /// Health of one kind of operation: commits or queries.
 pub struct OperationHealth {
     born: Instant,
@@ -19,7 +22,24 @@ pub struct OperationHealth {
     well: AtomicU64,
     busy_since: AtomicU64,
     under_way: AtomicU64,
-    ill: Mutex<Option<(Trouble, Instant)>>,
+    ill: Mutex<Option<Failures>>,
+}
+
+/// Failures of the database, one after another.
+#[derive(Clone, Copy)]
+struct Failures {
+    /// Of the newest.
+    trouble: Trouble,
+    first: Instant,
+    newest: Instant,
+    /// Something succeeded after the newest.
+    is_followed_by_success: bool,
+}
+
+impl Failures {
+    fn last_until(&self, now: Instant) -> bool {
+        !self.is_followed_by_success || now.duration_since(self.newest) < PERSISTS
+    }
 }
 
 /// A problem that keeps a database from working, and its duration.
@@ -70,25 +90,29 @@ impl OperationHealth {
         match answer {
             Ok(_) => {
                 self.well.store(self.millis(now), Ordering::Release);
-                *self.ill() = None;
+                if let Some(failures) = self.ill().as_mut() {
+                    failures.is_followed_by_success = true;
+                }
             }
             Err(fault) if fault.trouble().is_of_the_database() => {
                 let mut ill = self.ill();
-                let since = ill.map_or(now, |(_, since)| since);
-                *ill = Some((fault.trouble(), since));
+                let first = ill.filter(|failures| failures.last_until(now)).map_or(now, |failures| failures.first);
+                let trouble = fault.trouble();
+                *ill = Some(Failures { trouble, first, newest: now, is_followed_by_success: false });
             }
             Err(_) => {}
         }
     }
 
-    /// The current problem: the newest fault since the last success, or operations that do not end.
+    /// The current problem: the newest fault, until a second has passed without another and something succeeded; or operations
+    /// that do not end.
     pub fn ailment(&self) -> Option<Outage> {
         self.ailment_at(Instant::now())
     }
 
     fn ailment_at(&self, now: Instant) -> Option<Outage> {
-        if let Some((trouble, since)) = *self.ill() {
-            return Some(Outage { trouble, span: now.duration_since(since) });
+        if let Some(failures) = self.ill().filter(|failures| failures.last_until(now)) {
+            return Some(Outage { trouble: failures.trouble, span: now.duration_since(failures.first) });
         }
         let moved = self.well.load(Ordering::Acquire).max(self.busy_since.load(Ordering::Acquire));
         let span = Duration::from_millis(self.millis(now).saturating_sub(moved));
@@ -105,7 +129,7 @@ impl OperationHealth {
         u64::try_from(at.duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn ill(&self) -> MutexGuard<'_, Option<(Trouble, Instant)>> {
+    fn ill(&self) -> MutexGuard<'_, Option<Failures>> {
         self.ill.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -130,6 +154,22 @@ mod tests {
             condition.note_at(&failed(passing), at(8));
             assert_eq!(condition.ailment_at(at(9)), None, "{passing:?} is a matter of one request");
         }
+    }
+
+    #[test]
+    fn successes_between_failures_do_not_end_the_problem() {
+        let condition = OperationHealth::default();
+        let at = |millis| condition.born + Duration::from_millis(millis);
+        for start in [1000, 1400, 1800] {
+            condition.note_at(&Err::<(), _>(Fault::because(Trouble::Full, "on purpose")), at(start));
+            condition.note_at(&Ok(()), at(start + 200));
+        }
+        let outage = Outage { trouble: Trouble::Full, span: Duration::from_millis(1100) };
+        assert_eq!(condition.ailment_at(at(2100)), Some(outage), "since the first of them");
+        assert_eq!(condition.ailment_at(at(2800)), None, "a second after the last");
+        condition.note_at(&Err::<(), _>(Fault::because(Trouble::Full, "on purpose")), at(5000));
+        let outage = Outage { trouble: Trouble::Full, span: Duration::from_millis(500) };
+        assert_eq!(condition.ailment_at(at(5500)), Some(outage), "another problem");
     }
 
     #[test]
