@@ -66,7 +66,8 @@ impl<'s> Scene<'s> {
         let barrier = Arc::clone(&*self.barrier.lock());
         let instance = &self.server.server.instances()[0];
         let is_leader = barrier.wait().await.is_leader();
-        let at_rest = Arc::strong_count(instance);
+        let references = Arc::strong_count(instance);
+        let at_rest = self.references_at_rest.fetch_min(references, Ordering::Relaxed).min(references);
         if is_leader {
             self.injector.arm(&**self.plan.lock());
         }
