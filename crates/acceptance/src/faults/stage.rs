@@ -46,8 +46,8 @@ pub struct Stage {
     pub(super) barrier: Mutex<Arc<Barrier>>,
     pub(super) parties: AtomicUsize,
     runs: AtomicU64,
-    /// The fewest references to the instance at the begin of an act: those of a server without work. Work of another flow may
-    /// still hold some at the begin of one act.
+    /// The fewest references to the instance so far: those of a server without work. Work of another flow may still hold some
+    /// when an act begins.
     pub(super) references_at_rest: AtomicUsize,
     trails: tokio::sync::Mutex<Trails>,
     letters: Arc<(Mutex<Vec<MailMessage>>, Notify)>,
@@ -88,7 +88,7 @@ impl Stage {
             barrier: Mutex::new(Arc::new(Barrier::new(1))),
             parties: AtomicUsize::new(1),
             runs: AtomicU64::new(0),
-            references_at_rest: AtomicUsize::new(usize::MAX),
+            references_at_rest: AtomicUsize::new(Arc::strong_count(&server.server.instances()[0])),
             trails: tokio::sync::Mutex::default(),
             letters,
             server,
