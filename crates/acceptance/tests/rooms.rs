@@ -67,6 +67,7 @@ const ROOMS: &[(&str, &[Room])] = &[
             ("mail", &["link", "line"]),
             ("seat", &["refusal"]),
             ("session", &["throttle", "refusal"]),
+            ("pending_authorization", &["session"]),
             ("two_step", &["session", "throttle", "refusal"]),
             ("legacy", &["session", "refusal"]),
             ("entities", &["stored"]),

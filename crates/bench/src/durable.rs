@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use flows::protocol::authorize::AuthorizeOutcome;
+use flows::protocol::authorize::{AuthorizeOutcome, RequestUser};
 use flows::{Database, DatabaseUrl, Platform as _};
 use model::Ctx;
+use oauth::authorize::AuthorizationRequest;
 use oauth::params::Params;
 use oauth::token::TokenResponse;
 use tempfile::TempDir;
@@ -239,14 +240,14 @@ impl Tenant {
         let mut rng = SystemRng;
         let from = request();
         let mut ctx = Ctx { now: RealWorld.now(), rng: &mut rng, request: &from };
-        let target = self.instance.protocol().authorization_target(&mut ctx, &params).await?;
-        let target = target.map_err(|refusal| anyhow!("{refusal:?}"))?;
-        let signed_in = (Some(&self.browser), false);
-        let next = self.instance.protocol().authorize(&mut ctx, (&target, &params), signed_in).await?;
-        let AuthorizeOutcome::Redirect(location) = next else { bail!("somebody signed in needs no page") };
-        let (_, query) = location.split_once('?').context("the answer is in the query")?;
-        let code = query.split('&').find_map(|pair| pair.strip_prefix("code="));
-        Ok(code.with_context(|| format!("no code in {location}"))?.to_owned())
+        let request = AuthorizationRequest::parse(&params).map_err(|malformed| anyhow!("{malformed:?}"))?;
+        let verified = self.instance.protocol().verify_request(&mut ctx, request.into()).await?;
+        let verified = verified.map_err(|refusal| anyhow!("{refusal:?}"))?;
+        let user = RequestUser { browser: &self.browser, for_this_request: false };
+        let next = self.instance.protocol().authorize(&mut ctx, &verified, Some(user)).await?;
+        let AuthorizeOutcome::Respond(response) = next else { bail!("a signed-in user needs no page") };
+        let code = response.parameters.into_iter().find(|(name, _)| *name == "code");
+        Ok(code.context("the response has no code")?.1)
     }
 }
 

@@ -226,7 +226,8 @@ impl Caller {
             Storm::SignIns => {
                 let mut ctx = Ctx { now, rng: &mut rng, request: &request };
                 let (login, wrong) = (format!("storm.{number}"), Presented::new("wrong"));
-                let _refused = instance.auth().sign_in(&mut ctx, (&login, &wrong), SignInCookies::default()).await?;
+                let _refused =
+                    instance.auth().sign_in(&mut ctx, (&login, &wrong), SignInCookies::default(), None).await?;
             }
             Storm::Resets => {
                 let login = if number.is_multiple_of(4) { "bob".to_owned() } else { format!("storm.{number}") };

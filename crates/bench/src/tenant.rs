@@ -131,9 +131,9 @@ pub(crate) async fn sign_in(instance: &BelievedInstance, request: RequestInfo, l
     let mut rng = SystemRng;
     let mut ctx = Ctx { now: RealWorld.now(), rng: &mut rng, request: &request };
     let password = Presented::new(password_of(login));
-    let signed_in = instance.auth().sign_in(&mut ctx, (login, &password), SignInCookies::default()).await?;
+    let signed_in = instance.auth().sign_in(&mut ctx, (login, &password), SignInCookies::default(), None).await?;
     match signed_in.map_err(|refusal| anyhow!("{refusal:?}"))? {
         SignInOutcome::Done(browser, _) => Ok(browser),
-        SignInOutcome::SecondStep(_) => bail!("{login} of the demo has no second factor"),
+        SignInOutcome::SecondStep { .. } => bail!("{login} of the demo has no second factor"),
     }
 }

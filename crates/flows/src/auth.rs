@@ -9,6 +9,7 @@ pub mod guesses;
 pub mod links;
 pub mod passkeys;
 pub(crate) mod passwords;
+pub mod pending_authorizations;
 pub(crate) mod reference_tokens;
 pub(crate) mod reset_requests;
 pub mod second_step;

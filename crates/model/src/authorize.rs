@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use oauth::authorize::{AuthorizationError, AuthorizationErrorCode as Code, AuthorizationRequest, Prompt, TargetError};
-use oauth::params::Params;
+use oauth::authorize::{
+    AuthorizationError, AuthorizationErrorCode as Code, AuthorizationRequest, Prompt, SentParameters, TargetError,
+};
 use oauth::pkce::{Challenge, PkceError};
 use oauth::redirect::RedirectMatch;
 use oauth::scope::Scope;
@@ -84,26 +85,6 @@ impl Refusal for ReturnRefusal {
             .sent("post_logout_redirect_uri", sent),
             Self::NotRegistered { sent, registered } => not_registered("post_logout_redirect_uri", sent, registered),
         }
-    }
-}
-
-/// Parameters of the request that may be recorded: those that identify no person and hold no secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SentParameters(Vec<(&'static str, String)>);
-
-impl SentParameters {
-    pub fn of(params: &Params) -> Self {
-        const TOLD: [&str; 8] = [
-            "response_type",
-            "response_mode",
-            "scope",
-            "prompt",
-            "max_age",
-            "code_challenge",
-            "code_challenge_method",
-            "acr_values",
-        ];
-        Self(TOLD.iter().filter_map(|name| Some((*name, params.get(name)?.to_owned()))).collect())
     }
 }
 
@@ -207,7 +188,7 @@ impl Refusal for AuthorizeRefusal {
 
     fn details(&self) -> RefusalDetails {
         const PROMPT: &str = "OpenID Connect Core §3.1.2.1, §3.1.2.6";
-        let told = |details: RefusalDetails, SentParameters(sent): &SentParameters| {
+        let told = |details: RefusalDetails, sent: &SentParameters| {
             sent.iter().fold(details, |details, (name, value)| details.sent(name, value))
         };
         match self {
@@ -320,9 +301,7 @@ fn challenge_is_s256(_: &TrustedApplication, asked: &AuthorizationRequest) -> Re
 }
 
 fn pkce(asked: &AuthorizationRequest, error: PkceError) -> AuthorizeRefusal {
-    let sent = [("code_challenge", &asked.code_challenge), ("code_challenge_method", &asked.code_challenge_method)];
-    let sent = sent.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
-    AuthorizeRefusal::Pkce(error, SentParameters(sent))
+    AuthorizeRefusal::Pkce(error, asked.sent_challenge())
 }
 
 fn scope_is_registered_or_of_protocol(
@@ -445,8 +424,8 @@ pub(crate) mod tests {
     const CHALLENGE: &str = "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
 
     fn asked(query: &str) -> AuthorizationRequest {
-        let params = Params::parse(format!("response_type=code&{query}").as_bytes()).expect("valid");
-        AuthorizationRequest::parse(&params).expect("valid")
+        let query = format!("client_id=app&redirect_uri=https://a/cb&response_type=code&{query}");
+        AuthorizationRequest::parse(&Params::parse(query.as_bytes()).expect("valid")).expect("valid")
     }
 
     pub(crate) fn user(user_type: UserType) -> User {

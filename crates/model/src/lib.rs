@@ -23,6 +23,7 @@ pub mod line;
 pub mod link;
 pub mod mail;
 pub mod meter;
+pub mod pending_authorization;
 pub mod reference_token;
 pub mod refusal;
 pub mod seat;

@@ -9,6 +9,9 @@ use crate::{SessionId, Timestamp, UserId, UserType};
 /// Marks the secret in the browser's cookie: the credential of an [`IdentitySession`].
 pub enum SessionCookie {}
 
+/// Marks the random value that binds forms and pending requests to a browser.
+pub enum FormCookie {}
+
 /// The browser's single-sign-on login at `/id`. Its id is public (`sid`); the cookie carries a separate secret.
 #[derive(Clone, Debug)]
 pub struct IdentitySession {

@@ -1,7 +1,12 @@
 //! Requests and errors of the authorization endpoint (RFC 6749 §4.1.1, OIDC Core §3.1.2.1).
 
+mod response;
+
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
+pub use self::response::{AuthorizationError, AuthorizationErrorCode, AuthorizationResponse, ResponseMode};
 use crate::client::ClientId;
 use crate::params::Params;
 use crate::pkce::{Challenge, PkceError};
@@ -12,7 +17,7 @@ pub const MAX_ECHO_BYTES: usize = 2048;
 
 /// The recipient of the response. Errors may be sent there only once the client is known to have registered the URI
 /// (RFC 6749 §4.1.2.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorizationTarget {
     pub client_id: ClientId,
     /// As presented, to be compared with the registered ones.
@@ -35,7 +40,7 @@ pub enum TargetError {
 }
 
 impl AuthorizationTarget {
-    pub fn parse(params: &Params) -> Result<Self, TargetError> {
+    fn parse(params: &Params) -> Result<Self, TargetError> {
         if params.is_repeated("client_id") {
             return Err(TargetError::ClientIdRepeated);
         }
@@ -52,13 +57,14 @@ impl AuthorizationTarget {
 }
 
 /// `response_type`, RFC 6749 §3.1.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ResponseType {
     Code,
 }
 
 /// `prompt`, OIDC Core §3.1.2.1: a set; `none` stands alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "a set of the four values that there are")]
 pub struct Prompt {
     pub none: bool,
@@ -89,9 +95,13 @@ impl Prompt {
 }
 
 /// An authorization request with well-formed parameters. Whether it may be granted is not decided here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// It is serialized while its user signs in, so members are only ever added, and may be missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorizationRequest {
+    pub target: AuthorizationTarget,
     pub response_type: ResponseType,
+    pub response_mode: ResponseMode,
     pub scope: Option<Scope>,
     pub state: Option<String>,
     pub nonce: Option<String>,
@@ -108,16 +118,72 @@ pub struct AuthorizationRequest {
     pub id_token_hint: Option<String>,
 }
 
+/// Why a request cannot be parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MalformedAuthorizationRequest {
+    /// The error has no recipient.
+    Target(TargetError),
+    /// The error may be returned to the client, once its redirect URI is verified.
+    Parameters(Box<MalformedParameters>),
+}
+
+/// A request whose recipient is well-formed, and another parameter is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MalformedParameters {
+    pub target: AuthorizationTarget,
+    pub response_mode: ResponseMode,
+    /// To be returned. `None` if it is absent or repeated.
+    pub state: Option<String>,
+    pub error: AuthorizationError,
+    pub sent: SentParameters,
+}
+
+/// Parameters of the request that may be recorded: those that identify no person and hold no secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SentParameters(Vec<(&'static str, String)>);
+
+impl SentParameters {
+    fn of(params: &Params) -> Self {
+        const RECORDED: [&str; 8] = [
+            "response_type",
+            "response_mode",
+            "scope",
+            "prompt",
+            "max_age",
+            "code_challenge",
+            "code_challenge_method",
+            "acr_values",
+        ];
+        Self(RECORDED.iter().filter_map(|name| Some((*name, params.get(name)?.to_owned()))).collect())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+}
+
 impl AuthorizationRequest {
     /// Returns the first failing check in this order. `display`, `ui_locales`, `claims_locales`, `acr_values` and
     /// unknown parameters never fail a request.
-    pub fn parse(params: &Params) -> Result<Self, AuthorizationError> {
+    pub fn parse(params: &Params) -> Result<Self, MalformedAuthorizationRequest> {
+        let target = AuthorizationTarget::parse(params).map_err(MalformedAuthorizationRequest::Target)?;
+        Self::parse_parameters(target.clone(), params).map_err(|error| {
+            let state = if params.is_repeated("state") { None } else { params.get("state").map(str::to_owned) };
+            let (response_mode, sent) = (ResponseMode::Query, SentParameters::of(params));
+            let malformed = MalformedParameters { target, response_mode, state, error, sent };
+            MalformedAuthorizationRequest::Parameters(Box::new(malformed))
+        })
+    }
+
+    fn parse_parameters(target: AuthorizationTarget, params: &Params) -> Result<Self, AuthorizationError> {
         for check in CHECKS {
             check(params)?;
         }
         let text = |name| params.get(name).map(str::to_owned);
         Ok(Self {
+            target,
             response_type: ResponseType::Code,
+            response_mode: ResponseMode::Query,
             prompt: params.get("prompt").map(Prompt::parse).transpose()?.unwrap_or_default(),
             max_age: max_age(params)?,
             scope: scope(params)?,
@@ -137,10 +203,10 @@ impl AuthorizationRequest {
         Challenge::parse(self.code_challenge.as_deref(), self.code_challenge_method.as_deref())
     }
 
-    /// The `state` to return with an error, even of a request that [`Self::parse`] refuses. `None` if it is absent or
-    /// repeated.
-    pub fn returnable_state(params: &Params) -> Option<&str> {
-        if params.is_repeated("state") { None } else { params.get("state") }
+    /// The parameters of PKCE as sent.
+    pub fn sent_challenge(&self) -> SentParameters {
+        let sent = [("code_challenge", &self.code_challenge), ("code_challenge_method", &self.code_challenge_method)];
+        SentParameters(sent.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect())
     }
 }
 
@@ -216,64 +282,6 @@ fn echo(params: &Params, name: &str) -> Result<Option<String>, AuthorizationErro
     }
 }
 
-/// RFC 6749 §4.1.2.1 and OIDC Core §3.1.2.6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthorizationErrorCode {
-    InvalidRequest,
-    UnauthorizedClient,
-    AccessDenied,
-    UnsupportedResponseType,
-    InvalidScope,
-    ServerError,
-    TemporarilyUnavailable,
-    InteractionRequired,
-    LoginRequired,
-    AccountSelectionRequired,
-    ConsentRequired,
-    InvalidRequestUri,
-    InvalidRequestObject,
-    RequestNotSupported,
-    RequestUriNotSupported,
-    RegistrationNotSupported,
-}
-
-impl AuthorizationErrorCode {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "invalid_request",
-            Self::UnauthorizedClient => "unauthorized_client",
-            Self::AccessDenied => "access_denied",
-            Self::UnsupportedResponseType => "unsupported_response_type",
-            Self::InvalidScope => "invalid_scope",
-            Self::ServerError => "server_error",
-            Self::TemporarilyUnavailable => "temporarily_unavailable",
-            Self::InteractionRequired => "interaction_required",
-            Self::LoginRequired => "login_required",
-            Self::AccountSelectionRequired => "account_selection_required",
-            Self::ConsentRequired => "consent_required",
-            Self::InvalidRequestUri => "invalid_request_uri",
-            Self::InvalidRequestObject => "invalid_request_object",
-            Self::RequestNotSupported => "request_not_supported",
-            Self::RequestUriNotSupported => "request_uri_not_supported",
-            Self::RegistrationNotSupported => "registration_not_supported",
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {description}", code.as_str())]
-pub struct AuthorizationError {
-    pub code: AuthorizationErrorCode,
-    /// Printable ASCII without `"` and `\` (RFC 6749 §4.1.2.1).
-    pub description: Cow<'static, str>,
-}
-
-impl AuthorizationError {
-    pub fn new(code: AuthorizationErrorCode, description: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, description: description.into() }
-    }
-}
-
 fn invalid(description: impl Into<Cow<'static, str>>) -> AuthorizationError {
     AuthorizationError::new(AuthorizationErrorCode::InvalidRequest, description)
 }
@@ -286,8 +294,21 @@ mod tests {
         Params::parse(query.as_bytes()).expect("well-formed")
     }
 
+    const TARGET: &str = "client_id=app&redirect_uri=https://a/cb";
+
+    fn target() -> AuthorizationTarget {
+        AuthorizationTarget { client_id: "app".parse().expect("valid"), redirect_uri: "https://a/cb".to_owned() }
+    }
+
+    fn malformed(query: &str) -> Result<AuthorizationRequest, Box<MalformedParameters>> {
+        AuthorizationRequest::parse(&params(&format!("{TARGET}&{query}"))).map_err(|malformed| match malformed {
+            MalformedAuthorizationRequest::Parameters(malformed) => malformed,
+            MalformedAuthorizationRequest::Target(error) => panic!("{error}"),
+        })
+    }
+
     fn parse(query: &str) -> Result<AuthorizationRequest, AuthorizationError> {
-        AuthorizationRequest::parse(&params(query))
+        malformed(query).map_err(|malformed| malformed.error)
     }
 
     #[test]
@@ -305,7 +326,8 @@ mod tests {
             ("client_id=app&redirect_uri=", TargetError::RedirectUriMissing { client_id: client_id.clone() }),
             ("client_id=app&redirect_uri=a&redirect_uri=a", TargetError::RedirectUriRepeated { client_id }),
         ] {
-            assert_eq!(AuthorizationTarget::parse(&params(query)), Err(expected), "{query}");
+            let refused = Err(MalformedAuthorizationRequest::Target(expected));
+            assert_eq!(AuthorizationRequest::parse(&params(query)), refused, "{query}");
         }
     }
 
@@ -314,11 +336,13 @@ mod tests {
         let request = parse(
             "response_type=code&scope=openid+read&state=s&nonce=n&code_challenge=c&code_challenge_method=S256\
              &prompt=login+consent&max_age=60&login_hint=alice&ui_locales=de+xx&acr_values=a&id_token_hint=i.d.t\
-             &response_mode=query&client_id=app",
+             &response_mode=query",
         );
         let text = |text: &str| Some(text.to_owned());
         let expected = AuthorizationRequest {
+            target: target(),
             response_type: ResponseType::Code,
+            response_mode: ResponseMode::Query,
             scope: Some(Scope::parse("openid read").expect("valid")),
             state: text("s"),
             nonce: text("n"),
@@ -331,6 +355,8 @@ mod tests {
             acr_values: text("a"),
             id_token_hint: text("i.d.t"),
         };
+        let kept = serde_json::to_string(&expected).expect("it is JSON");
+        assert_eq!(serde_json::from_str::<AuthorizationRequest>(&kept).expect("it reads back"), expected);
         assert_eq!(request, Ok(expected));
     }
 
@@ -405,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn state_goes_back_with_an_error_if_it_was_sent_once() {
+    fn an_error_returns_to_its_client_with_the_state_if_it_was_sent_once() {
         let long = "é".repeat(crate::params::MAX_VALUE / 2);
         for (query, expected) in [
             ("state=s&scope=%22".to_owned(), Some("s")),
@@ -414,8 +440,16 @@ mod tests {
             ("state=a&state=a".to_owned(), None),
             (format!("state={long}"), Some(long.as_str())),
         ] {
-            assert_eq!(AuthorizationRequest::returnable_state(&params(&query)), expected);
+            let malformed = malformed(&format!("{query}&response_type=token")).expect_err("the type is unknown");
+            assert_eq!((malformed.state.as_deref(), &malformed.target), (expected, &target()));
         }
+    }
+
+    #[test]
+    fn what_may_identify_somebody_is_not_recorded() {
+        let sent = "response_type=token&scope=read&login_hint=alice&state=s&nonce=n&id_token_hint=i.d.t";
+        let sent = malformed(sent).expect_err("the type is unknown").sent;
+        assert_eq!(sent.iter().collect::<Vec<_>>(), [("response_type", "token"), ("scope", "read")]);
     }
 
     #[test]
@@ -436,30 +470,5 @@ mod tests {
         let sent = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
         let challenge = of(&format!("&code_challenge={sent}&code_challenge_method=S256"));
         assert_eq!(challenge, Challenge::parse(Some(sent), Some("S256")));
-    }
-
-    #[test]
-    fn error_codes_are_written_as_registered() {
-        use AuthorizationErrorCode as Code;
-        for (code, text) in [
-            (Code::InvalidRequest, "invalid_request"),
-            (Code::UnauthorizedClient, "unauthorized_client"),
-            (Code::AccessDenied, "access_denied"),
-            (Code::UnsupportedResponseType, "unsupported_response_type"),
-            (Code::InvalidScope, "invalid_scope"),
-            (Code::ServerError, "server_error"),
-            (Code::TemporarilyUnavailable, "temporarily_unavailable"),
-            (Code::InteractionRequired, "interaction_required"),
-            (Code::LoginRequired, "login_required"),
-            (Code::AccountSelectionRequired, "account_selection_required"),
-            (Code::ConsentRequired, "consent_required"),
-            (Code::InvalidRequestUri, "invalid_request_uri"),
-            (Code::InvalidRequestObject, "invalid_request_object"),
-            (Code::RequestNotSupported, "request_not_supported"),
-            (Code::RequestUriNotSupported, "request_uri_not_supported"),
-            (Code::RegistrationNotSupported, "registration_not_supported"),
-        ] {
-            assert_eq!(code.as_str(), text);
-        }
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::params::{self, Params};
@@ -12,7 +13,8 @@ use crate::secret::{ClientSecret, Presented};
 use crate::token::{TokenError, TokenErrorCode};
 
 /// `client_id`, RFC 6749 §2.2: 1 to 255 printable ASCII characters (Appendix A.1).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ClientId(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +38,12 @@ impl TryFrom<String> for ClientId {
     fn try_from(text: String) -> Result<Self, NotAClientId> {
         let fits = (1..=255).contains(&text.len()) && text.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
         if fits { Ok(Self(text)) } else { Err(NotAClientId) }
+    }
+}
+
+impl From<ClientId> for String {
+    fn from(id: ClientId) -> Self {
+        id.0
     }
 }
 

@@ -16,6 +16,7 @@ pub const MAX_NAME: usize = 128;
 pub const MAX_VALUE: usize = 8 * 1024;
 
 /// Decoded pairs in the order received. Values may be secrets, so they are wiped when dropped and never printed.
+#[derive(Default)]
 pub struct Params(Vec<(String, Zeroizing<String>)>);
 
 /// Why the text could not be parsed. The message is suitable for `error_description`: it never repeats a value.

@@ -2,13 +2,16 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Maximum number of scope-tokens in one scope.
 pub const MAX_TOKENS: usize = 64;
 /// Maximum bytes of a scope-token.
 pub const MAX_SCOPE_TOKEN_BYTES: usize = 128;
 
 /// A set of scope-tokens in the order in which they were named. Scopes are compared as sets.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Scope(Vec<String>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +22,20 @@ pub enum ScopeError {
     TooLong,
     #[error("scope contains a character that RFC 6749 section 3.3 does not allow")]
     Character,
+}
+
+impl TryFrom<String> for Scope {
+    type Error = ScopeError;
+
+    fn try_from(text: String) -> Result<Self, ScopeError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        scope.to_string()
+    }
 }
 
 impl Scope {

@@ -6,6 +6,7 @@ mod end_session;
 mod known_browser;
 mod links;
 mod password_reset;
+mod pending;
 mod revocation;
 mod second_step;
 mod sign_in;
@@ -32,6 +33,7 @@ use crate::site;
 
 pub(crate) use self::token::tokens;
 
+const SIGN_IN_PATH: &str = "/id/account/login";
 const KNOWN_BROWSER_PATH: &str = "/id/account/known-browser";
 
 /// Routes that act, by any method.
@@ -43,11 +45,11 @@ pub(crate) fn acting() -> Router<Arc<AppState>> {
         .route("/id/connect/introspect", post(revocation::introspect))
         .route("/id/tokens/leaked", post(revocation::leaked))
         .route("/id/connect/endsession", get(end_session::get).post(end_session::post))
-        .route("/id/account/login", get(sign_in::show).post(sign_in::submit))
+        .route(SIGN_IN_PATH, get(sign_in::show).post(sign_in::submit))
         .route("/id/account/passkey", post(second_step::submit_passkey))
         .route(second_step::PATH, get(second_step::show).post(second_step::submit))
         .route(second_step::RECOVERY_PATH, get(second_step::show_recovery).post(second_step::submit_recovery))
-        .route("/id/account/consent", get(authorize::show_consent).post(authorize::submit_consent))
+        .route(pending::CONSENT_PATH, get(authorize::show_consent).post(authorize::submit_consent))
         .route("/id/account/set-up", get(links::show).post(links::choose_password))
         .route("/id/account/reset-password", get(links::show).post(links::choose_password))
         .route(email::PATH, get(email::show).post(email::answer))

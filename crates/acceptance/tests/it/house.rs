@@ -24,6 +24,7 @@ mod memory;
 mod names;
 mod new_passwords;
 mod pages;
+mod pending_authorizations;
 mod profile;
 mod reference_tokens;
 mod refusals_chain;

@@ -263,10 +263,12 @@ impl Node {
     }
 
     pub(crate) async fn person(&self, login: &str) -> Person {
-        let path = format!("/id/account/login?{AUTHORIZE}");
+        let path = format!("/id/connect/authorize?{AUTHORIZE}");
         let request = Request::get(&path).header(header::HOST, "localhost").body(Body::empty()).expect("a request");
-        let page = self.send(request).await;
-        let form_cookie = cookie(&page);
+        let sent = self.send(request).await;
+        let (path, form_cookie) = (sent.header("location").to_owned(), cookie(&sent));
+        let request = Request::get(&path).header(header::HOST, "localhost").header(header::COOKIE, &form_cookie);
+        let page = self.send(request.body(Body::empty()).expect("a request")).await;
         let (_, rest) = page.text.split_once("name=\"csrf\" value=\"").expect("a form of our own");
         let csrf = rest.split('"').next().expect("a value");
         let password = password_of(login);

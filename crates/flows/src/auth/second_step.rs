@@ -1,8 +1,8 @@
 //! The second step of a sign-in, and signing in by a passkey alone (`identity.md` §3.7, §4).
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use model::pending_authorization::PROOF_LIFETIME;
 use model::session::SessionCookie;
 pub use model::two_step::SecondStepRefusal;
 use model::two_step::{AuthenticationMethod, CodeRefusal, TotpSecret, code_as_typed, recovery_code_as_typed};
@@ -21,16 +21,13 @@ use crate::auth::browser_session::NewSession;
 use crate::auth::browser_session::SignedIn;
 use crate::{Answer, Fault};
 
-/// How long a user may take to find the phone.
-pub const FIRST_STEP_LIFETIME: Duration = Duration::from_mins(10);
-
 /// Attempts before a passkey is refused, if concurrent requests commit first each time.
 const MAX_ATTEMPTS: usize = 4;
 
 /// Wrong codes by strangers within a day that make Gatehouse notify the user.
 const MANY_WRONG_CODES: u32 = 10;
 
-/// Type of the proof that the user knew the password: `user.made_at.tag`. Valid for [`FIRST_STEP_LIFETIME`], at the
+/// Type of the proof that the user knew the password: `user.made_at.tag`. Valid for [`PROOF_LIFETIME`], at the
 /// browser whose form it was, until the user's epoch rises.
 pub enum FirstStep {}
 
@@ -96,8 +93,7 @@ impl Auth<'_> {
         let (Some(user), Some(made_at), Some(tag)) = (parts.next(), parts.next(), parts.next()) else {
             return Ok(None);
         };
-        let is_fresh =
-            made_at.parse().is_ok_and(|seconds| now < Timestamp::from_seconds(seconds).plus(FIRST_STEP_LIFETIME));
+        let is_fresh = made_at.parse().is_ok_and(|seconds| now < Timestamp::from_seconds(seconds).plus(PROOF_LIFETIME));
         let Some(id) = Uuid::try_parse(user).ok().filter(|_| is_fresh) else { return Ok(None) };
         let Some(user) = self.memory.store.user(UserId(id)).await? else { return Ok(None) };
         let epoch = user.epoch.to_be_bytes();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use model::audit::{Asker, AuditEvent, AuditKind};
+use model::pending_authorization::PendingAuthorization;
 use model::refusal::Refusal;
 use model::session::SessionCookie;
 pub use model::session::SignInRefusal;
@@ -11,7 +12,7 @@ use model::two_step::AuthenticationMethod;
 use model::user::{Password, PasswordHash};
 use model::{Ctx, Login, User, UserId};
 use oauth::secret::Presented;
-use store::CommitOutcome;
+use store::{Batch, CommitOutcome};
 
 use crate::auth::Auth;
 use crate::auth::browser_session::{NewSession, SignedIn};
@@ -26,7 +27,11 @@ use crate::{Answer, Fault};
 pub enum SignInOutcome {
     Done(SignedIn, Presented<SessionCookie>),
     /// The user has a second factor: continue with [`Auth::second_step`], with this proof of the first step.
-    SecondStep(Presented<FirstStep>),
+    SecondStep {
+        first_step: Presented<FirstStep>,
+        /// The request, which is stored from now on.
+        pending: Option<PendingAuthorization>,
+    },
 }
 
 /// A user whose password matched.
@@ -50,12 +55,13 @@ impl FailedSignIn {
 
 impl Auth<'_> {
     /// Signs in with login and password (`identity.md` §4). If the same user signs in again, the `sid` stays, so that
-    /// no second seat is taken. The cookie is always new.
+    /// no second seat is taken. The cookie is always new. `pending` is the request that the user signs in for.
     pub async fn sign_in(
         &self,
         ctx: &mut Ctx<'_>,
         (login, password): (&str, &Presented<Password>),
         browser: SignInCookies<'_>,
+        pending: Option<&PendingAuthorization>,
     ) -> Answer<SignInOutcome, SignInRefusal> {
         let shown = (login, password, PasswordSource::Page(browser));
         let PasswordMatch { user, better_hash } = match self.check_password(ctx, shown, User::check_sign_in).await? {
@@ -66,12 +72,15 @@ impl Auth<'_> {
         let (user, spends) = (Arc::new(user), Vec::from_iter(rehash));
         let overtaken = || Fault::unavailable("the password was set anew meanwhile");
         if user.has_second_factor {
-            let CommitOutcome::Committed = self.memory.store.commit(spends.into()).await? else {
+            let (pending, keeping) = pending.map(|pending| self.kept(ctx, user.id, pending)).unzip();
+            let batch = Batch::from(spends.into_iter().chain(keeping).collect::<Vec<_>>());
+            let CommitOutcome::Committed = self.memory.store.commit(batch).await? else {
                 return Err(overtaken());
             };
             let event = AuditEvent::done(ctx.now, AuditKind::FirstStep, ctx.request).user(user.id);
             self.audit.put(event)?;
-            return Ok(Ok(SignInOutcome::SecondStep(self.first_step(browser.form, &user, ctx.now))));
+            let first_step = self.first_step(browser.form, &user, ctx.now);
+            return Ok(Ok(SignInOutcome::SecondStep { first_step, pending }));
         }
         let opening = NewSession { user, proof: AuthenticationMethod::Password, spends };
         let opened = self.open_identity_session(ctx, &opening, browser.signed_in).await?;

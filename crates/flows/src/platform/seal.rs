@@ -182,7 +182,7 @@ pub(crate) struct RootSecret(hmac::Key);
 pub(crate) enum MacPurpose {
     RefreshToken,
     Form,
-    Interaction,
+    PendingAuthorization,
     PersonForm,
     ErpSession,
     FirstStep,
@@ -286,7 +286,7 @@ mod tests {
         let tag = secret.sign(MacPurpose::Form, &[b"ab", b"c"]);
         assert!(secret.verify(MacPurpose::Form, &[b"ab", b"c"], &tag));
         assert!(!secret.verify(MacPurpose::Form, &[b"a", b"bc"], &tag));
-        assert!(!secret.verify(MacPurpose::Interaction, &[b"ab", b"c"], &tag));
+        assert!(!secret.verify(MacPurpose::PersonForm, &[b"ab", b"c"], &tag));
         assert!(!RootSecret::new(&[2; 32]).verify(MacPurpose::Form, &[b"ab", b"c"], &tag));
         assert!(!secret.verify(MacPurpose::Form, &[b"ab", b"c"], ""));
     }

@@ -7,13 +7,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::audit::{Asker, AuditEvent, AuditKind};
 use model::authorization::{CODE_LIFETIME, IssuedCode};
 pub use model::authorize::TargetRefusal;
-use model::authorize::{AuthorizeRefusal, GrantableRequest, NextStep, SentParameters, SignInState, check, next_step};
+use model::authorize::{AuthorizeRefusal, GrantableRequest, NextStep, SignInState, check, next_step};
 use model::claims::Epochs;
 use model::{Authorization, AuthorizationId, AuthorizationState, Ctx, TrustedApplication};
-use oauth::authorize::{AuthorizationRequest, AuthorizationTarget, TargetError};
+use oauth::authorize::{
+    AuthorizationRequest, AuthorizationResponse, AuthorizationTarget, MalformedAuthorizationRequest, ResponseMode,
+    TargetError,
+};
 use oauth::client::ClientId;
-use oauth::params::Params;
-use oauth::redirect::{RedirectMatch, with_params};
+use oauth::redirect::RedirectMatch;
 use oauth::scope::Scope;
 use oauth::secret::{AuthorizationCode, Presented};
 use store::{Batch, CommitOutcome};
@@ -23,12 +25,19 @@ use crate::auth::browser_session::SignedIn;
 use crate::protocol::Protocol;
 use crate::{Answer, Fault};
 
-/// An authorization request with a verified redirect URI: the answer, even an error, goes back to the application.
-pub struct VerifiedTarget {
+/// A request with a verified redirect URI: the answer, even an error, goes back to the application.
+pub struct VerifiedRequest {
     pub application: Arc<TrustedApplication>,
-    pub redirect_uri: String,
     pub redirect_match: RedirectMatch,
-    pub state: Option<String>,
+    pub request: Arc<AuthorizationRequest>,
+}
+
+/// The user at the browser.
+#[derive(Clone, Copy)]
+pub struct RequestUser<'a> {
+    pub browser: &'a SignedIn,
+    /// The user just signed in, confirmed the account, or consented, on a page of this request.
+    pub for_this_request: bool,
 }
 
 /// The result of an authorization request.
@@ -37,8 +46,8 @@ pub enum AuthorizeOutcome {
     Consent {
         scope: Scope,
     },
-    /// Redirects to the application, with a code or an error.
-    Redirect(String),
+    /// A code or an error for the application.
+    Respond(AuthorizationResponse),
 }
 
 /// The consent that a code is issued on.
@@ -51,42 +60,88 @@ enum Agreement {
     Now { before: String, agreed: Scope },
 }
 
+/// Where a response goes, once the redirect URI is verified.
+#[derive(Clone, Copy)]
+struct Recipient<'a> {
+    application: &'a TrustedApplication,
+    redirect_uri: &'a str,
+    mode: ResponseMode,
+    state: Option<&'a str>,
+}
+
+impl VerifiedRequest {
+    fn recipient(&self) -> Recipient<'_> {
+        let request = &*self.request;
+        Recipient {
+            application: &self.application,
+            redirect_uri: &request.target.redirect_uri,
+            mode: request.response_mode,
+            state: request.state.as_deref(),
+        }
+    }
+}
+
 /// Attempts when concurrent requests win the race, before the page fails.
 const MAX_ATTEMPTS: usize = 4;
 
 impl Protocol<'_> {
     /// Checks 1 and 2.
-    pub async fn authorization_target(
+    pub async fn verify_request(
         &self,
         ctx: &mut Ctx<'_>,
-        params: &Params,
-    ) -> Answer<VerifiedTarget, TargetRefusal> {
-        let target = match AuthorizationTarget::parse(params) {
-            Ok(target) => target,
-            Err(error) => {
+        request: Arc<AuthorizationRequest>,
+    ) -> Answer<VerifiedRequest, TargetRefusal> {
+        let (application, redirect_match) = match self.verify_target(ctx, &request.target).await? {
+            Ok(verified) => verified,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        Ok(Ok(VerifiedRequest { application, redirect_match, request }))
+    }
+
+    /// Returns the error to the application, if checks 1 and 2 allow it.
+    pub async fn refuse_malformed(
+        &self,
+        ctx: &mut Ctx<'_>,
+        malformed: MalformedAuthorizationRequest,
+    ) -> Answer<AuthorizationResponse, TargetRefusal> {
+        let malformed = match malformed {
+            MalformedAuthorizationRequest::Parameters(malformed) => *malformed,
+            MalformedAuthorizationRequest::Target(error) => {
                 let client_id = match &error {
                     TargetError::RedirectUriMissing { client_id } | TargetError::RedirectUriRepeated { client_id } => {
                         Some(client_id.clone())
                     }
                     _ => None,
                 };
-                let refusal = TargetRefusal::Malformed(error);
-                return self.refuse_target(ctx, client_id.as_ref(), refusal).map(Err);
+                return self.refuse_target(ctx, client_id.as_ref(), TargetRefusal::Malformed(error)).map(Err);
             }
         };
+        let application = match self.verify_target(ctx, &malformed.target).await? {
+            Ok((application, _)) => application,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let recipient = Recipient {
+            application: &application,
+            redirect_uri: &malformed.target.redirect_uri,
+            mode: malformed.response_mode,
+            state: malformed.state.as_deref(),
+        };
+        self.refuse(ctx, recipient, &AuthorizeRefusal::Malformed(malformed.error, malformed.sent)).map(Ok)
+    }
+
+    async fn verify_target(
+        &self,
+        ctx: &mut Ctx<'_>,
+        target: &AuthorizationTarget,
+    ) -> Answer<(Arc<TrustedApplication>, RedirectMatch), TargetRefusal> {
         self.memory.renew(ctx.now).await?;
         let application = self.memory.applications().by_uri(&target.client_id).cloned();
-        let refusal = match &application {
+        let refusal = match application {
             None => TargetRefusal::UnknownApplication,
             Some(application) if !application.enabled => TargetRefusal::ApplicationDisabled,
             Some(application) => {
                 if let Some(redirect_match) = application.redirect_match(&target.redirect_uri) {
-                    return Ok(Ok(VerifiedTarget {
-                        application: Arc::clone(application),
-                        redirect_uri: target.redirect_uri,
-                        redirect_match,
-                        state: AuthorizationRequest::returnable_state(params).map(str::to_owned),
-                    }));
+                    return Ok(Ok((application, redirect_match)));
                 }
                 let registered = application.redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect();
                 TargetRefusal::RedirectUriNotRegistered { sent: target.redirect_uri.clone(), registered }
@@ -95,28 +150,24 @@ impl Protocol<'_> {
         self.refuse_target(ctx, Some(&target.client_id), refusal).map(Err)
     }
 
-    /// Checks 3 to 7, and the code. `for_this_request`: the user just signed in or reauthenticated for this request.
+    /// Checks 3 to 7, and the code.
     pub async fn authorize(
         &self,
         ctx: &mut Ctx<'_>,
-        (target, params): (&VerifiedTarget, &Params),
-        (browser, for_this_request): (Option<&SignedIn>, bool),
+        verified: &VerifiedRequest,
+        user: Option<RequestUser<'_>>,
     ) -> Result<AuthorizeOutcome, Fault> {
-        let asked = match AuthorizationRequest::parse(params) {
-            Ok(asked) => asked,
-            Err(error) => {
-                return self.refuse(ctx, target, &AuthorizeRefusal::Malformed(error, SentParameters::of(params)));
-            }
-        };
-        let grantable = match check(&target.application, &asked) {
+        let asked = &*verified.request;
+        let grantable = match check(&verified.application, asked) {
             Ok(grantable) => grantable,
-            Err(refusal) => return self.refuse(ctx, target, &refusal),
+            Err(refusal) => return self.respond_refusal(ctx, verified, &refusal),
         };
+        let browser = user.map(|user| user.browser);
         let consented = match browser {
-            Some(browser) => self.memory.store.consent(browser.user.id, target.application.id).await?,
+            Some(browser) => self.memory.store.consent(browser.user.id, verified.application.id).await?,
             None => Scope::default(),
         };
-        let who = browser.map(|browser| SignInState {
+        let who = user.map(|RequestUser { browser, for_this_request }| SignInState {
             user: &browser.user,
             session: &browser.session,
             for_this_request,
@@ -126,15 +177,15 @@ impl Protocol<'_> {
                 .is_some_and(|hint| self.read_hint(hint).is_none_or(|hint| hint.sub != browser.user.login.as_str())),
             consented: &consented,
         });
-        let client = (&*target.application, target.redirect_match);
-        match (next_step(ctx.now, client, &asked, &grantable, who), browser) {
-            (Err(refusal), _) => self.refuse(ctx, target, &refusal),
+        let client = (&*verified.application, verified.redirect_match);
+        match (next_step(ctx.now, client, asked, &grantable, who), browser) {
+            (Err(refusal), _) => self.respond_refusal(ctx, verified, &refusal),
             (Ok(NextStep::Issue), Some(browser)) => {
-                let needed = target.application.require_consent;
+                let needed = verified.application.require_consent;
                 let agreement = if needed { Agreement::Earlier(consented.clone()) } else { Agreement::NotNeeded };
-                match self.issue(ctx, target, &asked, &grantable, browser, agreement).await? {
-                    Some(next) => Ok(next),
-                    None => self.refuse(ctx, target, &AuthorizeRefusal::Overtaken),
+                match self.issue(ctx, verified, &grantable, browser, agreement).await? {
+                    Some(response) => Ok(AuthorizeOutcome::Respond(response)),
+                    None => self.respond_refusal(ctx, verified, &AuthorizeRefusal::Overtaken),
                 }
             }
             (Ok(NextStep::Consent), Some(_)) => Ok(AuthorizeOutcome::Consent { scope: grantable.scope }),
@@ -146,33 +197,32 @@ impl Protocol<'_> {
     pub async fn consent(
         &self,
         ctx: &mut Ctx<'_>,
-        (target, params): (&VerifiedTarget, &Params),
-        (browser, allowed): (&SignedIn, bool),
-    ) -> Result<AuthorizeOutcome, Fault> {
-        let checked = AuthorizationRequest::parse(params)
-            .map_err(|error| AuthorizeRefusal::Malformed(error, SentParameters::of(params)))
-            .and_then(|asked| check(&target.application, &asked).map(|grantable| (asked, grantable)));
-        let (asked, grantable) = match checked {
-            Err(refusal) => return self.refuse(ctx, target, &refusal),
-            Ok(_) if !target.application.admits(&browser.user) => {
+        verified: &VerifiedRequest,
+        browser: &SignedIn,
+        allowed: bool,
+    ) -> Result<AuthorizationResponse, Fault> {
+        let grantable = match check(&verified.application, &verified.request) {
+            Err(refusal) => return self.refuse(ctx, verified.recipient(), &refusal),
+            Ok(_) if !verified.application.admits(&browser.user) => {
                 let refusal = AuthorizeRefusal::UserTypeNotAllowed { user_type: browser.user.user_type };
-                return self.refuse(ctx, target, &refusal);
+                return self.refuse(ctx, verified.recipient(), &refusal);
             }
-            Ok((_, grantable)) if !allowed => {
+            Ok(grantable) if !allowed => {
                 let refusal = AuthorizeRefusal::ConsentRefused { asked: grantable.scope };
-                return self.refuse(ctx, target, &refusal);
+                return self.refuse(ctx, verified.recipient(), &refusal);
             }
-            Ok(checked) => checked,
+            Ok(grantable) => grantable,
         };
         for _ in 0..MAX_ATTEMPTS {
-            let (known, before) = self.memory.store.consent_as_written(browser.user.id, target.application.id).await?;
+            let (known, before) =
+                self.memory.store.consent_as_written(browser.user.id, verified.application.id).await?;
             let agreed = known.union(&grantable.scope);
             let agreement = Agreement::Now { before, agreed };
-            if let Some(next) = self.issue(ctx, target, &asked, &grantable, browser, agreement).await? {
-                return Ok(next);
+            if let Some(response) = self.issue(ctx, verified, &grantable, browser, agreement).await? {
+                return Ok(response);
             }
         }
-        self.refuse(ctx, target, &AuthorizeRefusal::Overtaken)
+        self.refuse(ctx, verified.recipient(), &AuthorizeRefusal::Overtaken)
     }
 
     /// Check 8. The consent is stored in the batch that issues the code. `None` if another request was first: the
@@ -180,19 +230,18 @@ impl Protocol<'_> {
     async fn issue(
         &self,
         ctx: &mut Ctx<'_>,
-        target: &VerifiedTarget,
-        asked: &AuthorizationRequest,
+        verified: &VerifiedRequest,
         grantable: &GrantableRequest,
         browser: &SignedIn,
         agreement: Agreement,
-    ) -> Result<Option<AuthorizeOutcome>, Fault> {
-        let (application, now) = (&target.application, ctx.now);
+    ) -> Result<Option<AuthorizationResponse>, Fault> {
+        let (application, request, now) = (&verified.application, &verified.request, ctx.now);
         let id = AuthorizationId(ctx.id());
         let code = Presented::new(encode_code(id, &ctx.rng.secret()));
         let issued = IssuedCode {
             digest: code.digest(),
-            redirect_uri: target.redirect_uri.clone(),
-            nonce: asked.nonce.clone(),
+            redirect_uri: request.target.redirect_uri.clone(),
+            nonce: request.nonce.clone(),
             challenge: grantable.challenge.clone(),
             expires_at: now.plus(CODE_LIFETIME),
         };
@@ -227,39 +276,51 @@ impl Protocol<'_> {
         let event = about(AuditEvent::done(now, AuditKind::CodeIssued, ctx.request)).token(id.to_string());
         batch.push(writer.event(&event));
         Ok(match self.memory.store.commit(batch).await? {
-            CommitOutcome::Committed => {
-                Some(AuthorizeOutcome::Redirect(self.response(target, &[("code", code.expose())])))
-            }
+            CommitOutcome::Committed => Some(self.response(verified.recipient(), [("code", code.expose().to_owned())])),
             CommitOutcome::GuardFailed { .. } => None,
         })
+    }
+
+    fn respond_refusal(
+        &self,
+        ctx: &mut Ctx<'_>,
+        verified: &VerifiedRequest,
+        refusal: &AuthorizeRefusal,
+    ) -> Result<AuthorizeOutcome, Fault> {
+        self.refuse(ctx, verified.recipient(), refusal).map(AuthorizeOutcome::Respond)
     }
 
     fn refuse(
         &self,
         ctx: &mut Ctx<'_>,
-        target: &VerifiedTarget,
+        to: Recipient<'_>,
         refusal: &AuthorizeRefusal,
-    ) -> Result<AuthorizeOutcome, Fault> {
+    ) -> Result<AuthorizationResponse, Fault> {
         // All other checks come before the sign-in.
         let (kind, asker) = match refusal {
             AuthorizeRefusal::ConsentRefused { .. } => (AuditKind::Consent, Asker::Authenticated),
             _ => (AuditKind::Authorize, Asker::Stranger),
         };
-        let event = AuditEvent::refused(ctx.now, kind, ctx.request, (asker, refusal))
-            .application(target.application.uri.as_str());
+        let event =
+            AuditEvent::refused(ctx.now, kind, ctx.request, (asker, refusal)).application(to.application.uri.as_str());
         self.audit.put(event)?;
         // The application cannot read the headers of a redirect, so the reference goes into the description for its
         // developer.
         let description = format!("{} (reference {})", refusal.description(), ctx.request.id);
-        let error = [("error", refusal.code().as_str()), ("error_description", &*description)];
-        Ok(AuthorizeOutcome::Redirect(self.response(target, &error)))
+        let error = refusal.code().as_str().to_owned();
+        Ok(self.response(to, [("error", error), ("error_description", description)]))
     }
 
     /// RFC 6749 §4.1.2, with `iss` (RFC 9207).
-    fn response(&self, target: &VerifiedTarget, params: &[(&str, &str)]) -> String {
-        let state = target.state.as_deref().map(|state| ("state", state));
-        let params: Vec<_> = params.iter().copied().chain(state).chain([("iss", self.info.issuer.as_str())]).collect();
-        with_params(&target.redirect_uri, &params)
+    fn response(
+        &self,
+        to: Recipient<'_>,
+        parameters: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> AuthorizationResponse {
+        let state = to.state.map(|state| ("state", state.to_owned()));
+        let issuer = ("iss", self.info.issuer.as_str().to_owned());
+        let parameters = parameters.into_iter().chain(state).chain([issuer]).collect();
+        AuthorizationResponse { mode: to.mode, redirect_uri: to.redirect_uri.to_owned(), parameters }
     }
 
     fn refuse_target(

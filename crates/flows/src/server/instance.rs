@@ -177,6 +177,7 @@ impl Instance {
             store.sweep_changes(dead_before),
             store.sweep_links(now),
             store.sweep_email_changes(now),
+            store.sweep_pending_authorizations(now),
             store.sweep_revoked_tokens(dead_before),
             store.sweep_api_sessions(dead_before),
             store.sweep_identity_sessions(dead_before, oldest_sign_in),

@@ -114,7 +114,7 @@ async fn rotate_secret(
         "Replacing the root secret of {name} immediately invalidates\n  \
          {} refresh tokens: applications must sign users in again\n  \
          every ErpSession: legacy clients must log in again\n  \
-         open forms: users must reload the page\n  \
+         open forms: users must reload the page, or start again at the application\n  \
          sign-ins waiting for the second step, and passkeys and authenticator apps being added\n\
          Access tokens stay valid until they expire (`gatehouse key replace` invalidates them), as do {} API sessions.\n\
          Sign-ins, passwords, authenticator apps, passkeys, recovery codes, links and reference tokens stay valid.\n\

@@ -84,7 +84,7 @@ fn a_page_says_that_nothing_was_lost_while_the_database_is_locked() {
     let other = rusqlite::Connection::open(installation.path("house.db")).expect("another connection");
     other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
     let mut alice = Browser::at(erp(&server));
-    let page = alice.sign_in(&app.sign_in_path(), "alice", "correct horse battery");
+    let page = alice.sign_in(&app.authorize_path(), "alice", "correct horse battery");
     assert_eq!(page.status, 503, "{page:?}");
     assert!(page.header("retry-after").is_some() && page.body.contains("No data was lost"), "{page:?}");
     assert!(!page.body.to_lowercase().contains("database"), "{page:?}");

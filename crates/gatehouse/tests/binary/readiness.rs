@@ -102,11 +102,11 @@ impl Running {
     /// A sign-in as a browser sends it.
     fn sign_in(&self) -> Answer {
         let mut alice = Browser::at(self.site());
-        let page = timed(ANSWERED, || alice.get(&self.app.sign_in_path()));
+        let (_, page) = timed(ANSWERED, || alice.open_sign_in(&self.app.authorize_path()));
         if page.status == 503 {
             return page;
         }
-        timed(ANSWERED, || alice.sign_in(&self.app.sign_in_path(), "alice", "correct horse battery"))
+        timed(ANSWERED, || alice.sign_in(&self.app.authorize_path(), "alice", "correct horse battery"))
     }
 
     fn works_again(&mut self) {

@@ -283,7 +283,8 @@ fn a_new_root_secret_is_followed_by_a_running_server(rotating: &Rotating) {
     let mut browser = Browser::at(site);
     let old = app.redeem(site, &app.code(&mut browser, "alice", PASSWORD)).member("refresh_token");
     let mut stranger = Browser::at(site);
-    let stale = stranger.get(&app.sign_in_path()).field("csrf");
+    let (page, answer) = stranger.open_sign_in(&app.authorize_path());
+    let stale = answer.field("csrf");
 
     let preview = installation.json(&["instance", "rotate-secret", "erp"]);
     assert_eq!((&preview["rotated"], &preview["refreshTokens"]), (&json!(false), &json!(1)), "{preview}");
@@ -301,7 +302,7 @@ fn a_new_root_secret_is_followed_by_a_running_server(rotating: &Rotating) {
         let answer = app.refresh(site, &newest);
         answer.status == 400 && answer.member("error") == "invalid_grant"
     });
-    let refused = stranger.post(&app.sign_in_path(), &[("csrf", &stale), ("login", "alice"), ("password", PASSWORD)]);
+    let refused = stranger.post(&page, &[("csrf", &stale), ("login", "alice"), ("password", PASSWORD)]);
     assert_ne!(refused.status, 302, "the form was of the old secret: {refused:?}");
     let code = app.code(&mut stranger, "alice", PASSWORD);
     let fresh = app.redeem(site, &code).member("refresh_token");

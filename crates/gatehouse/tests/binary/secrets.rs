@@ -19,7 +19,7 @@ fn no_secret_is_logged_at_any_level() {
     admin.set_up(&link, "the password of the administrator");
     installation.create_person(site, "alice", "the password of alice");
     let mut alice = Browser::at(site);
-    alice.sign_in(&app.sign_in_path(), "alice", "a wrong password of alice");
+    alice.sign_in(&app.authorize_path(), "alice", "a wrong password of alice");
     let code = app.code(&mut alice, "alice", "the password of alice");
     let first = app.redeem(site, &code);
     let second = app.refresh(site, &first.member("refresh_token"));

@@ -14,6 +14,7 @@ mod instances;
 mod keys;
 mod legacy_uses;
 mod links;
+mod pending_authorizations;
 mod pictures;
 mod reference_tokens;
 mod roles;

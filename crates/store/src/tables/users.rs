@@ -199,6 +199,7 @@ impl Store {
             .expect(1),
             of_user("DELETE FROM links WHERE instance = $1 AND user_id = $2"),
             of_user("DELETE FROM email_changes WHERE instance = $1 AND user_id = $2"),
+            of_user("DELETE FROM pending_authorizations WHERE instance = $1 AND user_id = $2"),
             of_user("DELETE FROM new_address_letters WHERE instance = $1 AND user_id = $2"),
             of_user("DELETE FROM known_networks WHERE instance = $1 AND user_id = $2"),
             of_user("DELETE FROM attack_letters WHERE instance = $1 AND user_id = $2"),

@@ -414,7 +414,7 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
 /// A new table with data of users has to be erased with them: this fails until it is on one of the two lists.
 async fn every_table_about_users_is_known_to_erasing(place: Place) {
     /// Touched by `Store::erase_user`.
-    const ERASED: [&str; 16] = [
+    const ERASED: [&str; 17] = [
         "api_sessions",
         "attack_letters",
         "audit_people",
@@ -427,6 +427,7 @@ async fn every_table_about_users_is_known_to_erasing(place: Place) {
         "links",
         "new_address_letters",
         "passkeys",
+        "pending_authorizations",
         "pictures",
         "recovery_codes",
         "reference_tokens",

@@ -21,6 +21,7 @@ mod legacy_uses;
 mod links;
 mod lists;
 mod look;
+mod pending_authorizations;
 mod people;
 mod sealed;
 mod second_factors;

@@ -11,19 +11,17 @@ use model::link::{DeadLink, LinkCode, LinkPurpose};
 use oauth::params::Params;
 use oauth::secret::Presented;
 
-use crate::id::KNOWN_BROWSER_PATH;
 use crate::id::form_page;
 use crate::id::links::{form, link_spent};
 use crate::id::sign_in_page;
-use crate::id::sign_in_page::{SignInNotice, after_wait, seconds};
+use crate::id::sign_in_page::{SignInDestination, SignInNotice, after_wait, seconds};
+use crate::id::{KNOWN_BROWSER_PATH, SIGN_IN_PATH};
 use crate::pages::{KnownBrowserDonePage, KnownBrowserPage};
 use crate::request::context::RequestContext;
 use crate::request::failures;
 use crate::request::malformed::tell_refused;
 use crate::request::render;
 use crate::request::render::FormTarget;
-
-const SIGN_IN: &str = "/id/account/login";
 
 pub(super) async fn show(mut context: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let params = Params::parse(query.unwrap_or_default().as_bytes());
@@ -83,10 +81,7 @@ async fn ask(context: &mut RequestContext, headers: &HeaderMap, login: &str) -> 
             let notice = (context.messages().forgotten.wait)(seconds(wait));
             let status = StatusCode::TOO_MANY_REQUESTS;
             let said = SignInNotice { login, notice: Some(&notice), is_spent: true, status, ..SignInNotice::default() };
-            let way = match sign_in_page::way(context, None).await? {
-                Ok(way) => way,
-                Err(page) => return Ok(page),
-            };
+            let way = SignInDestination::Ourselves(Params::default());
             Ok(after_wait(sign_in_page::page(context, headers, &way, said).await?, wait))
         }
     }
@@ -94,6 +89,6 @@ async fn ask(context: &mut RequestContext, headers: &HeaderMap, login: &str) -> 
 
 fn done(context: &RequestContext, is_sent: bool) -> Response {
     let (messages, instance_name) = (context.messages(), &*context.instance.info.name);
-    let page = KnownBrowserDonePage { messages, instance_name, is_sent, sign_in_url: SIGN_IN };
+    let page = KnownBrowserDonePage { messages, instance_name, is_sent, sign_in_url: SIGN_IN_PATH };
     render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }

@@ -11,7 +11,7 @@ use model::user::Password;
 use oauth::params::Params;
 use oauth::secret::Presented;
 
-use crate::id::{form_is_ours, form_page};
+use crate::id::{SIGN_IN_PATH, form_is_ours, form_page};
 use crate::pages::{SetUpDonePage, SetUpPage};
 use crate::request::body;
 use crate::request::context::RequestContext;
@@ -23,8 +23,6 @@ use crate::request::malformed::problem;
 use crate::request::malformed::tell_refused;
 use crate::request::render;
 use crate::request::render::FormTarget;
-
-const SIGN_IN: &str = "/id/account/login";
 
 pub(super) async fn show(mut context: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let params = Params::parse(query.unwrap_or_default().as_bytes());
@@ -92,7 +90,7 @@ pub(super) async fn choose_password(mut context: RequestContext, headers: Header
             let page = SetUpDonePage {
                 messages: context.messages(),
                 instance_name: &context.instance.info.name,
-                sign_in_url: SIGN_IN,
+                sign_in_url: SIGN_IN_PATH,
             };
             render::with_cookie(render::page(StatusCode::OK, &page, FormTarget::Ourselves), &cookie)
         }

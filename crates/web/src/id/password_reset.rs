@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use crate::id::{form_is_ours, form_page};
+use crate::id::{SIGN_IN_PATH, form_is_ours, form_page};
 use crate::pages::{PasswordResetPage, PasswordResetSentPage};
 use crate::request::body;
 use crate::request::context::RequestContext;
@@ -14,7 +14,6 @@ use crate::request::malformed::malformed;
 use crate::request::render;
 use crate::request::render::FormTarget;
 
-const SIGN_IN: &str = "/id/account/login";
 pub(super) const PATH: &str = "/id/account/forgotten";
 
 pub(super) async fn show(mut context: RequestContext, headers: HeaderMap) -> Response {
@@ -30,7 +29,7 @@ fn page(context: &mut RequestContext, headers: &HeaderMap, (status, notice): (St
             action: PATH,
             csrf,
             notice,
-            sign_in_url: SIGN_IN,
+            sign_in_url: SIGN_IN_PATH,
         };
         render::page(status, &page, FormTarget::Ourselves)
     })
@@ -50,7 +49,7 @@ pub(super) async fn submit(mut context: RequestContext, headers: HeaderMap, body
             let page = PasswordResetSentPage {
                 messages: context.messages(),
                 instance_name: &context.instance.info.name,
-                sign_in_url: SIGN_IN,
+                sign_in_url: SIGN_IN_PATH,
             };
             render::page(StatusCode::OK, &page, FormTarget::Ourselves)
         }

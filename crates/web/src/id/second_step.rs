@@ -11,7 +11,7 @@ use oauth::params::Params;
 
 use crate::id::sign_in_page;
 use crate::id::sign_in_page::{SignInDestination, SignInNotice, after_wait, seconds, signed_in, way};
-use crate::id::{form_is_ours, form_page, password_reset};
+use crate::id::{SIGN_IN_PATH, form_is_ours, form_page, password_reset};
 use crate::pages::two_step::{CodeField, PasskeyForm, SecondStepPage};
 use crate::request::body;
 use crate::request::context::RequestContext;
@@ -54,7 +54,7 @@ async fn show_asking(
     asking: SecondStepDoor,
 ) -> Response {
     let done = async {
-        match way(&mut context, query).await? {
+        match way(&mut context, headers, query).await? {
             Ok(way) => page(&mut context, headers, (&way, asking), SignInNotice::default()).await,
             Err(page) => Ok(page),
         }
@@ -79,7 +79,7 @@ async fn page(
         let csrf = context.instance.auth().form_token(&form_cookie);
         context.instance.auth().second_step(&csrf, &context.step_cookies(headers), context.now).await?
     };
-    let begin_anew_url = way.along("/id/account/login");
+    let begin_anew_url = way.along(SIGN_IN_PATH);
     let Some(step) = step else { return Ok(render::redirect(&Method::GET, &begin_anew_url)) };
     let messages = context.messages();
     let (action, passkey_action) = (way.along(asking.path()), way.along(PATH));
@@ -150,7 +150,7 @@ async fn submit_asked(
         return form_expired(&mut context);
     }
     let done = async {
-        match way(&mut context, query).await? {
+        match way(&mut context, headers, query).await? {
             Ok(way) => take(&mut context, headers, &way, asking, &form).await,
             Err(page) => Ok(page),
         }
@@ -235,7 +235,7 @@ pub(super) async fn submit_passkey(
     }
     let field = |name| form.get(name).unwrap_or_default();
     let done = async {
-        let way = match way(&mut context, query.as_deref()).await? {
+        let way = match way(&mut context, &headers, query.as_deref()).await? {
             Ok(way) => way,
             Err(page) => return Ok(page),
         };

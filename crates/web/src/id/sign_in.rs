@@ -10,10 +10,11 @@ use model::user::Password;
 use oauth::params::Params;
 use oauth::secret::Presented;
 
+use crate::id::pending::address;
 use crate::id::sign_in_page::{
-    SignInDestination, SignInNotice, after_wait, continuing, onwards, page, seconds, signed_in, way,
+    SignInDestination, SignInNotice, after_wait, continuing, onwards, page, request_of_old, seconds, signed_in, way,
 };
-use crate::id::{form_is_ours, second_step};
+use crate::id::{SIGN_IN_PATH, form_is_ours, second_step};
 use crate::pages::AccountPage;
 use crate::request::body;
 use crate::request::context::RequestContext;
@@ -22,19 +23,22 @@ use crate::request::malformed::form_expired;
 use crate::request::malformed::malformed;
 use crate::request::render;
 use crate::request::render::FormTarget;
-use crate::request::signed_in_user::RETURN;
 use crate::site;
 
 pub(super) async fn show(mut context: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let done = async {
-        let way = match way(&mut context, query.as_deref()).await? {
+        let way = match way(&mut context, &headers, query.as_deref()).await? {
             Ok(way) => way,
             Err(page) => return Ok(page),
         };
-        let login = way.params.get("login_hint").unwrap_or_default();
+        if let SignInDestination::Ourselves(params) = &way
+            && let Some(request) = request_of_old(params)
+        {
+            return Ok(render::redirect(&Method::GET, &request));
+        }
+        let login = way.login_hint().unwrap_or_default();
         // Our pages send a signed-in user here only for a more recent sign-in.
-        let again =
-            way.target.is_none() && way.params.get(RETURN).is_some() && context.browser(&headers).await?.is_some();
+        let again = way.is_from_our_page() && context.browser(&headers).await?.is_some();
         let notice = again.then(|| context.messages().sign_in.once_more);
         page(&mut context, &headers, &way, SignInNotice { login, notice, ..SignInNotice::default() }).await
     };
@@ -58,14 +62,14 @@ pub(super) async fn submit(
         return form_expired(&mut context);
     }
     let done = async {
-        let way = match way(&mut context, query.as_deref()).await? {
+        let way = match way(&mut context, &headers, query.as_deref()).await? {
             Ok(way) => way,
             Err(page) => return Ok(page),
         };
         if form.get("continue").is_some() {
             let browser = continuing(&context, &headers, &way).await?;
             return match browser {
-                Some(browser) => onwards(&mut context, &way, &browser).await,
+                Some(browser) => onwards(&mut context, &headers, &way, &browser).await,
                 None => Ok(form_expired(&mut context)),
             };
         }
@@ -90,12 +94,14 @@ async fn sign_in(
     let devices = context.device_cookies(headers);
     let (instance, mut ctx) = context.split();
     let browser = SignInCookies { form: csrf, devices: &devices, signed_in: previous.as_ref() };
-    let answer = instance.auth().sign_in(&mut ctx, (login, &password), browser).await?;
+    let answer = instance.auth().sign_in(&mut ctx, (login, &password), browser, way.pending()).await?;
     match answer {
         Ok(SignInOutcome::Done(browser, cookie)) => signed_in(context, headers, way, (&browser, &cookie)).await,
-        Ok(SignInOutcome::SecondStep(first_step)) => {
+        Ok(SignInOutcome::SecondStep { first_step, pending }) => {
             let names = context.cookie_names();
-            let response = render::redirect(&Method::POST, &way.along(second_step::PATH));
+            let next =
+                pending.map_or_else(|| way.along(second_step::PATH), |kept| address(second_step::PATH, &kept.id));
+            let response = render::redirect(&Method::POST, &next);
             Ok(render::with_cookie(response, &names.set(names.step, first_step.expose())))
         }
         Err(SignInRefusal::Throttled(wait)) => {
@@ -138,7 +144,7 @@ async fn sign_in(
 pub(super) async fn account(context: RequestContext, headers: HeaderMap) -> Response {
     match context.browser(&headers).await {
         Err(fault) => failures::fault_page(&context, &fault),
-        Ok(None) => render::redirect(&Method::GET, "/id/account/login"),
+        Ok(None) => render::redirect(&Method::GET, SIGN_IN_PATH),
         Ok(Some(browser)) => {
             let context = context.speaking_to(&browser.user);
             let mut sites = site::sites(&context.instance);

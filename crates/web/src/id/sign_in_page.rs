@@ -5,16 +5,16 @@ use std::time::Duration;
 use axum::response::Response;
 use flows::Fault;
 use flows::auth::browser_session::SignedIn;
-use flows::protocol::authorize::VerifiedTarget;
+use flows::protocol::authorize::RequestUser;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::authorize::may_continue;
+use model::pending_authorization::PendingAuthorization;
 use model::session::SessionCookie;
-use oauth::authorize::AuthorizationRequest;
 use oauth::params::Params;
 use oauth::secret::Presented;
 
-use crate::id::authorize::{proceed, target};
-use crate::id::{KNOWN_BROWSER_PATH, form_page, password_reset};
+use crate::id::pending::{PendingRequest, address, find, id_in, proceed};
+use crate::id::{KNOWN_BROWSER_PATH, SIGN_IN_PATH, form_page, password_reset};
 use crate::pages::two_step::PasskeyForm;
 use crate::pages::{SignInPage, SpentGuesses};
 use crate::request::context::RequestContext;
@@ -25,22 +25,50 @@ use crate::request::render::FormTarget;
 use crate::request::signed_in_user::{RETURN, way_back};
 use crate::site;
 
-/// The target of a sign-in: an application's request, or a page of ours.
-pub(super) struct SignInDestination {
-    pub(super) params: Params,
-    pub(super) target: Option<VerifiedTarget>,
+/// The target of a sign-in.
+pub(super) enum SignInDestination {
+    Application(PendingRequest),
+    /// A page of ours, which the parameters name.
+    Ourselves(Params),
 }
 
 impl SignInDestination {
-    /// The path with the application's request as its query.
+    /// The address of a page on the way to this destination.
     pub(super) fn along(&self, path: &str) -> String {
-        let query = self.params.to_query();
-        if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+        match self {
+            Self::Application(asked) => address(path, &asked.pending.id),
+            Self::Ourselves(params) => match params.to_query() {
+                query if query.is_empty() => path.to_owned(),
+                query => format!("{path}?{query}"),
+            },
+        }
+    }
+
+    pub(super) fn login_hint(&self) -> Option<&str> {
+        match self {
+            Self::Application(asked) => asked.pending.request.login_hint.as_deref(),
+            Self::Ourselves(params) => params.get("login_hint"),
+        }
+    }
+
+    pub(super) const fn pending(&self) -> Option<&PendingAuthorization> {
+        match self {
+            Self::Application(asked) => Some(&asked.pending),
+            Self::Ourselves(_) => None,
+        }
+    }
+
+    /// Whether one of our pages sent the user here.
+    pub(super) fn is_from_our_page(&self) -> bool {
+        matches!(self, Self::Ourselves(params) if params.get(RETURN).is_some())
     }
 
     /// The final target of the page's forms.
     pub(super) const fn form_target(&self) -> FormTarget {
-        if self.target.is_some() { FormTarget::Application } else { FormTarget::Ourselves }
+        match self {
+            Self::Application(_) => FormTarget::Application,
+            Self::Ourselves(_) => FormTarget::Ourselves,
+        }
     }
 }
 
@@ -57,17 +85,16 @@ pub(super) struct SignInNotice<'a> {
 
 pub(super) async fn way(
     context: &mut RequestContext,
+    headers: &HeaderMap,
     query: Option<&str>,
 ) -> Result<Result<SignInDestination, Response>, Fault> {
-    let params = match Params::parse(query.unwrap_or_default().as_bytes()) {
-        Ok(params) => params,
-        Err(error) => return Ok(Err(malformed(context, error))),
-    };
-    if params.get("client_id").is_none() {
-        return Ok(Ok(SignInDestination { params, target: None }));
+    if let Some(id) = id_in(query) {
+        return Ok(find(context, headers, id).await?.map(SignInDestination::Application));
     }
-    let target = target(context, &params).await?;
-    Ok(target.map(|target| SignInDestination { params, target: Some(target) }))
+    Ok(match Params::parse(query.unwrap_or_default().as_bytes()) {
+        Ok(params) => Ok(SignInDestination::Ourselves(params)),
+        Err(error) => Err(malformed(context, error)),
+    })
 }
 
 /// The user who may continue without a password: signed in, and the application asked at most for a choice of account.
@@ -76,10 +103,9 @@ pub(super) async fn continuing(
     headers: &HeaderMap,
     way: &SignInDestination,
 ) -> Result<Option<SignedIn>, Fault> {
-    let asked = way.target.as_ref().and_then(|_| AuthorizationRequest::parse(&way.params).ok());
-    let Some(asked) = asked else { return Ok(None) };
+    let Some(pending) = way.pending() else { return Ok(None) };
     let browser = context.browser(headers).await?;
-    Ok(browser.filter(|browser| may_continue(context.now, &asked, &browser.session)))
+    Ok(browser.filter(|browser| may_continue(context.now, &pending.request, &browser.session)))
 }
 
 pub(super) async fn page(
@@ -92,8 +118,11 @@ pub(super) async fn page(
     if let Some(browser) = &continuing {
         context.speak_to(&browser.user);
     }
-    let (action, passkey_action) = (way.along("/id/account/login"), way.along("/id/account/passkey"));
-    let application_name = way.target.as_ref().map(|target| target.application.name.as_str());
+    let (action, passkey_action) = (way.along(SIGN_IN_PATH), way.along("/id/account/passkey"));
+    let application_name = match way {
+        SignInDestination::Application(asked) => Some(asked.verified.application.name.as_str()),
+        SignInDestination::Ourselves(_) => None,
+    };
     Ok(form_page(context, headers, |context, csrf| {
         let passkey = match context.instance.auth().passkey_challenge(csrf, context.now) {
             Ok(passkey) => passkey,
@@ -143,7 +172,7 @@ pub(super) async fn signed_in(
     (browser, cookie): (&SignedIn, &Presented<SessionCookie>),
 ) -> Result<Response, Fault> {
     let names = context.cookie_names();
-    let response = onwards(context, way, browser).await?;
+    let response = onwards(context, headers, way, browser).await?;
     let response = render::with_cookie(response, &names.set(names.session, cookie.expose()));
     let response = render::with_cookie(response, &context.know_browser(headers, &browser.user.login));
     Ok(render::with_cookie(response, &names.clear(names.step)))
@@ -152,12 +181,24 @@ pub(super) async fn signed_in(
 /// Redirects to the application's next page or answer; without an application, to the page that the user came from.
 pub(super) async fn onwards(
     context: &mut RequestContext,
+    headers: &HeaderMap,
     way: &SignInDestination,
     browser: &SignedIn,
 ) -> Result<Response, Fault> {
-    if let Some(target) = &way.target {
-        return proceed(context, &Method::POST, &way.params, target, Some(browser), true).await;
+    match way {
+        SignInDestination::Application(PendingRequest { pending, verified }) => {
+            let user = RequestUser { browser, for_this_request: true };
+            proceed(context, (&Method::POST, headers), verified, Some(pending), Some(user)).await
+        }
+        SignInDestination::Ourselves(params) => {
+            let back = params.get(RETURN).and_then(way_back).unwrap_or(site::ACCOUNT);
+            Ok(render::redirect(&Method::POST, &request_of_old(params).unwrap_or_else(|| back.to_owned())))
+        }
     }
-    let back = way.params.get(RETURN).and_then(way_back);
-    Ok(render::redirect(&Method::POST, back.unwrap_or(site::ACCOUNT)))
+}
+
+/// The authorization request in an address of this page as earlier versions made them: people have bookmarks, and pages
+/// stay open during an update.
+pub(super) fn request_of_old(params: &Params) -> Option<String> {
+    params.get("client_id").map(|_| format!("/id/connect/authorize?{}", params.to_query()))
 }

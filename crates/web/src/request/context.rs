@@ -11,13 +11,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flows::BelievedInstance;
 use flows::auth::browser_session::SignedIn;
 use flows::auth::devices::{DEVICE_LIFETIME, DeviceCookie};
-use flows::auth::forms::FormCookie;
 use flows::auth::second_step::FirstStep;
 use flows::{Fault, Instance, Server};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::audit::RequestInfo;
-use model::session::SessionCookie;
+use model::session::{FormCookie, SessionCookie};
 use model::{Ctx, Language, Login, Moment, Rng, Timestamp, User};
 use oauth::params::Params;
 use oauth::secret::Presented;
@@ -118,6 +117,11 @@ impl<I: AnyInstance> RequestContext<I> {
 }
 
 impl RequestContext {
+    /// Sets the languages that a pending request asked for.
+    pub(crate) fn ask_for_languages(&mut self, ui_locales: Option<&str>) {
+        self.languages.asked = ui_locales.and_then(Language::of_locales);
+    }
+
     #[must_use]
     pub(crate) fn speaking_to(mut self, user: &User) -> Self {
         self.speak_to(user);

@@ -130,10 +130,11 @@ async fn a_consent_page_serves_the_sign_in_and_the_request_it_was_made_for() {
     let page = alice.open(&app.asks("read").path()).await;
     let form = page.form("decision");
     let csrf = form.field("csrf").expect("forms have it").to_owned();
-    let wider = form.action.replace("scope=read", "scope=read+update");
-    assert_ne!(wider, form.action);
-    let answer = alice.post(&wider, &[("csrf", &csrf), ("decision", "allow")]).await;
-    assert_eq!(answer.page(), "consent", "a changed request is a new one, and is asked about");
+    let wider = alice.open(&app.asks("read update").path()).await.form("decision").action;
+    assert_ne!(wider, form.action, "another request is asked about on a page of its own");
+    assert!(alice.post(&form.action, &[("csrf", &csrf), ("decision", "allow")]).await.callback().contains_key("code"));
+    let silent = alice.open(&app.asks("read update").with("prompt", "none").path()).await;
+    assert_eq!(silent.callback_error(), "consent_required", "the consent is to what that page showed");
     let mut bob = alice.clone().taken_over_by("bob");
     bob.sign_in().await;
     let answer = bob.post(&form.action, &[("csrf", &csrf), ("decision", "allow")]).await;

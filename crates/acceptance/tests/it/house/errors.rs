@@ -91,12 +91,13 @@ async fn the_sign_in_page_of_a_bad_request_is_the_error_page() {
     let mut alice = server.browser("alice");
     let answer = alice.open(&format!("/id/account/login?{}", bad.query())).await;
     assert_error_page(&answer, 400, "invalid_request");
-    let good = alice.open(&format!("/id/account/login?{}", app.asks("read").query())).await;
-    let action = good.form("password").action.replace("localhost%3A3000", "evil.example");
-    let csrf = good.form("password").field("csrf").expect("forms have it").to_owned();
+    let good = alice.open(&app.asks("read").path()).await;
+    let disabled = good.form("password");
+    server.enable_app(FIRST, false).await;
+    let csrf = disabled.field("csrf").expect("forms have it").to_owned();
     let fields = [("login", "alice"), ("password", "ecila-Demo1"), ("csrf", &csrf)];
-    let answer = alice.post(&action, &fields).await;
-    assert_error_page(&answer, 400, "invalid_request");
+    let answer = alice.post(&disabled.action, &fields).await;
+    assert_error_page(&answer, 400, "unauthorized_client");
     assert!(!alice.jar.contains_key("gatehouse"), "nobody was signed in for it");
 }
 

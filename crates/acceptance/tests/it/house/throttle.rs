@@ -30,7 +30,7 @@ async fn busy(server: &TestServer) -> JoinHandle<()> {
     let mut rng = server.rng();
     let mut ctx = Ctx { now: server.now(), rng: &mut *rng, request: &request };
     let password = Presented::new(password_of("admin"));
-    let signed_in = instance.auth().sign_in(&mut ctx, ("admin", &password), SignInCookies::default()).await;
+    let signed_in = instance.auth().sign_in(&mut ctx, ("admin", &password), SignInCookies::default(), None).await;
     let SignInOutcome::Done(browser, _) = signed_in.expect("no fault").expect("the demo's administrator") else {
         panic!("a password is enough")
     };

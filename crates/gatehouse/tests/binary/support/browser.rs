@@ -47,10 +47,27 @@ impl Browser {
         self.keep(answer)
     }
 
-    /// Opens the sign-in page at `path` and fills it in.
+    /// Opens the page to which `path` leads. Returns its address too.
+    pub(crate) fn open_sign_in(&mut self, path: &str) -> (String, Answer) {
+        let answer = self.get(path);
+        let page = answer.header("location").filter(|location| location.starts_with('/')).map(str::to_owned);
+        match page {
+            Some(page) => {
+                let answer = self.get(&page);
+                (page, answer)
+            }
+            None => (path.to_owned(), answer),
+        }
+    }
+
+    /// Opens the sign-in page to which `path` leads, and fills it in. Nothing is left to do if an application's request
+    /// is answered at once, because the user is signed in.
     pub(crate) fn sign_in(&mut self, path: &str, login: &str, password: &str) -> Answer {
-        let csrf = self.get(path).field("csrf");
-        self.post(path, &[("csrf", &csrf), ("login", login), ("password", password)])
+        let (page, answer) = self.open_sign_in(path);
+        if answer.status == 302 {
+            return answer;
+        }
+        self.post(&page, &[("csrf", &answer.field("csrf")), ("login", login), ("password", password)])
     }
 
     /// Whether the user is signed in: the account page redirects others to the sign-in page.
@@ -97,8 +114,8 @@ impl App {
         }
     }
 
-    /// The sign-in page of an authorization request by the application.
-    pub(crate) fn sign_in_path(&self) -> String {
+    /// An authorization request by the application.
+    pub(crate) fn authorize_path(&self) -> String {
         let query = super::http::form(&[
             ("client_id", self.id),
             ("redirect_uri", self.callback),
@@ -107,12 +124,12 @@ impl App {
             ("code_challenge", CHALLENGE),
             ("code_challenge_method", "S256"),
         ]);
-        format!("/id/account/login?{query}")
+        format!("/id/connect/authorize?{query}")
     }
 
     /// Signs a user in and returns a code.
     pub(crate) fn code(&self, browser: &mut Browser, login: &str, password: &str) -> String {
-        browser.sign_in(&self.sign_in_path(), login, password).location_param("code")
+        browser.sign_in(&self.authorize_path(), login, password).location_param("code")
     }
 
     pub(crate) fn redeem(&self, site: Site, code: &str) -> Answer {

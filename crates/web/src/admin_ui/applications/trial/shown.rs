@@ -19,7 +19,7 @@ const SECRETS: [&str; 10] = [
     "id_token",
     "token",
     "csrf",
-    "gatehouse_interaction",
+    "request",
     "state",
 ];
 
