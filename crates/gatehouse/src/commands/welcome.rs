@@ -44,9 +44,10 @@ pub(super) fn text(port: u16) -> String {
          -d client_secret=service-secret | {access})\n\
          curl -s -H \"Authorization: Bearer $TOKEN\" '{root}/api/domain/odata/Crm_Customers?$top=10'\n\n\
          # Authorization code: a user signs in, and the code is exchanged for tokens\n\
-         SIGN_IN=$(curl -sL -c gatehouse-cookies.txt -o gatehouse-page.html -w '%{{url_effective}}' \
+         SIGN_IN=$(curl -s -c gatehouse-cookies.txt -o /dev/null -w '%{{redirect_url}}' \
          '{root}/id/connect/authorize?{query}')\n\
-         CSRF=$(sed -n 's/.*name=\"csrf\" value=\"\\([^\"]*\\)\".*/\\1/p' gatehouse-page.html | head -n 1)\n\
+         CSRF=$(curl -s -b gatehouse-cookies.txt -c gatehouse-cookies.txt \"$SIGN_IN\" | \
+         sed -n 's/.*name=\"csrf\" value=\"\\([^\"]*\\)\".*/\\1/p' | head -n 1)\n\
          CODE=$(curl -s -b gatehouse-cookies.txt -c gatehouse-cookies.txt -o /dev/null -w '%{{redirect_url}}' \
          --data-urlencode \"csrf=$CSRF\" -d login=alice -d password=ecila-Demo1 \"$SIGN_IN\" | \
          sed 's/.*[?&]code=\\([^&]*\\).*/\\1/')\n\

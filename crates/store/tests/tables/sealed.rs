@@ -16,7 +16,7 @@ crate::on_both! {
 
 /// Columns of bytes that need no key to be read: digests, pictures, what is public, and the keys of persons in the audit,
 /// which erasing deletes.
-const NOT_SEALED: [(&str, &str); 17] = [
+const NOT_SEALED: [(&str, &str); 18] = [
     ("application_secrets", "digest"),
     ("audit_memory", "remembered"),
     ("audit_people", "key"),
@@ -29,6 +29,7 @@ const NOT_SEALED: [(&str, &str); 17] = [
     ("known_networks", "network"),
     ("links", "digest"),
     ("passkeys", "credential"),
+    ("pending_authorizations", "browser"),
     ("recovery_codes", "digest"),
     ("reference_tokens", "digest"),
     ("spent_challenges", "digest"),
