@@ -97,7 +97,10 @@ impl Ask<'_> {
     }
 
     pub async fn send(self) -> HttpAnswer {
-        let request = self.request.body(self.body).expect("a request of the tests");
+        let mut request = self.request.body(self.body).expect("a request of the tests");
+        if let Some(watch) = &self.client.watch {
+            request.extensions_mut().insert(watch.begin_request());
+        }
         let path = request.uri().path().to_owned();
         let response = self.client.doors.answer(request, self.client.peer).await;
         let (parts, body) = response.into_parts();

@@ -85,7 +85,7 @@ impl<'s> Scene<'s> {
         }
         barrier.wait().await;
         let at_rest = async {
-            while Arc::strong_count(instance) > at_rest {
+            while self.watch.has_requests() || Arc::strong_count(instance) > at_rest {
                 tokio::task::yield_now().await;
             }
         };

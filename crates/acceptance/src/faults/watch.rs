@@ -1,4 +1,5 @@
 use std::future::pending;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -11,9 +12,23 @@ use crate::HttpAnswer;
 pub struct Watch {
     strikes: Mutex<bool>,
     stopped: Notify,
+    /// Held by every request until a handler has taken it apart, and has a reference to the instance instead.
+    requests: Arc<()>,
 }
 
+/// A request that no handler has taken apart yet.
+#[derive(Clone)]
+pub(crate) struct BegunRequest(#[expect(dead_code, reason = "it is held, not used")] Arc<()>);
+
 impl Watch {
+    pub(crate) fn begin_request(&self) -> BegunRequest {
+        BegunRequest(Arc::clone(&self.requests))
+    }
+
+    pub(crate) fn has_requests(&self) -> bool {
+        Arc::strong_count(&self.requests) > 1
+    }
+
     pub(crate) async fn see(&self, path: &str, answer: &HttpAnswer) {
         let status = answer.status.as_u16();
         assert!(status != 500 && status != 408, "{path} is answered {status}: {}", answer.text());
