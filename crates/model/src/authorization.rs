@@ -77,7 +77,7 @@ pub struct End {
 
 impl End {
     fn details(&self) -> RefusalDetails {
-        RefusalDetails::new("the authorization has not ended", "docs/tokens.md, What kills")
+        RefusalDetails::new("the authorization has not ended", "docs/tokens.md, What revokes tokens")
             .expected("before", when(self.at))
             .expected("ended by", &self.reason)
     }

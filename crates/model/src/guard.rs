@@ -161,7 +161,7 @@ impl EndedToken {
             }
             TokenEnd::Gone(gone) => gone.details(),
             TokenEnd::Killed { what, at } => {
-                let details = RefusalDetails::new("nothing ended the token", "docs/tokens.md, What kills")
+                let details = RefusalDetails::new("nothing ended the token", "docs/tokens.md, What revokes tokens")
                     .expected("ended by", what.as_str());
                 match at {
                     Some(at) => details.expected("ended at", when(at)),

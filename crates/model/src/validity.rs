@@ -39,7 +39,7 @@ impl InvalidityReason {
     }
 
     pub fn details(self) -> RefusalDetails {
-        const EPOCH: &str = "docs/tokens.md, What kills";
+        const EPOCH: &str = "docs/tokens.md, What revokes tokens";
         match self {
             Self::ApplicationUnknown => RefusalDetails::new("the application is registered", "RFC 6749 §2.2"),
             Self::ApplicationDisabled => {

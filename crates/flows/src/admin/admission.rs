@@ -40,7 +40,7 @@ impl Refusal for AdmissionRefusal {
         match self {
             Self::Guard(refusal) => refusal.details(),
             Self::NotAnAdministrator(user) => {
-                RefusalDetails::new("the user is an administrator of this instance", "docs/admin-api.md, Who may")
+                RefusalDetails::new("the user is an administrator of this instance", "docs/admin-api.md, Access")
                     .sent("user", user)
             }
             Self::SignInTooOld(refusal) => refusal.details(),
