@@ -36,12 +36,12 @@ pub(crate) struct Goal {
     pub(crate) is_met: bool,
 }
 
-/// The storms, for those who have no time for all.
+/// The storms.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Attack {
-    /// HTTP/2 that takes nothing
+    /// HTTP/2 connections that read nothing
     Windows,
-    /// Half requests, and answers that are not read
+    /// Unfinished requests and unread responses
     Mixed,
     /// Guessed passwords
     Guesses,

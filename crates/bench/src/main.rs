@@ -49,31 +49,31 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Arguments {
     #[command(subcommand)]
     command: Option<Inner>,
-    /// Measure these parts alone
+    /// Measure only these parts
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
-    /// Rounds; every shape runs in each of them
+    /// Number of rounds; every shape runs in each
     #[arg(long, default_value_t = 7)]
     rounds: u32,
-    /// A tenth of the requests: to see that it works, not to quote
+    /// Send a tenth of the requests, for a quick check
     #[arg(long)]
     quick: bool,
-    /// Write the results to this file as JSON, too
+    /// Also write the results to this file as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// For `attacks`: measure these storms alone
+    /// For `attacks`: measure only these storms
     #[arg(long, value_name = "STORM", value_delimiter = ',')]
     storms: Vec<Attack>,
-    /// For `faults`: how many are injected at least
+    /// For `faults`: minimum number of injected faults
     #[arg(long, default_value_t = 100_000)]
     faults: u64,
-    /// For `faults`: repeats what was printed with a seed; without it, one is drawn
+    /// For `faults`: seed of a run to repeat [default: random]
     #[arg(long)]
     seed: Option<u64>,
-    /// The server to measure; without it, it is built
+    /// Server binary to measure [default: build it]
     #[arg(long, value_name = "FILE")]
     gatehouse: Option<PathBuf>,
-    /// A server on which databases may be created; without it PostgreSQL is not measured
+    /// PostgreSQL server on which databases may be created [default: do not measure PostgreSQL]
     #[arg(long, value_name = "URL", env = "GATEHOUSE_TEST_POSTGRES", hide_env_values = true)]
     postgres: Option<String>,
 }
@@ -85,7 +85,7 @@ enum Inner {
     Bare { path: String, bytes: usize },
 }
 
-/// What can be measured on its own.
+/// The parts of the benchmark.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     /// Tokens, calls and documents against the bare handler; memory
@@ -102,15 +102,15 @@ enum Part {
     Kills,
     /// 100 000 live sessions and 1 000 000 reference tokens
     Crowd,
-    /// Pages of the instance manager with 1 000 000 lines in every list
+    /// Pages of the instance manager with 1 000 000 rows in every list
     Lists,
     /// The token path in a storm of sign-ins
     Storm,
-    /// One instance beside another that is stormed
+    /// One instance while another is under a storm
     Fairness,
-    /// Storms by strangers, beside honest traffic
+    /// Storms by unauthenticated clients, beside honest traffic
     Attacks,
-    /// Faults of the database at random, and what must hold whatever fails; only if it is named
+    /// Random database faults and the invariants; only if named
     Faults,
 }
 

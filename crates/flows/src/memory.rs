@@ -79,7 +79,7 @@ impl InstanceMemory {
         self.current.load().keys.load()
     }
 
-    /// Memory as it is, perhaps behind the database: to hold it, to write what it has noted, and to count.
+    /// Memory as it is, possibly behind the database: to keep it, to write its pending notes, and to count.
     pub(crate) fn unchecked(&self) -> Arc<Memory> {
         self.current.load_full()
     }
@@ -167,7 +167,7 @@ async fn newest_change(store: &Store, now: Timestamp) -> Result<FeedMark, Fault>
     }
 }
 
-/// Authorizations and sign-ins that ended while tokens of theirs may still be alive.
+/// Ended authorizations and sign-ins whose tokens may not have expired yet.
 #[derive(Default)]
 pub(crate) struct Revocations {
     authorizations: RwLock<HashMap<AuthorizationId, Timestamp>>,

@@ -29,8 +29,7 @@ pub(crate) struct SessionRequest<'a> {
     pub(crate) application: ApplicationId,
     pub(crate) application_uri: &'a str,
     pub(crate) token: TokenNames,
-    /// The only session that the credential is good for. With another session, or without one, the credential opens
-    /// nothing.
+    /// The only session that the credential is valid for. With another session, or without one, it gives no access.
     pub(crate) continues: Option<ApiSessionId>,
 }
 
@@ -70,7 +69,7 @@ impl Seats<'_> {
         Some(live)
     }
 
-    /// As [`Self::session_for`], for a credential that is good for one session only.
+    /// As [`Self::session_for`], for a credential that is valid for one session only.
     pub(crate) async fn continue_session(
         &self,
         calling: &SessionRequest<'_>,

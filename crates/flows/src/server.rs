@@ -261,7 +261,7 @@ impl Server {
         self.by_host.contains_key(host)
     }
 
-    /// From now on, letters to users go to the returned reader, which ends when the server closes. Without a reader,
+    /// From now on, e-mails to users go to the returned reader, which ends when the server closes. Without a reader,
     /// links are given to administrators.
     pub fn open_outbox(&self) -> OutboxReader {
         self.outbox.open()
@@ -367,7 +367,7 @@ impl Server {
         worst
     }
 
-    /// Ends the background tasks. The server goes on answering requests; tests then run each task's turns by hand.
+    /// Ends the background tasks. The server keeps answering requests; tests then run each task by hand.
     pub async fn end_tasks(&self) {
         self.stopping.send_replace(true);
         let tasks = std::mem::take(&mut *self.tasks.lock());
@@ -435,7 +435,7 @@ impl Server {
         Ok(())
     }
 
-    /// Sweeps dead rows and forgets old revocations.
+    /// Deletes expired rows and forgets old revocations.
     pub async fn maintain(&self) -> Result<(), Fault> {
         let mut rng = self.platform.rng();
         let mut worst = Ok(());

@@ -57,7 +57,7 @@ impl Progress {
     }
 }
 
-/// Prints a note for the user on standard error. If standard error is closed, the command goes on.
+/// Prints a note for the user on standard error. If standard error is closed, the command continues.
 pub fn note(text: fmt::Arguments<'_>) {
     let mut out = io::stderr().lock();
     let _unheard = out.write_fmt(text).and_then(|()| out.flush());

@@ -20,14 +20,14 @@ use crate::problem::StartupProblem;
 
 /// Timeout of connecting.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Timeout of the whole SMTP conversation for one letter; lettre itself waits for an answer without a limit.
+/// Timeout of the whole SMTP conversation for one e-mail; lettre itself waits for an answer without a limit.
 const LONGEST: Duration = Duration::from_mins(2);
 
 /// Pauses after temporary failures, for example while a server restarts or greylists (RFC 6647).
 const PAUSES: [Duration; 4] =
     [Duration::from_secs(5), Duration::from_mins(1), Duration::from_mins(5), Duration::from_mins(20)];
 
-/// Maximum number of letters waiting for another try. At this number, no new letter is taken from the queue.
+/// Maximum number of e-mails waiting for another try. At this number, no new e-mail is taken from the queue.
 const MAX_RETRIED: usize = 100;
 
 /// SMTP client for the configured mail server.
@@ -43,7 +43,7 @@ impl fmt::Debug for Mailer {
     }
 }
 
-/// The reason why a letter was not accepted. Never contains an address, although mail servers quote them in answers.
+/// The reason why an e-mail was not accepted. Never contains an address, although mail servers quote them in answers.
 #[derive(Debug)]
 pub struct Undelivered {
     what: String,
@@ -104,7 +104,7 @@ impl Mailer {
         Ok(Self { transport: transport.build(), from: settings.from.clone(), name })
     }
 
-    /// Greets the server as for a letter, signs in, and disconnects.
+    /// Greets the server as for an e-mail, signs in, and disconnects.
     pub async fn greet(&self) -> Result<(), Undelivered> {
         match timeout(LONGEST, self.transport.test_connection()).await {
             Ok(Ok(true)) => Ok(()),
@@ -113,7 +113,7 @@ impl Mailer {
         }
     }
 
-    /// Tries once to deliver a letter.
+    /// Tries once to deliver an e-mail.
     pub async fn send(&self, letter: &MailMessage) -> Result<(), Undelivered> {
         let envelope = self.envelope(letter)?;
         let sent = timeout(LONGEST, self.transport.send(envelope)).await;
@@ -131,13 +131,13 @@ impl Mailer {
             // Sent as a part, because lettre adds `MIME-Version` (RFC 2045 §4) to parts only.
             .singlepart(SinglePart::plain(letter.text.clone()))
             .map_err(|error| unfit(&error))?;
-        // RFC 3834 §5: no automatic answers to an automatic letter.
+        // RFC 3834 §5: no automatic answers to an automatic e-mail.
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
         envelope.headers_mut().insert_raw(HeaderValue::new(automatic, "auto-generated".to_owned()));
         Ok(envelope)
     }
 
-    /// Delivers until the server is closed and every remaining letter was tried once more.
+    /// Delivers until the server is closed and every remaining e-mail was tried once more.
     pub async fn deliver(self, mut letters: OutboxReader) {
         let mut waiting: Vec<WaitingLetters> = Vec::new();
         loop {
@@ -162,7 +162,7 @@ impl Mailer {
         }
     }
 
-    /// Tries once, and returns the letter if it should be tried again.
+    /// Tries once, and returns the e-mail if it should be tried again.
     async fn try_once(&self, mut waiting: WaitingLetters, letters: &OutboxReader) -> Option<WaitingLetters> {
         let about = waiting.letter.about;
         match self.send(&waiting.letter).await {

@@ -103,7 +103,7 @@ impl Refusal for DeadLink {
     }
 }
 
-/// Why no password-reset mail was sent. The caller is told only of a throttle.
+/// Why no password-reset mail was sent. The caller learns only of a throttle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResetNotSent {
     /// Too many requests. The duration is the wait.

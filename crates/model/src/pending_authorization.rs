@@ -13,14 +13,14 @@ use crate::{SessionId, Timestamp};
 /// How long the pages of a request may take.
 pub const PENDING_LIFETIME: Duration = Duration::from_hours(24);
 
-/// How long a proof counts: the right password until the second step, and a sign-in for this very request until the
-/// user consents.
+/// How long a proof is valid: the password until the second step, and a sign-in for this request until the user
+/// consents.
 pub const PROOF_LIFETIME: Duration = Duration::from_mins(10);
 
-/// What the pages of a request carry in their addresses.
+/// The id of a pending request in the addresses of its pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PendingId {
-    /// The whole request, encrypted. Nobody has proved anything yet, so nothing is stored.
+    /// The whole request, encrypted. No user has authenticated yet, so nothing is stored.
     Sealed(String),
     /// The key of a row.
     Stored(Uuid),
@@ -41,19 +41,19 @@ impl std::fmt::Display for PendingId {
     }
 }
 
-/// A request of one browser.
+/// A pending request of one browser.
 #[derive(Clone, Debug)]
 pub struct PendingAuthorization {
     pub id: PendingId,
-    /// The browser that sent the request. No other browser can go on with it.
+    /// The browser that sent the request. No other browser can continue it.
     pub browser: Digest<FormCookie>,
     pub request: Arc<AuthorizationRequest>,
-    /// The sign-in after which nothing but consent was missing.
+    /// The sign-in after which only consent was missing.
     pub sign_in: Option<RequestSignIn>,
     pub expires_at: Timestamp,
 }
 
-/// A sign-in that met a request.
+/// A sign-in that satisfied the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestSignIn {
     pub session: SessionId,
@@ -61,7 +61,7 @@ pub struct RequestSignIn {
 }
 
 impl PendingAuthorization {
-    /// Whether this sign-in met the request, recently enough that `prompt=login` need not ask again.
+    /// Whether this sign-in satisfied the request, recently enough that `prompt=login` need not ask again.
     pub fn is_met_by(&self, session: SessionId, now: Timestamp) -> bool {
         self.sign_in.is_some_and(|met| met.session == session && now < met.at.plus(PROOF_LIFETIME))
     }

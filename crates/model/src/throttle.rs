@@ -148,7 +148,7 @@ impl AccountBudget {
         self.spent_until = until;
     }
 
-    /// Whether to notify of the attack now: once a day.
+    /// Whether to send a notification of the attack now: once a day.
     pub fn tell(&mut self, now: Timestamp) -> bool {
         const DAY: Duration = Duration::from_hours(24);
         let is_due = self.told_at.is_none_or(|told| now.since(told) >= DAY || told.since(now) >= DAY);

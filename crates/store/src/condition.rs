@@ -104,8 +104,8 @@ impl OperationHealth {
         }
     }
 
-    /// The current problem: the newest fault, until a second has passed without another and something succeeded; or operations
-    /// that do not end.
+    /// The current problem: the newest fault, until an operation succeeded and a second passed without another fault; or
+    /// operations that do not end.
     pub fn ailment(&self) -> Option<Outage> {
         self.ailment_at(Instant::now())
     }

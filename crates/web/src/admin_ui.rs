@@ -103,7 +103,7 @@ type PageResult = Result<Response, PageInterruption>;
 impl FromRequestParts<Arc<AppState>> for AdminPage {
     type Rejection = Response;
 
-    /// Redirects to sign-in if nobody is signed in. Answers users who are not administrators with an error page.
+    /// Redirects to sign-in if no user is signed in. Answers users who are not administrators with an error page.
     async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, Response> {
         let mut person = SignedInUser::from_request_parts(parts, state).await?;
         let (instance, mut ctx, browser) = person.split();

@@ -61,7 +61,7 @@ fn hashed_path(bytes: &[u8], extension: &str) -> String {
     format!("/id/assets/gatehouse-{:016x}.{extension}", u64::from_be_bytes(*head))
 }
 
-/// `data-page="sign-in"`. Posts `login`, `password`, `csrf`; or `continue=1`, `csrf` to go on as `signed_in_as`.
+/// `data-page="sign-in"`. Posts `login`, `password`, `csrf`; or `continue=1`, `csrf` to continue as `signed_in_as`.
 #[derive(Template)]
 #[template(path = "sign-in.html")]
 pub struct SignInPage<'a> {

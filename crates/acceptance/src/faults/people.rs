@@ -53,7 +53,7 @@ async fn ask_for_reset(browser: &mut Browser) {
     assert_eq!(browser.submit(&page, "login", &[("login", &login)]).await.page(), "forgotten-sent");
 }
 
-/// The link in a letter, from its path on.
+/// The link in an e-mail, from its path on.
 fn link_in(letter: &MailMessage) -> String {
     let line = letter.text.lines().find(|line| line.starts_with("http://localhost:8080/")).expect("a link");
     line["http://localhost:8080".len()..].to_owned()
@@ -63,8 +63,8 @@ async fn link_to(scene: &Scene<'_>, login: &str) -> String {
     link_in(&scene.letter_to(&format!("{login}@example.com")).await)
 }
 
-/// A valid link to this page. A request repeated after a 503 may send two letters: the first link is void, and its
-/// letter may arrive before or after the other.
+/// A valid link to this page. A request repeated after a 503 may send two e-mails: the first link is void, and its
+/// e-mail may arrive before or after the other.
 pub(super) async fn good_link_to(scene: &Scene<'_>, address: &str, page: &str) -> String {
     loop {
         let link = link_in(&scene.letter_to(address).await);
@@ -116,7 +116,7 @@ pub(super) async fn reset_password(scene: &mut Scene<'_>) {
     assert_eq!(stranger.open(&link).await.status, 410, "once");
 }
 
-/// The link in a letter makes a new browser known.
+/// The link in an e-mail makes a new browser known.
 pub(super) async fn know_browser(scene: &mut Scene<'_>) {
     let person = scene.person().await;
     let mut browser = scene.browser(&person.login);
@@ -160,7 +160,7 @@ async fn address_of(scene: &Scene<'_>, login: &str) -> Option<Email> {
     found.expect("no fault").expect("there").user.email
 }
 
-/// Both letters are sent, or neither.
+/// Both e-mails are sent, or neither.
 pub(super) async fn ask_for_new_address(scene: &mut Scene<'_>) {
     let mut person = scene.signed_in().await;
     let new = format!("{}@home.example", person.login);

@@ -142,7 +142,7 @@ impl Stage {
         caught(verify).await
     }
 
-    /// Removes and returns the newest letter to an address.
+    /// Removes and returns the newest e-mail to an address.
     pub(super) async fn letter_to(&self, address: &str) -> MailMessage {
         let (letters, arrived) = &*self.letters;
         let found = async {

@@ -1,4 +1,4 @@
-//! Changing the user's e-mail address. Both addresses get a letter, and the change happens when both have confirmed.
+//! Changing the user's e-mail address. Both addresses get an e-mail, and the change happens when both have confirmed.
 
 use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::email_change::{ANSWER_LIFE, MAX_NEW_ADDRESSES, answer_url, asked_besides, until_midnight};
@@ -111,7 +111,7 @@ impl Account<'_> {
         if user.email.as_ref().is_some_and(|known| known.verified && known.address == address.as_str()) {
             return Ok(Err(EmailRefusal::Known));
         }
-        // The user chooses the recipient of the letter, so it counts against the limit for password reset letters.
+        // The user chooses the recipient of the e-mail, so it counts against the limit for password reset e-mails.
         Ok(match self.auth.count_reset_request(Some(&user.login), request.address, now) {
             Some(wait) => Err(EmailRefusal::Throttled(wait)),
             None => Ok((user, address)),

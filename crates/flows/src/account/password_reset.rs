@@ -18,7 +18,7 @@ use crate::auth::reset_requests::ResetRequest;
 use crate::auth::reset_requests::ResetRequestKind;
 use crate::auth::reset_requests::audit_unsent;
 
-/// Maximum users with a shared address who all get a letter.
+/// Maximum users with a shared address who all get an e-mail.
 const MAX_NAMESAKES: i64 = 5;
 
 impl PasswordReset<'_> {

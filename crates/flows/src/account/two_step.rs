@@ -81,7 +81,7 @@ impl TwoStepChange<'_> {
         }
     }
 
-    /// The name of the change in the letter about it.
+    /// The name of the change in the e-mail about it.
     const fn told(self) -> &'static str {
         match self {
             Self::AddApp { .. } => "An authenticator app was added",

@@ -78,7 +78,7 @@ async fn replace(
     store.commit(batch).await
 }
 
-/// Replaces the checkpoint key, when the old one may be known to somebody else. `false` if another node was first.
+/// Replaces a checkpoint key that may be compromised. `false` if another node was first.
 pub(super) async fn renew(store: &AuditedStore, master: &MasterKey, moment: &mut Moment<'_>) -> Result<bool, Fault> {
     let old = CheckpointKey::load(store, master).await?;
     Ok(matches!(replace(store, master, old.as_ref(), moment).await?, CommitOutcome::Committed))

@@ -23,8 +23,8 @@ const PURPOSE: &str = "person in the audit";
 /// Users whose keys are cached while events are sealed.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// Keys known to be committed, under which this process seals. A key that was erased meanwhile does no harm: nobody can
-/// open what is sealed under it.
+/// Keys known to be committed, with which this process encrypts. A key that was erased meanwhile does no harm: data
+/// encrypted with it cannot be decrypted.
 pub(super) struct PersonKeyCache(Mutex<Cache<Uuid, PersonKey>>);
 
 #[derive(Clone)]
@@ -139,7 +139,7 @@ fn write_person(
     text: &str,
 ) {
     let text = match key {
-        // The event names no known user: there is nobody to erase.
+        // The event names no known user, so there is no person to erase.
         None => Some(text.to_owned()),
         Some(PersonKey::Known(key)) => {
             let sealed = SealingKey::new(key).seal(instance, PURPOSE, text.as_bytes());

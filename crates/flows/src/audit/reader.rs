@@ -180,7 +180,7 @@ impl<'a> AuditReader<'a> {
         Sealer::open(&self.store, self.master, moment).await?.finish(moment).await
     }
 
-    /// The newest checkpoint, to be kept where nobody with access to Gatehouse can change it.
+    /// The newest checkpoint, to be kept where no one with access to Gatehouse can change it.
     pub async fn checkpoint(&self) -> Result<Option<String>, Fault> {
         Ok(self.store.newest_checkpoint().await?.map(|(_, _, jws)| jws))
     }

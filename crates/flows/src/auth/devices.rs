@@ -1,7 +1,7 @@
 //! Device cookies: which accounts a browser signed in to before (`identity.md` §4.1).
 //!
-//! A cookie is no sign-in, and admits nobody without the password. It only makes the browser's attempts count
-//! separately from strangers'. It is a list of entries under one MAC of the instance: `base64url(entries).tag`.
+//! A cookie is not a sign-in, and does not replace the password. It only makes the browser's attempts count separately
+//! from strangers'. It is a list of entries under one MAC of the instance: `base64url(entries).tag`.
 
 use std::time::Duration;
 

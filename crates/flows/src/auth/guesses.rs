@@ -159,8 +159,8 @@ impl Auth<'_> {
         Ok(())
     }
 
-    /// Reports an attack on an account, so that its user may get a letter. The report is handled after the response, so
-    /// that neither the response nor its time reveals which logins exist.
+    /// Reports an attack on an account, so that its user can get an e-mail. It is handled after the response, so that
+    /// neither the response nor its time reveals which logins exist.
     pub(crate) fn report_attack(
         &self,
         attempt: &SignInAttempt,

@@ -31,7 +31,7 @@ impl IssuedLink {
         }
     }
 
-    /// The letter with the link; `None` if the user has no mailbox.
+    /// The e-mail with the link; `None` if the user has no mailbox.
     pub fn letter(&self, instance: &str, url: &str) -> Option<MailMessage> {
         let to = self.user.mailbox()?;
         let letter = Letter { to, instance, user: &self.user };

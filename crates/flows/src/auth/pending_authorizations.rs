@@ -1,8 +1,8 @@
 //! Authorization requests while their users sign in (`identity.md` §3.1).
 //!
-//! Pages carry an id, never the parameters. Until somebody has proved something, the id is the request itself,
-//! encrypted, so that strangers' requests write nothing. From the first right password on, the request is a row, if a
-//! page is left to answer.
+//! Pages carry an id, never the parameters. Before the user has authenticated, the id is the request itself, encrypted,
+//! so that unauthenticated requests write nothing. From the first correct password on, the request is a row, if a page
+//! is left to answer.
 
 use std::sync::Arc;
 
@@ -45,7 +45,8 @@ impl Auth<'_> {
         PendingAuthorization { id, browser, request: Arc::clone(request), sign_in: None, expires_at }
     }
 
-    /// The request with this id, unless it is over or another browser's. A browser may send several form cookies.
+    /// The request with this id, unless it has expired or belongs to another browser. A browser may send several form
+    /// cookies.
     pub async fn pending(
         &self,
         id: PendingId,
@@ -80,7 +81,7 @@ impl Auth<'_> {
         SealingKey::new(&self.memory.current().secret.load().derive(MacPurpose::PendingAuthorization))
     }
 
-    /// The request as a row of a user who has proved something, and the statement that writes it.
+    /// The request as a row of a user who has authenticated, and the statement that writes it.
     pub(crate) fn kept(
         &self,
         ctx: &mut Ctx<'_>,
@@ -96,7 +97,7 @@ impl Auth<'_> {
         (kept, statement)
     }
 
-    /// Stores that this sign-in met the request, so that the page of consent need not ask for another.
+    /// Stores that this sign-in satisfied the request, so that the consent page need not ask for another.
     pub async fn keep_sign_in(
         &self,
         ctx: &mut Ctx<'_>,
@@ -112,7 +113,7 @@ impl Auth<'_> {
     }
 }
 
-/// Bound to the browser: sealed for one, a request does not open for another.
+/// Binds the encryption to a browser: a request of one browser cannot be decrypted for another.
 fn purpose(browser: &Digest<FormCookie>) -> String {
     format!("pending authorization of {}", browser.to_base64())
 }

@@ -55,7 +55,7 @@ impl Auth<'_> {
         let digest = Digest::<ReferenceTokenValue>::from_bytes(*shown.digest().as_bytes());
         let Some(token) = self.memory.store.reference_token(&digest).await? else { return Ok(()) };
         let revoked = self.revoke_reference_token(ctx, &token, "leaked").await?;
-        // A token that is already revoked may be reported any number of times: only the first report sends a letter.
+        // A token that is already revoked may be reported any number of times: only the first report sends an e-mail.
         if revoked && let Some(user) = self.memory.store.user(token.user).await? {
             self.mail.write_to(&user, |letter| letter.token_leaked(&masked(&token.tail), &token.description));
         }

@@ -38,7 +38,7 @@ pub enum Weakness {
 }
 
 impl Weakness {
-    /// An operator with a reason may override these. The length limits hold for everybody.
+    /// An operator may override these, but not the length limits.
     pub(crate) const fn may_be_overridden(self) -> bool {
         !matches!(self, Self::Empty | Self::TooLong)
     }

@@ -335,7 +335,7 @@ impl Throttle {
         counters.iter().filter_map(refused).max()
     }
 
-    /// Whether the user should be told that the account is attacked: once a day for each process.
+    /// Whether the user should be notified of an attack on the account: once a day for each process.
     pub(crate) fn tell(&self, account: GuessedAccount, now: Timestamp) -> bool {
         self.state.lock().history.change(account, |budget| budget.tell(now))
     }

@@ -1,7 +1,7 @@
 //! Passwords that were right a moment ago, so that a client that sends one with every call does not cost an Argon2 each
 //! time.
 //!
-//! Each entry is an HMAC over application, login and password, under a key that this process drew and nobody else has.
+//! Each entry is an HMAC over application, login and password, under a random key of this process.
 //! It leads to the user and the epoch at which the password was right. This weakens nothing: every caller is throttled
 //! before the lookup, and a password that is not found is compared and counted as on the sign-in page, so no guess
 //! costs less. A new password and a disabled user raise the epoch, which is checked every time. An entry is valid for

@@ -1,4 +1,4 @@
-//! Outgoing mail: flows put letters into a bounded queue, and the mailer that holds its other end delivers them.
+//! Outgoing mail: flows put e-mails into a bounded queue, and the mailer that holds its other end delivers them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,25 +10,25 @@ use parking_lot::Mutex;
 
 use crate::platform::InstanceInfo;
 
-/// Letters that may wait, in fair shares. More are dropped and counted: a mail server that is away must not delay
+/// E-mails that may wait, in fair shares. More are dropped and counted: a mail server that is away must not delay
 /// requests.
 const MAX_WAITING: usize = 1000;
 
-/// Queue for letters. Without a mailer, flows give links to administrators instead.
+/// Queue for e-mails. Without a mailer, flows give links to administrators instead.
 #[derive(Default)]
 pub struct Outbox {
     queue: Mutex<Option<FairSender<InstanceId, MailMessage>>>,
     counts: MailCounts,
 }
 
-/// Counts of letters sent and lost.
+/// Counts of e-mails sent and lost.
 #[derive(Default)]
 struct MailCounts {
     sent: AtomicU64,
     lost: AtomicU64,
 }
 
-/// The mailer's end: yields letters to deliver, and counts their outcomes.
+/// The mailer's end: yields e-mails to deliver, and counts their outcomes.
 pub struct OutboxReader {
     waiting: FairReceiver<InstanceId, MailMessage>,
     outbox: Arc<Outbox>,
@@ -44,21 +44,21 @@ impl OutboxReader {
         self.outbox.counts.sent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a letter that will not arrive.
+    /// Counts an e-mail that will not arrive.
     pub fn lost(&self) {
         self.outbox.counts.lost.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Outbox {
-    /// Opens the queue: from now on letters go to the returned reader.
+    /// Opens the queue: from now on e-mails go to the returned reader.
     pub(crate) fn open(self: &Arc<Self>) -> OutboxReader {
         let (sender, waiting) = channel(MAX_WAITING);
         *self.queue.lock() = Some(sender);
         OutboxReader { waiting, outbox: Arc::clone(self) }
     }
 
-    /// The reader sees the end once it has taken all waiting letters.
+    /// The reader sees the end once it has taken all waiting e-mails.
     pub(crate) fn close(&self) {
         self.queue.lock().take();
     }
@@ -68,7 +68,7 @@ impl Outbox {
         self.queue.lock().is_some()
     }
 
-    /// Answers whether the letter was queued.
+    /// Answers whether the e-mail was queued.
     pub(crate) fn send(&self, instance: InstanceId, message: MailMessage) -> bool {
         let about = message.about;
         let taken = self.queue.lock().as_ref().is_some_and(|queue| queue.send(instance, message).is_ok());
@@ -79,13 +79,13 @@ impl Outbox {
         taken
     }
 
-    /// Numbers of letters that were delivered, and of letters that never will be.
+    /// Numbers of e-mails that were delivered, and of e-mails that never will be.
     pub fn counts(&self) -> (u64, u64) {
         (self.counts.sent.load(Ordering::Relaxed), self.counts.lost.load(Ordering::Relaxed))
     }
 }
 
-/// Letters to the users of one instance.
+/// E-mails to the users of one instance.
 #[derive(Clone, Copy)]
 pub struct InstanceMail<'a> {
     pub(crate) info: &'a InstanceInfo,

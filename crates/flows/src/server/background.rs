@@ -94,7 +94,7 @@ async fn answer(server: Arc<Server>, mut stopping: StopSignal) {
     }
 }
 
-/// Separate from the tick: a late seal delays nobody but the auditor.
+/// Separate from the tick: a late seal delays no request.
 async fn seal(server: Arc<Server>, mut stopping: StopSignal) {
     while ticks(&mut stopping).await {
         server.end_turn("seal", server.seal().await, "the audit is not sealed");

@@ -97,7 +97,7 @@ impl Server {
         self.feed().age()
     }
 
-    /// Letters sent, and letters given up.
+    /// E-mails sent, and e-mails given up.
     pub fn letters(&self) -> (u64, u64) {
         self.outbox().counts()
     }

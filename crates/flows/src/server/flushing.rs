@@ -1,4 +1,4 @@
-//! Flushing: writes to the database what only memory and the audit buffers hold.
+//! Flushing: writes data to the database that only memory and the audit buffers hold.
 
 use model::{Moment, Timestamp};
 

@@ -164,7 +164,7 @@ impl Instance {
         self.audit().put(AuditEvent::refused(ctx.now, kind, ctx.request, (Asker::Stranger, refusal)))
     }
 
-    /// Periodic maintenance: sweeps dead rows, forgets old revocations.
+    /// Periodic maintenance: deletes expired rows, forgets old revocations.
     pub(crate) async fn maintain(&self, now: Timestamp, rng: &mut dyn Rng) -> Result<(), Fault> {
         let store = &self.memory.store;
         let dead_before = now.minus(MAX_TOKEN_LIFETIME);

@@ -56,7 +56,7 @@ impl InstanceAdmin {
         self.administrator.check_recent(now).is_ok()
     }
 
-    /// Sends the administrator a letter about a service token that they issued.
+    /// Sends the administrator an e-mail about a service token that they issued.
     pub fn tell_issued(&self, uri: &str, token: &ReferenceToken) {
         let about = (masked(&token.tail), token.description.as_str());
         self.instance.mail().write_to(&self.user, |letter| letter.service_token_issued(uri, (&about.0, about.1)));

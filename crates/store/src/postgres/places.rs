@@ -12,7 +12,7 @@ use crate::{Fault, Trouble};
 /// tenant.
 pub(super) struct FairPermits<K: Clone + Eq + Hash> {
     state: Mutex<State<K>>,
-    /// Notified when no permit is held and nobody waits.
+    /// Notified when no permit is held and no caller waits.
     empty: Notify,
 }
 

@@ -235,7 +235,7 @@ impl Store {
         row.map_or(Ok(0), |row| Ok(row.int(0)?.unsigned_abs()))
     }
 
-    /// Rows that nobody can use any more: codes never redeemed, families whose last token expired long ago. A small
+    /// Rows that can no longer be used: codes never redeemed, families whose last token expired long ago. A small
     /// batch, so that the writer is never busy for long.
     pub fn sweep_authorizations(&self, dead_before: Timestamp) -> Statement {
         self.bound(

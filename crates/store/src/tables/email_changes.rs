@@ -49,7 +49,7 @@ fn bytes(code: Option<&Digest<LinkCode>>) -> Option<[u8; 32]> {
 }
 
 impl Store {
-    /// Counts a letter to an address that is not yet the user's. Guarded: at most `most` per day (UTC) over all nodes.
+    /// Counts an e-mail to an address that is not yet the user's. Guarded: at most `most` per day (UTC) over all nodes.
     pub fn count_new_address_letter(&self, user: UserId, now: Timestamp, most: u32) -> Statement {
         self.bound(
             "INSERT INTO new_address_letters AS l (instance, user_id, day, letters) VALUES ($1, $2, $3, 1) \

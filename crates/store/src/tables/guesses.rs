@@ -1,4 +1,4 @@
-//! Password guessing: leased blocks of an account's guesses, known networks, and letters about attacks.
+//! Password guessing: leased blocks of an account's guesses, known networks, and e-mails about attacks.
 
 use model::throttle::{GuessCeiling, MAX_KNOWN_NETWORKS};
 use model::{Timestamp, UserId};

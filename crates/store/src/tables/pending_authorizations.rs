@@ -1,4 +1,4 @@
-//! Authorization requests of users who are signing in, from the first right password on.
+//! Authorization requests of users who are signing in, from the first correct password on.
 
 use std::sync::Arc;
 
@@ -33,8 +33,8 @@ impl Store {
         Ok(self.list("pending authorization", (sql, values![id]), read).await?.pop())
     }
 
-    /// Stores the request under this id, for the user who has proved something. One that is stored already takes the
-    /// newer user and sign-in.
+    /// Stores the request under this id, for a user who has authenticated. An existing row gets the newer user and
+    /// sign-in.
     pub fn put_pending_authorization(&self, id: Uuid, user: UserId, pending: &PendingAuthorization) -> Statement {
         let request = serde_json::to_string(&*pending.request).expect("a request is JSON");
         let (session, met_at) = pending.sign_in.map(|met| (met.session.0, met.at.micros())).unzip();

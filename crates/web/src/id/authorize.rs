@@ -35,7 +35,7 @@ pub(super) async fn post(mut context: RequestContext, headers: HeaderMap, body: 
     }
 }
 
-/// Parses the request. Nothing later sees a parameter as it was sent.
+/// Parses the request. No later code sees a raw parameter.
 async fn begin(mut context: RequestContext, method: &Method, headers: &HeaderMap, params: &Params) -> Response {
     let done = async {
         let (instance, mut ctx) = context.split();
@@ -157,7 +157,7 @@ pub(super) async fn submit_consent(
                 let response = instance.protocol().consent(&mut ctx, &asked.verified, browser, allowed).await?;
                 Ok(respond(&Method::POST, &response))
             }
-            // The page came too late, or somebody else has signed in: the request is answered anew.
+            // The page came too late, or another user has signed in: the request is processed again.
             browser => {
                 let user = browser.map(|browser| RequestUser { browser, for_this_request: false });
                 proceed(&mut context, (&Method::POST, &headers), &asked.verified, Some(&asked.pending), user).await

@@ -1,4 +1,4 @@
-//! The requests of applications that pages of `/id` carry by their ids.
+//! Pending authorization requests, which pages of `/id` carry by their ids.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,8 @@ use crate::request::render;
 
 pub(super) const CONSENT_PATH: &str = "/id/account/consent";
 
-/// The parameter of a page's address. Its value may be longer than other parameters: it may hold a whole request.
+/// The parameter with the id in a page's address. Its value may be longer than that of others: it may be a whole
+/// request.
 const PARAMETER: &str = "request=";
 
 /// A request with a page to answer.
@@ -27,7 +28,7 @@ pub(super) struct PendingRequest {
 }
 
 impl PendingRequest {
-    /// Whether this sign-in met the request lately.
+    /// Whether this sign-in satisfied the request recently.
     pub(super) fn is_met_by(&self, browser: &SignedIn, context: &RequestContext) -> bool {
         self.pending.is_met_by(browser.session.id, context.now)
     }
@@ -44,7 +45,7 @@ pub(super) fn id_in(query: Option<&str>) -> Option<PendingId> {
     Some(PendingId::parse(id.split('&').next().unwrap_or_default()))
 }
 
-/// The request with this id. The page that says why there is none, if it is over or another browser's, or if the
+/// The request with this id; otherwise a page with the reason: it has expired or belongs to another browser, or the
 /// application has changed meanwhile.
 pub(super) async fn find(
     context: &mut RequestContext,

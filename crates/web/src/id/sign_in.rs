@@ -140,7 +140,7 @@ async fn sign_in(
     }
 }
 
-/// The page that tells that the user is signed in.
+/// The page shown to a signed-in user.
 pub(super) async fn account(context: RequestContext, headers: HeaderMap) -> Response {
     match context.browser(&headers).await {
         Err(fault) => failures::fault_page(&context, &fault),

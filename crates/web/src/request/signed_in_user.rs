@@ -31,7 +31,7 @@ pub(crate) struct SignedInUser {
 impl FromRequestParts<Arc<AppState>> for SignedInUser {
     type Rejection = Response;
 
-    /// Redirects to sign-in if nobody is signed in. The return address is the page, never the target of a form.
+    /// Redirects to sign-in if no user is signed in. The return address is the page, never the target of a form.
     async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, Response> {
         let context = RequestContext::from_request_parts(parts, state).await?;
         match context.browser(&parts.headers).await {
