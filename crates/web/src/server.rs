@@ -113,7 +113,7 @@ impl Default for Limits {
             max_connections: 4096,
             connections_per_network: 256,
             connections_per_site: 1024,
-            unread_bytes: 32 * 1024 * 1024,
+            unread_bytes: 24 * 1024 * 1024,
         }
     }
 }
