@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 
 use self::passkeys::RelyingParty;
 pub use self::passwords::{AcceptedPassword, HashingTurn, Passwords};
+use self::pending_authorizations::PendingAuthorizations;
 use self::reset_requests::ResetQueue;
 use self::throttle::{FailureHistory, Throttle};
 use crate::audit::InstanceAudit;
@@ -48,4 +49,10 @@ pub struct Auth<'a> {
     pub(crate) memory: Believed<'a>,
     pub(crate) audit: &'a InstanceAudit,
     pub(crate) mail: InstanceMail<'a>,
+}
+
+impl<'a> Auth<'a> {
+    const fn pending_authorizations(&self) -> PendingAuthorizations<'a> {
+        PendingAuthorizations { memory: self.memory }
+    }
 }

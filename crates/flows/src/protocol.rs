@@ -7,7 +7,6 @@ pub mod legacy;
 pub mod revocation;
 pub mod sign_out;
 
-use self::legacy::LegacyUses;
 use crate::audit::InstanceAudit;
 use crate::auth::Auth;
 use crate::memory::Believed;
@@ -22,5 +21,4 @@ pub struct Protocol<'a> {
     pub(crate) audit: &'a InstanceAudit,
     pub(crate) auth: Auth<'a>,
     pub(crate) seats: Seats<'a>,
-    pub(crate) legacy_uses: &'a LegacyUses,
 }

@@ -223,10 +223,10 @@ async fn enter(
                 password: &basic.password,
                 application: application.as_deref(),
             };
-            Box::pin(instance.protocol().authorize_call_by_password(&mut ctx, &shown, scope)).await?
+            Box::pin(instance.legacy_schemes().authorize_call_by_password(&mut ctx, &shown, scope)).await?
         }
         ApiCredential::ErpSession(session) => {
-            Box::pin(instance.protocol().authorize_call_by_erp_session(&mut ctx, session, Some(scope))).await?
+            Box::pin(instance.legacy_schemes().authorize_call_by_erp_session(&mut ctx, session, Some(scope))).await?
         }
     };
     Ok(answer.map_err(CallRefusal::Guard))
@@ -239,7 +239,7 @@ fn asks_for_basic(context: &RequestContext, headers: &HeaderMap, refused: &CallR
         _ if headers.contains_key("sec-fetch-site") => false,
         CallRefusal::Guard(GuardRefusal::Legacy(refusal)) => refusal.is_wrong_password(),
         CallRefusal::NoCredential => credential::application(headers)
-            .is_ok_and(|named| context.instance.protocol().offers_basic(named.as_deref(), context.now)),
+            .is_ok_and(|named| context.instance.legacy_schemes().offers_basic(named.as_deref(), context.now)),
         _ => false,
     }
 }

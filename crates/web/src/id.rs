@@ -158,8 +158,9 @@ fn asset(bytes: &'static [u8], content_type: &'static str) -> Response {
 fn form_is_ours(context: &RequestContext, headers: &HeaderMap, shown: Option<&str>) -> bool {
     let same_site =
         headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none" || site == "same-site");
-    let goes_with =
-        |shown: &str| context.form_cookies(headers).any(|cookie| context.instance.auth().is_form_token(&cookie, shown));
+    let goes_with = |shown: &str| {
+        context.form_cookies(headers).any(|cookie| context.instance.form_tokens().is_of_browser(&cookie, shown))
+    };
     same_site && shown.is_some_and(goes_with)
 }
 
@@ -170,7 +171,7 @@ fn form_page(
     fill: impl FnOnce(&RequestContext, &str) -> Response,
 ) -> Response {
     let (cookie, is_new) = context.form_cookie(headers);
-    let csrf = context.instance.auth().form_token(&cookie);
+    let csrf = context.instance.form_tokens().of_browser(&cookie);
     let mut response = fill(context, &csrf);
     if is_new {
         let names = context.cookie_names();

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use store::{Batch, CommitOutcome, Statement};
 
 use crate::Fault;
-use crate::auth::Auth;
 use crate::auth::browser_session::SignedIn;
+use crate::memory::Believed;
 use crate::platform::seal::{MacPurpose, SealingKey};
 
 /// The content of a sealed id.
@@ -29,10 +29,16 @@ struct SealedRequest {
     expires_at: i64,
 }
 
-impl Auth<'_> {
+/// The pending authorization requests of one instance.
+#[derive(Clone, Copy)]
+pub struct PendingAuthorizations<'a> {
+    pub(crate) memory: Believed<'a>,
+}
+
+impl PendingAuthorizations<'_> {
     /// A request of the browser with this form cookie. Writes nothing.
-    pub fn pend(
-        &self,
+    pub fn begin(
+        self,
         request: &Arc<AuthorizationRequest>,
         browser: &Presented<FormCookie>,
         now: Timestamp,
@@ -47,8 +53,8 @@ impl Auth<'_> {
 
     /// The request with this id, unless it has expired or belongs to another browser. A browser may send several form
     /// cookies.
-    pub async fn pending(
-        &self,
+    pub async fn find(
+        self,
         id: PendingId,
         browsers: impl Iterator<Item = Presented<FormCookie>>,
         now: Timestamp,
@@ -64,7 +70,7 @@ impl Auth<'_> {
         Ok(pending.filter(|pending| now < pending.expires_at))
     }
 
-    fn unseal(&self, text: &str, browser: Digest<FormCookie>) -> Option<PendingAuthorization> {
+    fn unseal(self, text: &str, browser: Digest<FormCookie>) -> Option<PendingAuthorization> {
         let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
         let content = self.pending_key().open(*self.memory.store.instance(), &purpose(&browser), &sealed).ok()?;
         let SealedRequest { request, expires_at } = serde_json::from_slice(&content).ok()?;
@@ -77,13 +83,13 @@ impl Auth<'_> {
         })
     }
 
-    fn pending_key(&self) -> SealingKey {
+    fn pending_key(self) -> SealingKey {
         SealingKey::new(&self.memory.current().secret.load().derive(MacPurpose::PendingAuthorization))
     }
 
     /// The request as a row of a user who has authenticated, and the statement that writes it.
     pub(crate) fn kept(
-        &self,
+        self,
         ctx: &mut Ctx<'_>,
         user: UserId,
         pending: &PendingAuthorization,
@@ -99,7 +105,7 @@ impl Auth<'_> {
 
     /// Stores that this sign-in satisfied the request, so that the consent page need not ask for another.
     pub async fn keep_sign_in(
-        &self,
+        self,
         ctx: &mut Ctx<'_>,
         browser: &SignedIn,
         pending: PendingAuthorization,

@@ -72,7 +72,8 @@ impl Auth<'_> {
         let (user, spends) = (Arc::new(user), Vec::from_iter(rehash));
         let overtaken = || Fault::unavailable("the password was set anew meanwhile");
         if user.has_second_factor {
-            let (pending, keeping) = pending.map(|pending| self.kept(ctx, user.id, pending)).unzip();
+            let (pending, keeping) =
+                pending.map(|pending| self.pending_authorizations().kept(ctx, user.id, pending)).unzip();
             let batch = Batch::from(spends.into_iter().chain(keeping).collect::<Vec<_>>());
             let CommitOutcome::Committed = self.memory.store.commit(batch).await? else {
                 return Err(overtaken());

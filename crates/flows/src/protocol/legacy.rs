@@ -22,13 +22,14 @@ use store::{Batch, TokenNames};
 use uuid::Uuid;
 
 pub(crate) use self::uses::LegacyUses;
+use crate::audit::InstanceAudit;
+use crate::auth::Auth;
 use crate::auth::guesses::PasswordSource;
 use crate::auth::sign_in::FailedSignIn;
-use crate::memory::ApplicationRegister;
+use crate::memory::{ApplicationRegister, Believed};
 use crate::platform::seal::MacPurpose;
-use crate::protocol::Protocol;
 use crate::protocol::guard::Caller;
-use crate::seats::SessionRequest;
+use crate::seats::{Seats, SessionRequest};
 use crate::{Answer, Fault};
 
 /// The credential after `ErpSession` in `Authorization`. It is derived like a refresh token and not stored, so that the
@@ -126,7 +127,17 @@ impl LegacyCredential {
     }
 }
 
-impl Protocol<'_> {
+/// Basic and ErpLogin at one instance.
+#[derive(Clone, Copy)]
+pub struct LegacySchemes<'a> {
+    pub(crate) memory: Believed<'a>,
+    pub(crate) audit: &'a InstanceAudit,
+    pub(crate) auth: Auth<'a>,
+    pub(crate) seats: Seats<'a>,
+    pub(crate) uses: &'a LegacyUses,
+}
+
+impl LegacySchemes<'_> {
     /// Authorizes a call with Basic credentials. Checks credential, scope and seat, as for a token.
     pub async fn authorize_call_by_password(
         &self,
@@ -206,7 +217,7 @@ impl Protocol<'_> {
                 Err(refusal) => return Ok(Err(refusal)),
             }
         };
-        self.legacy_uses.note((standing.application.id, standing.scheme, standing.user.id), ctx.now);
+        self.uses.note((standing.application.id, standing.scheme, standing.user.id), ctx.now);
         Ok(Ok(Caller { user: standing.user, application: standing.application, session, opened_from }))
     }
 

@@ -19,7 +19,9 @@ use crate::account::Account;
 use crate::account::PasswordReset;
 use crate::admin::admission::Admission;
 use crate::audit::{CheckpointPublisher, InstanceAudit, Retention, Sealer};
+use crate::auth::forms::FormTokens;
 use crate::auth::passkeys::RelyingParty;
+use crate::auth::pending_authorizations::PendingAuthorizations;
 use crate::auth::reset_requests::ResetQueue;
 use crate::auth::throttle::{AttemptQueue, Throttle};
 use crate::auth::{Auth, AuthState, Passwords};
@@ -36,7 +38,7 @@ use crate::platform::{InstanceInfo, MasterKey, Platform};
 use crate::protocol::Protocol;
 use crate::protocol::guard;
 use crate::protocol::guard::ApiCallReport;
-use crate::protocol::legacy::LegacyUses;
+use crate::protocol::legacy::{LegacySchemes, LegacyUses};
 use crate::seats::Seats;
 use model::claims::MAX_TOKEN_LIFETIME;
 
@@ -238,10 +240,24 @@ impl BelievedInstance {
         Auth { info: &self.info, state: &self.auth, memory: self.memory(), audit: self.audit(), mail: self.mail() }
     }
 
+    pub fn form_tokens(&self) -> FormTokens<'_> {
+        FormTokens { memory: self.memory() }
+    }
+
+    pub fn pending_authorizations(&self) -> PendingAuthorizations<'_> {
+        PendingAuthorizations { memory: self.memory() }
+    }
+
     pub fn protocol(&self) -> Protocol<'_> {
         let (memory, audit) = (self.memory(), self.audit());
         let seats = Seats { memory, audit };
-        Protocol { info: &self.info, memory, audit, auth: self.auth(), seats, legacy_uses: &self.legacy_uses }
+        Protocol { info: &self.info, memory, audit, auth: self.auth(), seats }
+    }
+
+    pub fn legacy_schemes(&self) -> LegacySchemes<'_> {
+        let (memory, audit) = (self.memory(), self.audit());
+        let seats = Seats { memory, audit };
+        LegacySchemes { memory, audit, auth: self.auth(), seats, uses: &self.legacy_uses }
     }
 
     pub fn account(&self) -> Account<'_> {

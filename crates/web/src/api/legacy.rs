@@ -43,7 +43,7 @@ pub(super) async fn login(context: &mut RequestContext, headers: &HeaderMap, bod
                 application: application.as_deref(),
             };
             let (instance, mut ctx) = context.split();
-            match instance.protocol().erp_login(&mut ctx, &shown).await {
+            match instance.legacy_schemes().erp_login(&mut ctx, &shown).await {
                 Err(fault) => CallOutcome { caller: None, answer: Err(fault) },
                 Ok(Err(refusal)) => CallOutcome { caller: None, answer: Ok(Err(CallRefusal::Guard(refusal))) },
                 Ok(Ok((caller, session))) => {
@@ -80,7 +80,7 @@ pub(super) async fn enter_to_leave(
         return Ok(Err(CallRefusal::NoCredential));
     };
     let (instance, mut ctx) = context.split();
-    let answer = instance.protocol().authorize_call_by_erp_session(&mut ctx, session, None).await?;
+    let answer = instance.legacy_schemes().authorize_call_by_erp_session(&mut ctx, session, None).await?;
     Ok(answer.map_err(CallRefusal::Guard))
 }
 

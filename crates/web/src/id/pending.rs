@@ -52,7 +52,7 @@ pub(super) async fn find(
     headers: &HeaderMap,
     id: PendingId,
 ) -> Result<Result<PendingRequest, Response>, Fault> {
-    let found = context.instance.auth().pending(id, context.form_cookies(headers), context.now).await?;
+    let found = context.instance.pending_authorizations().find(id, context.form_cookies(headers), context.now).await?;
     let Some(pending) = found else { return Ok(Err(form_expired(context))) };
     context.ask_for_languages(pending.request.ui_locales.as_deref());
     let (instance, mut ctx) = context.split();
@@ -83,12 +83,13 @@ pub(super) async fn proceed(
         return Ok(respond(method, &response));
     }
     let (cookie, is_new) = context.form_cookie(headers);
-    let pending =
-        pending.cloned().unwrap_or_else(|| context.instance.auth().pend(&verified.request, &cookie, context.now));
+    let pending = pending
+        .cloned()
+        .unwrap_or_else(|| context.instance.pending_authorizations().begin(&verified.request, &cookie, context.now));
     let page = match (outcome, user) {
         (AuthorizeOutcome::Consent { .. }, Some(user)) => {
             let (instance, mut ctx) = context.split();
-            let kept = instance.auth().keep_sign_in(&mut ctx, user.browser, pending).await?;
+            let kept = instance.pending_authorizations().keep_sign_in(&mut ctx, user.browser, pending).await?;
             address(CONSENT_PATH, &kept.id)
         }
         _ => address(SIGN_IN_PATH, &pending.id),

@@ -76,7 +76,7 @@ async fn page(
     let step = if is_new {
         None
     } else {
-        let csrf = context.instance.auth().form_token(&form_cookie);
+        let csrf = context.instance.form_tokens().of_browser(&form_cookie);
         context.instance.auth().second_step(&csrf, &context.step_cookies(headers), context.now).await?
     };
     let begin_anew_url = way.along(SIGN_IN_PATH);

@@ -48,7 +48,7 @@ impl FromRequestParts<Arc<AppState>> for SignedInUser {
 impl SignedInUser {
     /// The CSRF token of this user's forms. Bound to the session, so it ends with it.
     pub(crate) fn csrf(&self) -> String {
-        self.context.instance.auth().person_token(&self.browser)
+        self.context.instance.form_tokens().of_user(&self.browser)
     }
 
     /// The address for signing in again as this user, then returning to `back`.
@@ -80,7 +80,7 @@ impl SignedInUser {
     /// True if the CSRF token is this user's and `Sec-Fetch-Site` does not name another site.
     pub(crate) fn sent(&self, headers: &HeaderMap, csrf: Option<&str>) -> bool {
         let from_here = headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none");
-        from_here && csrf.is_some_and(|csrf| self.context.instance.auth().is_person_token(&self.browser, csrf))
+        from_here && csrf.is_some_and(|csrf| self.context.instance.form_tokens().is_of_user(&self.browser, csrf))
     }
 }
 

@@ -11,12 +11,12 @@ use crate::auth::throttle::NetworkPrefix;
 use crate::memory::Memory;
 use crate::memory::known_networks::{NetworkKey, is_known};
 use crate::platform::seal::MacPurpose;
-use crate::protocol::Protocol;
+use crate::protocol::legacy::LegacySchemes;
 
 /// A network that stays in use is written at most this often.
 const WRITTEN_EVERY: Duration = Duration::from_hours(24);
 
-impl Protocol<'_> {
+impl LegacySchemes<'_> {
     fn network_key(&self, login: &Login, address: IpAddr) -> NetworkKey {
         let network = NetworkPrefix::narrow(address).to_string();
         self.memory
