@@ -140,6 +140,24 @@ impl HttpAnswer {
         params
     }
 
+    /// The parameters in the fragment of the redirect to the application.
+    pub fn callback_in_fragment(&self) -> HashMap<String, String> {
+        assert!(self.is_callback(), "no application is called back: {} {}", self.status, self.text());
+        let url = Url::parse(self.location()).expect("a location is a URL");
+        assert!(
+            !url.query_pairs().any(|(name, _)| name == "code" || name == "error"),
+            "nothing is in the query: {url}"
+        );
+        let pairs = url::form_urlencoded::parse(url.fragment().unwrap_or_default().as_bytes()).into_owned();
+        pairs.collect()
+    }
+
+    /// The parameters that the browser posts to the application.
+    pub fn callback_by_form(&self) -> HashMap<String, String> {
+        assert_eq!(self.page(), "form-post", "{}", self.text());
+        self.form("iss").fields.into_iter().collect()
+    }
+
     /// The `error` of the redirect to the application.
     pub fn callback_error(&self) -> String {
         self.callback().remove("error").unwrap_or_else(|| panic!("no error: {}", self.location()))

@@ -49,6 +49,7 @@ kinds! {
     ConsentWithdrawn => "consent-withdrawn",
     Authorize => "authorize",
     CodeIssued => "code-issued",
+    IdTokenIssued => "id-token-issued",
     CodeRedeemed => "code-redeemed",
     CodeReused => "code-reused",
     TokenIssued => "token-issued",

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use oauth::authorize::{
-    AuthorizationError, AuthorizationErrorCode as Code, AuthorizationRequest, Prompt, SentParameters, TargetError,
+    AuthorizationError, AuthorizationErrorCode as Code, AuthorizationRequest, Prompt, ResponseType, SentParameters,
+    TargetError,
 };
 use oauth::pkce::{Challenge, PkceError};
 use oauth::redirect::RedirectMatch;
@@ -93,6 +94,7 @@ impl Refusal for ReturnRefusal {
 pub enum AuthorizeRefusal {
     Malformed(AuthorizationError, SentParameters),
     NotForSignIn,
+    ResponseTypeNotAllowed(ResponseType),
     PkceRequired {
         /// Required by the record of a Confidential application, rather than because it is Public.
         by_record: bool,
@@ -135,7 +137,7 @@ impl AuthorizeRefusal {
     pub fn code(&self) -> Code {
         match self {
             Self::Malformed(error, _) => error.code,
-            Self::NotForSignIn => Code::UnauthorizedClient,
+            Self::NotForSignIn | Self::ResponseTypeNotAllowed(_) => Code::UnauthorizedClient,
             Self::PkceRequired { .. } | Self::Pkce(..) => Code::InvalidRequest,
             Self::ScopeNotAllowed(_) => Code::InvalidScope,
             Self::UserTypeNotAllowed { .. } | Self::ConsentRefused { .. } => Code::AccessDenied,
@@ -151,6 +153,7 @@ impl AuthorizeRefusal {
         match self {
             Self::Malformed(error, _) => error.description.clone(),
             Self::NotForSignIn => "this application is not allowed to sign users in".into(),
+            Self::ResponseTypeNotAllowed(_) => "a Public application must use response_type code".into(),
             Self::PkceRequired { .. } => "code_challenge is required: use PKCE with S256 (RFC 7636)".into(),
             Self::Pkce(error, _) => error.to_string().into(),
             Self::ScopeNotAllowed(refusal) => refusal.description().into(),
@@ -174,6 +177,7 @@ impl Refusal for AuthorizeRefusal {
         match self {
             Self::Malformed(..) => "malformed_request",
             Self::NotForSignIn => "application_not_for_sign_in",
+            Self::ResponseTypeNotAllowed(_) => "response_type_not_allowed",
             Self::PkceRequired { .. } => "pkce_required",
             Self::Pkce(..) => "pkce_refused",
             Self::ScopeNotAllowed(_) => ScopeNotAllowed::CAUSE,
@@ -203,6 +207,12 @@ impl Refusal for AuthorizeRefusal {
                 "the application signs users in",
                 "ImpersonateAsInternalUserAllowed, ImpersonateAsCommunityUserAllowed",
             ),
+            Self::ResponseTypeNotAllowed(sent) => RefusalDetails::new(
+                "a Public application receives nothing but a code from the authorization endpoint",
+                "RFC 9700 §2.1.2; ClientType",
+            )
+            .sent("response_type", sent.as_str())
+            .expected("response_type", ResponseType::Code.as_str()),
             Self::PkceRequired { by_record } => {
                 let details = if *by_record {
                     RefusalDetails::new("the application sends code_challenge, as its record requires", "RequirePkce")
@@ -280,6 +290,7 @@ type Check = fn(&TrustedApplication, &AuthorizationRequest) -> Result<(), Author
 /// One check per line, in the order of `identity.md` §3.1. The first failing check is the answer.
 const CHECKS: &[Check] = &[
     application_signs_users_in,         // RFC 6749 §4.1.2.1, unauthorized_client
+    response_type_is_allowed,           // RFC 6749 §4.1.2.1, RFC 9700 §2.1.2
     pkce_is_used_where_required,        // RFC 9700 §2.1.1
     challenge_is_s256,                  // RFC 7636 §4.3
     scope_is_registered_or_of_protocol, // RFC 6749 §3.3
@@ -289,8 +300,17 @@ fn application_signs_users_in(app: &TrustedApplication, _: &AuthorizationRequest
     if app.sign_in.allowed() { Ok(()) } else { Err(AuthorizeRefusal::NotForSignIn) }
 }
 
+fn response_type_is_allowed(app: &TrustedApplication, asked: &AuthorizationRequest) -> Result<(), AuthorizeRefusal> {
+    if app.is_public() && asked.response_type != ResponseType::Code {
+        return Err(AuthorizeRefusal::ResponseTypeNotAllowed(asked.response_type));
+    }
+    Ok(())
+}
+
+/// An ID token alone needs none: it is bound to the request by its nonce.
 fn pkce_is_used_where_required(app: &TrustedApplication, asked: &AuthorizationRequest) -> Result<(), AuthorizeRefusal> {
-    if asked.code_challenge.is_none() && (app.is_public() || app.require_pkce) {
+    let is_required = asked.response_type.has_code() && (app.is_public() || app.require_pkce);
+    if is_required && asked.code_challenge.is_none() {
         return Err(AuthorizeRefusal::PkceRequired { by_record: !app.is_public() });
     }
     Ok(())

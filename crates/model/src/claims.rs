@@ -199,14 +199,23 @@ pub fn service_access_token(
     claims(issuing, application, user, scope, unique.to_owned(), who)
 }
 
-/// ID token claims (OpenID Connect Core §2). Personal claims are at UserInfo, because an access token is always issued
-/// too (§5.4).
+/// What an ID token is bound to: the request's nonce, and the values that are issued with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IdTokenBinding<'a> {
+    pub nonce: Option<&'a str>,
+    /// Of the access token (OpenID Connect Core §3.1.3.6).
+    pub at_hash: Option<&'a str>,
+    /// Of the code (OpenID Connect Core §3.3.2.11).
+    pub c_hash: Option<&'a str>,
+}
+
+/// ID token claims (OpenID Connect Core §2). Personal claims are at UserInfo.
 pub fn id_token(
     issuing: &TokenIssuer<'_>,
     application: &TrustedApplication,
     user: &User,
     authorization: &Authorization,
-    (nonce, at_hash): (Option<&str>, &str),
+    binding: IdTokenBinding<'_>,
 ) -> Vec<u8> {
     #[derive(Serialize)]
     struct IdToken<'a> {
@@ -220,8 +229,12 @@ pub fn id_token(
         nonce: Option<&'a str>,
         sid: Uuid,
         amr: &'a [String],
-        at_hash: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        at_hash: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        c_hash: Option<&'a str>,
     }
+    let IdTokenBinding { nonce, at_hash, c_hash } = binding;
     let claims = IdToken {
         iss: issuing.issuer,
         sub: user.login.as_str(),
@@ -233,6 +246,7 @@ pub fn id_token(
         sid: authorization.session.0,
         amr: &authorization.amr,
         at_hash,
+        c_hash,
     };
     serde_json::to_vec(&claims).expect("claims are strings and numbers")
 }

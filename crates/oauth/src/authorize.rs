@@ -6,7 +6,9 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::response::{AuthorizationError, AuthorizationErrorCode, AuthorizationResponse, ResponseMode};
+pub use self::response::{
+    AuthorizationError, AuthorizationErrorCode, AuthorizationResponse, ResponseMode, ResponseType,
+};
 use crate::client::ClientId;
 use crate::params::Params;
 use crate::pkce::{Challenge, PkceError};
@@ -54,13 +56,6 @@ impl AuthorizationTarget {
             None => Err(TargetError::RedirectUriMissing { client_id }),
         }
     }
-}
-
-/// `response_type`, RFC 6749 §3.1.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ResponseType {
-    Code,
 }
 
 /// `prompt`, OIDC Core §3.1.2.1: a set; `none` stands alone.
@@ -169,7 +164,7 @@ impl AuthorizationRequest {
         let target = AuthorizationTarget::parse(params).map_err(MalformedAuthorizationRequest::Target)?;
         Self::parse_parameters(target.clone(), params).map_err(|error| {
             let state = if params.is_repeated("state") { None } else { params.get("state").map(str::to_owned) };
-            let (response_mode, sent) = (ResponseMode::Query, SentParameters::of(params));
+            let (response_mode, sent) = (ResponseMode::of_refusal(params), SentParameters::of(params));
             let malformed = MalformedParameters { target, response_mode, state, error, sent };
             MalformedAuthorizationRequest::Parameters(Box::new(malformed))
         })
@@ -180,10 +175,11 @@ impl AuthorizationRequest {
             check(params)?;
         }
         let text = |name| params.get(name).map(str::to_owned);
+        let response_type = ResponseType::of(params)?;
         Ok(Self {
             target,
-            response_type: ResponseType::Code,
-            response_mode: ResponseMode::Query,
+            response_type,
+            response_mode: ResponseMode::of(params, response_type)?,
             prompt: params.get("prompt").map(Prompt::parse).transpose()?.unwrap_or_default(),
             max_age: max_age(params)?,
             scope: scope(params)?,
@@ -214,11 +210,13 @@ type Check = fn(&Params) -> Result<(), AuthorizationError>;
 
 /// One check per line.
 const CHECKS: &[Check] = &[
-    nothing_is_repeated,    // RFC 6749 §3.1
-    no_request_object,      // OIDC Core §6.1
-    no_request_uri,         // OIDC Core §6.2
-    response_type_is_code,  // RFC 6749 §3.1.1
-    response_mode_is_query, // OAuth 2.0 Multiple Response Type Encoding Practices §2.1
+    nothing_is_repeated,                 // RFC 6749 §3.1
+    no_request_object,                   // OIDC Core §6.1
+    no_request_uri,                      // OIDC Core §6.2
+    response_type_is_known,              // RFC 6749 §3.1.1, Multiple Response Types §3
+    response_mode_fits_the_type,         // Multiple Response Types §2.1, §5, Form Post §2
+    nonce_is_sent_for_an_id_token,       // OIDC Core §3.2.2.1, §3.3.2.11
+    openid_is_requested_for_an_id_token, // OIDC Core §3.1.2.1
 ];
 
 fn nothing_is_repeated(params: &Params) -> Result<(), AuthorizationError> {
@@ -233,21 +231,27 @@ fn no_request_uri(params: &Params) -> Result<(), AuthorizationError> {
     absent(params, "request_uri", AuthorizationErrorCode::RequestUriNotSupported, "request_uri is not supported")
 }
 
-fn response_type_is_code(params: &Params) -> Result<(), AuthorizationError> {
-    match params.get("response_type") {
-        Some("code") => Ok(()),
-        Some(_) => {
-            Err(AuthorizationError::new(AuthorizationErrorCode::UnsupportedResponseType, "response_type must be code"))
-        }
-        None => Err(invalid("response_type is missing")),
-    }
+fn response_type_is_known(params: &Params) -> Result<(), AuthorizationError> {
+    ResponseType::of(params).map(|_| ())
 }
 
-fn response_mode_is_query(params: &Params) -> Result<(), AuthorizationError> {
-    match params.get("response_mode") {
-        None | Some("query") => Ok(()),
-        Some(_) => Err(invalid("response_mode must be query")),
+fn response_mode_fits_the_type(params: &Params) -> Result<(), AuthorizationError> {
+    ResponseMode::of(params, ResponseType::of(params)?).map(|_| ())
+}
+
+fn nonce_is_sent_for_an_id_token(params: &Params) -> Result<(), AuthorizationError> {
+    if ResponseType::of(params)?.has_id_token() && params.get("nonce").is_none() {
+        return Err(invalid("nonce is required, because response_type contains id_token"));
     }
+    Ok(())
+}
+
+fn openid_is_requested_for_an_id_token(params: &Params) -> Result<(), AuthorizationError> {
+    let has_openid = params.get("scope").is_some_and(|scope| scope.split(' ').any(|token| token == "openid"));
+    if ResponseType::of(params)?.has_id_token() && !has_openid {
+        return Err(invalid("scope must contain openid, because response_type contains id_token"));
+    }
+    Ok(())
 }
 
 fn absent(
@@ -391,13 +395,36 @@ mod tests {
         for (query, code, description) in [
             ("", InvalidRequest, "response_type is missing"),
             ("response_type=", InvalidRequest, "response_type is missing"),
-            ("response_type=token", UnsupportedResponseType, "response_type must be code"),
-            ("response_type=code+id_token", UnsupportedResponseType, "response_type must be code"),
+            ("response_type=token", UnsupportedResponseType, "response_type must be code, code id_token or id_token"),
+            (
+                "response_type=code+id_token&scope=openid",
+                InvalidRequest,
+                "nonce is required, because response_type contains id_token",
+            ),
+            (
+                "response_type=code+id_token&nonce=n&scope=openidx",
+                InvalidRequest,
+                "scope must contain openid, because response_type contains id_token",
+            ),
+            (
+                "response_type=code+id_token&nonce=n&scope=openid&response_mode=query",
+                InvalidRequest,
+                "response_type code id_token requires response_mode fragment or form_post",
+            ),
+            (
+                "response_type=id_token&nonce=n&scope=openid",
+                InvalidRequest,
+                "response_type id_token requires response_mode form_post",
+            ),
             ("response_type=code&state=1&state=2", InvalidRequest, "parameter state must not be repeated"),
             ("request=x&request=x", InvalidRequest, "parameter request must not be repeated"),
             ("request=x&request_uri=y", RequestNotSupported, "request objects are not supported"),
             ("request_uri=y&response_type=token", RequestUriNotSupported, "request_uri is not supported"),
-            ("response_type=code&response_mode=fragment", InvalidRequest, "response_mode must be query"),
+            (
+                "response_type=code&response_mode=web_message",
+                InvalidRequest,
+                "response_mode must be query, fragment or form_post",
+            ),
             (
                 "response_type=code&prompt=none+login",
                 InvalidRequest,
@@ -442,6 +469,45 @@ mod tests {
         ] {
             let malformed = malformed(&format!("{query}&response_type=token")).expect_err("the type is unknown");
             assert_eq!((malformed.state.as_deref(), &malformed.target), (expected, &target()));
+        }
+    }
+
+    /// OAuth 2.0 Multiple Response Type Encoding Practices §5, OAuth 2.0 Form Post Response Mode §2.
+    #[test]
+    fn an_error_returns_in_the_mode_that_its_response_would_have() {
+        for (query, mode) in [
+            ("response_type=code", ResponseMode::Query),
+            ("response_type=code&response_mode=fragment", ResponseMode::Fragment),
+            ("response_type=code&response_mode=form_post", ResponseMode::FormPost),
+            ("response_type=code&response_mode=web_message", ResponseMode::Query),
+            ("response_type=token", ResponseMode::Fragment),
+            ("response_type=id_token+code", ResponseMode::Fragment),
+            ("response_type=id_token+code&response_mode=query", ResponseMode::Fragment),
+            ("response_type=id_token+code&response_mode=form_post", ResponseMode::FormPost),
+            ("response_type=id_token&response_type=code", ResponseMode::Query),
+            ("response_mode=form_post&response_mode=form_post", ResponseMode::Query),
+            ("", ResponseMode::Query),
+        ] {
+            let malformed = malformed(&format!("{query}&prompt=nothing")).expect_err("the prompt is unknown");
+            assert_eq!(malformed.response_mode, mode, "{query}");
+        }
+    }
+
+    #[test]
+    fn every_type_and_mode_is_read() {
+        use ResponseMode::{FormPost, Fragment, Query};
+        use ResponseType::{Code, CodeIdToken, IdToken};
+        for (query, expected) in [
+            ("response_type=code", (Code, Query)),
+            ("response_type=code&response_mode=query", (Code, Query)),
+            ("response_type=code&response_mode=fragment", (Code, Fragment)),
+            ("response_type=code&response_mode=form_post", (Code, FormPost)),
+            ("response_type=code+id_token&nonce=n&scope=read+openid", (CodeIdToken, Fragment)),
+            ("response_type=id_token+code&nonce=n&scope=openid&response_mode=form_post", (CodeIdToken, FormPost)),
+            ("response_type=id_token&nonce=n&scope=openid&response_mode=form_post", (IdToken, FormPost)),
+        ] {
+            let request = parse(query).expect(query);
+            assert_eq!((request.response_type, request.response_mode), expected, "{query}");
         }
     }
 

@@ -71,11 +71,12 @@ pub enum KeyError {
     Sign,
 }
 
-/// `at_hash`, OIDC Core §3.1.3.6: the left half of the hash that belongs to the ID token's algorithm.
-pub fn at_hash(algorithm: Algorithm, access_token: &str) -> String {
+/// `at_hash` of an access token and `c_hash` of a code (OIDC Core §3.1.3.6, §3.3.2.11): the left half of the hash that
+/// belongs to the ID token's algorithm.
+pub fn half_hash(algorithm: Algorithm, value: &str) -> String {
     let hash = match algorithm {
-        Algorithm::Es256 | Algorithm::Rs256 | Algorithm::Ps256 => digest(&SHA256, access_token.as_bytes()),
-        Algorithm::EdDsa => digest(&SHA512, access_token.as_bytes()),
+        Algorithm::Es256 | Algorithm::Rs256 | Algorithm::Ps256 => digest(&SHA256, value.as_bytes()),
+        Algorithm::EdDsa => digest(&SHA512, value.as_bytes()),
     };
     let hash = hash.as_ref();
     URL_SAFE_NO_PAD.encode(&hash[..hash.len() / 2])
@@ -104,9 +105,9 @@ mod tests {
     fn an_access_token_hash_is_the_left_half_of_the_algorithms_own_hash() {
         let token = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
         for algorithm in [Algorithm::Rs256, Algorithm::Es256, Algorithm::Ps256] {
-            assert_eq!(at_hash(algorithm, token), "77QmUPtjPfzWtF2AnpK9RQ");
+            assert_eq!(half_hash(algorithm, token), "77QmUPtjPfzWtF2AnpK9RQ");
         }
         // FIPS 180-4: SHA-512 of "abc" begins with ddaf35a1 93617aba and its left half ends with 0a9eeee6 4b55d39a.
-        assert_eq!(at_hash(Algorithm::EdDsa, "abc"), "3a81oZNherrMQXNJriBBMRLm-k6JqX6iCp7u5ktV05o");
+        assert_eq!(half_hash(Algorithm::EdDsa, "abc"), "3a81oZNherrMQXNJriBBMRLm-k6JqX6iCp7u5ktV05o");
     }
 }

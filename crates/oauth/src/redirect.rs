@@ -144,6 +144,13 @@ pub fn with_params(presented: &str, params: &[(&str, &str)]) -> String {
     Serializer::for_suffix(uri, start).extend_pairs(params).finish()
 }
 
+/// The URI with the parameters in its fragment. A registered redirect URI has none (RFC 6749 §3.1.2).
+pub fn with_fragment(presented: &str, params: &[(&str, &str)]) -> String {
+    let uri = format!("{presented}#");
+    let start = uri.len();
+    Serializer::for_suffix(uri, start).extend_pairs(params).finish()
+}
+
 /// Whether the URI is the loopback `http` URI of this host, path and query, with a port.
 fn adds_port(presented: &str, host: &str, rest: &str) -> bool {
     let after_host = presented.strip_prefix("http://").and_then(|text| text.strip_prefix(host));

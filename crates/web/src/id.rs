@@ -74,6 +74,10 @@ pub(crate) fn router() -> Router<Arc<AppState>> {
             get(async || asset(pages::passkeys_script().1, "text/javascript; charset=utf-8")),
         )
         .route(
+            pages::form_post_script().0,
+            get(async || asset(pages::form_post_script().1, "text/javascript; charset=utf-8")),
+        )
+        .route(
             pages::manager_script().0,
             get(async || asset(pages::manager_script().1, "text/javascript; charset=utf-8")),
         )

@@ -29,6 +29,7 @@ pub struct Messages {
     pub target: TargetMessages,
     pub sign_out: SignOutMessages,
     pub signed_out: SignedOutMessages,
+    pub form_post: FormPostMessages,
     pub account: AccountMessages,
     pub set_up: SetUpMessages,
     pub forgotten: PasswordResetMessages,
@@ -186,6 +187,12 @@ pub struct SignedOutMessages {
     pub back: &'static str,
     pub next_time: fn(&str) -> String,
     pub close: &'static str,
+}
+
+pub struct FormPostMessages {
+    pub title: &'static str,
+    pub lead: &'static str,
+    pub button: &'static str,
 }
 
 pub struct AccountMessages {

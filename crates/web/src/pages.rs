@@ -1,7 +1,7 @@
 //! The public pages: sign-in, consent, errors, sign-out, set-up (`identity.md` §3.1, §3.6, §4).
 //!
 //! A page is a struct: a handler fills its fields and renders it, and every text is escaped. No page needs a script,
-//! except for passkeys, and pages with passkeys offer other ways to sign in. No page has an inline script or style, so
+//! except for passkeys, and pages with passkeys offer other ways to sign in; [`FormPostPage`] submits itself by one. No page has an inline script or style, so
 //! the policy `default-src 'none'; style-src 'self'; img-src 'self'` with `form-action` (`render::FormTarget`)
 //! suffices. Pages hold CSRF tokens and codes, so no page implements `Debug`.
 //!
@@ -25,6 +25,7 @@ use crate::messages::Messages;
 
 static STYLESHEET: &[u8] = include_bytes!("../assets/gatehouse.css");
 static PASSKEYS: &[u8] = include_bytes!("../assets/passkeys.js");
+static FORM_POST: &[u8] = include_bytes!("../assets/form-post.js");
 static MANAGER: &[u8] = include_bytes!("../assets/manager.js");
 static FAVICON: &[u8] = include_bytes!("../assets/favicon.svg");
 
@@ -45,6 +46,12 @@ pub fn favicon() -> (&'static str, &'static [u8]) {
 pub fn passkeys_script() -> (&'static str, &'static [u8]) {
     static PATH: LazyLock<String> = LazyLock::new(|| hashed_path(PASSKEYS, "js"));
     (&PATH, PASSKEYS)
+}
+
+/// The script that submits [`FormPostPage`] (`text/javascript`), like [`stylesheet`].
+pub fn form_post_script() -> (&'static str, &'static [u8]) {
+    static PATH: LazyLock<String> = LazyLock::new(|| hashed_path(FORM_POST, "js"));
+    (&PATH, FORM_POST)
 }
 
 /// The script that refreshes pages of the instance manager and checks its forms (`text/javascript`), like
@@ -199,6 +206,18 @@ pub struct SignOutPage<'a> {
     pub csrf: &'a str,
     /// Names and values of the request, to send again with the answer.
     pub fields: &'a [(String, String)],
+}
+
+/// `data-page="form-post"`. Posts the response of an authorization request to the application's redirect URI, by a script
+/// or by its button.
+#[derive(Template)]
+#[template(path = "form-post.html")]
+pub struct FormPostPage<'a> {
+    pub messages: &'static Messages,
+    pub instance_name: &'a str,
+    /// The redirect URI.
+    pub action: &'a str,
+    pub parameters: &'a [(&'static str, String)],
 }
 
 /// `data-page="signed-out"`.

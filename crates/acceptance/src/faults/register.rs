@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use flows::admin::UserDraft;
 use flows::admin::sessions::SessionSelector;
+use flows::admin::{AdminRefusal, UserDraft};
 use http::Method;
 use model::entities::Permissions;
 use model::{Login, UserType};
@@ -279,13 +279,14 @@ pub(super) async fn install_application(scene: &mut Scene<'_>) {
     assert_eq!(admin.open(&link).await.page(), "manage-install-known");
 }
 
-/// Runs one command of the command line. A failed command is repeated, and may find its work already done.
-async fn commanded<R: std::fmt::Debug>(scene: &Scene<'_>, command: impl AsyncFn() -> Result<(), R>) {
+/// Runs one command of the command line. A command that failed, or that another flow overtook, is repeated, and may find
+/// its work already done.
+async fn commanded(scene: &Scene<'_>, command: impl AsyncFn() -> Result<(), AdminRefusal>) {
     match scene.act(&command).await {
-        Acted::Done(done) => done.expect("it is done"),
-        Acted::Stopped => {
-            let _done_before = command().await;
+        Acted::Done(Err(AdminRefusal::Overtaken)) | Acted::Stopped => {
+            while command().await == Err(AdminRefusal::Overtaken) {}
         }
+        Acted::Done(done) => done.expect("it is done"),
     }
     scene.server.catch_up().await;
 }
@@ -409,7 +410,9 @@ pub(super) async fn rotate_key_by_command(scene: &mut Scene<'_>) {
 
 pub(super) async fn renew_audit_key(scene: &mut Scene<'_>) {
     let renew = async || {
-        scene.command(async |operator, moment| operator.audit_reader(&scene.master).renew_key(moment).await).await
+        let renewed =
+            scene.command(async |operator, moment| operator.audit_reader(&scene.master).renew_key(moment).await);
+        renewed.await.map_err(AdminRefusal::from)
     };
     commanded(scene, renew).await;
 }

@@ -27,8 +27,8 @@ async fn nothing_is_claimed_but_what_there_is() {
     let server = TestServer::open().await;
     let told = metadata(&server).await;
     assert_eq!(told["grant_types_supported"], json!(["authorization_code", "client_credentials", "refresh_token"]));
-    assert_eq!(told["response_types_supported"], json!(["code"]));
-    assert_eq!(told["response_modes_supported"], json!(["query"]));
+    assert_eq!(told["response_types_supported"], json!(["code", "code id_token", "id_token"]));
+    assert_eq!(told["response_modes_supported"], json!(["query", "fragment", "form_post"]));
     assert_eq!(told["code_challenge_methods_supported"], json!(["S256"]));
     assert_eq!(told["authorization_response_iss_parameter_supported"], true);
     let methods = json!(["client_secret_basic", "client_secret_post", "none"]);

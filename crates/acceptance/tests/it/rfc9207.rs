@@ -17,7 +17,7 @@ async fn every_answer_to_the_app_names_the_issuer() {
     let usual = app.asks("read");
     for asked in [
         usual.clone().with("scope", "nonsense"),
-        usual.clone().with("response_type", "token"),
+        usual.clone().with("response_type", "none"),
         usual.clone().with("scope", "update").with("prompt", "none"),
         usual.clone().and("nonce", "again"),
         usual.clone().with("code_challenge_method", "plain"),

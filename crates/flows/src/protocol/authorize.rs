@@ -23,6 +23,7 @@ use store::{Batch, CommitOutcome};
 use crate::audit::AuditWriter;
 use crate::auth::browser_session::SignedIn;
 use crate::protocol::Protocol;
+use crate::protocol::exchange::FrontChannelToken;
 use crate::{Answer, Fault};
 
 /// A request with a verified redirect URI: the answer, even an error, goes back to the application.
@@ -245,6 +246,7 @@ impl Protocol<'_> {
             challenge: grantable.challenge.clone(),
             expires_at: now.plus(CODE_LIFETIME),
         };
+        let code = request.response_type.has_code().then_some(code);
         let authorization = Authorization {
             id,
             application: application.id,
@@ -255,6 +257,13 @@ impl Protocol<'_> {
             amr: browser.session.amr.clone(),
             epochs: Epochs::of(application, &browser.user),
             state: AuthorizationState::Issued(Box::new(issued.clone())),
+        };
+        let id_token = if request.response_type.has_id_token() {
+            let bound = FrontChannelToken { nonce: request.nonce.as_deref(), code: code.as_ref() };
+            let moment = ctx.moment();
+            Some(self.front_channel_id_token(&moment, application, &browser.user, &authorization, bound).await?)
+        } else {
+            None
         };
         let about = |event: AuditEvent| {
             event.application(application.uri.as_str()).user(browser.user.id).session(browser.session.id)
@@ -272,11 +281,17 @@ impl Protocol<'_> {
                     .push(writer.event(&about(AuditEvent::done(now, AuditKind::Consent, ctx.request)).detail(&detail)));
             }
         }
-        batch.push(self.memory.store.insert_authorization(&authorization, &issued));
-        let event = about(AuditEvent::done(now, AuditKind::CodeIssued, ctx.request)).token(id.to_string());
-        batch.push(writer.event(&event));
+        if code.is_some() {
+            batch.push(self.memory.store.insert_authorization(&authorization, &issued));
+            let event = about(AuditEvent::done(now, AuditKind::CodeIssued, ctx.request)).token(id.to_string());
+            batch.push(writer.event(&event));
+        } else {
+            batch.push(writer.event(&about(AuditEvent::done(now, AuditKind::IdTokenIssued, ctx.request))));
+        }
+        let code = code.map(|code| ("code", code.expose().to_owned()));
+        let parameters = code.into_iter().chain(id_token.map(|token| ("id_token", token)));
         Ok(match self.memory.store.commit(batch).await? {
-            CommitOutcome::Committed => Some(self.response(verified.recipient(), [("code", code.expose().to_owned())])),
+            CommitOutcome::Committed => Some(self.response(verified.recipient(), parameters)),
             CommitOutcome::GuardFailed { .. } => None,
         })
     }

@@ -9,7 +9,7 @@ use model::application::{ClientRefusal, PROTOCOL_SCOPES, ServiceAccess, service_
 use model::audit::{Asker, AuditEvent, AuditKind};
 use model::authorization::{RedeemRefusal, RefreshFamily, RefreshRefusal, Rotation, redeem, rotate};
 use model::claims;
-use model::claims::TokenIssuer;
+use model::claims::{IdTokenBinding, TokenIssuer};
 pub use model::exchange::ExchangeRefusal;
 use model::refusal::Refusal as _;
 use model::validity;
@@ -19,7 +19,7 @@ use model::{
     TrustedApplication, User,
 };
 use oauth::client::ClientCredentials;
-use oauth::jose::at_hash;
+use oauth::jose::half_hash;
 use oauth::pkce::Verifier;
 use oauth::scope::Scope;
 use oauth::secret::{AuthorizationCode, Presented, RefreshToken};
@@ -307,14 +307,33 @@ impl Protocol<'_> {
         let access_token = self.sign_access_token(application, access, moment).await?;
         let id_token = if scope.contains("openid") {
             let algorithm = application.id_token_algorithm.unwrap_or(settings.id_token_algorithm);
-            let at_hash = at_hash(algorithm, &access_token);
-            let claims = claims::id_token(&issuing, application, user, authorization, (nonce.as_deref(), &at_hash));
+            let at_hash = half_hash(algorithm, &access_token);
+            let binding = IdTokenBinding { nonce: nonce.as_deref(), at_hash: Some(&at_hash), c_hash: None };
+            let claims = claims::id_token(&issuing, application, user, authorization, binding);
             Some(self.memory.sign(algorithm, "JWT", claims, moment.now).await?)
         } else {
             None
         };
         let refresh_token = refresh.map(|generation| self.refresh_token(authorization.id, generation));
         Ok(TokenResponse { refresh_token, id_token, ..response(access_token, lifetime, scope) })
+    }
+
+    /// The ID token of a response of the authorization endpoint.
+    pub(crate) async fn front_channel_id_token(
+        &self,
+        moment: &Moment<'_>,
+        application: &TrustedApplication,
+        user: &User,
+        authorization: &Authorization,
+        issued: FrontChannelToken<'_>,
+    ) -> Result<String, Fault> {
+        let settings = self.memory.settings();
+        let algorithm = application.id_token_algorithm.unwrap_or(settings.id_token_algorithm);
+        let c_hash = issued.code.map(|code| half_hash(algorithm, code.expose()));
+        let binding = IdTokenBinding { nonce: issued.nonce, at_hash: None, c_hash: c_hash.as_deref() };
+        let claims =
+            claims::id_token(&self.issuing(&settings, application, moment), application, user, authorization, binding);
+        self.memory.sign(algorithm, "JWT", claims, moment.now).await
     }
 
     fn issuing<'a>(
@@ -363,6 +382,13 @@ impl Protocol<'_> {
         );
         number.parse().ok().filter(|_| good).map(|number| (id, Generation(number)))
     }
+}
+
+/// What an ID token of the authorization endpoint is bound to.
+pub(crate) struct FrontChannelToken<'a> {
+    pub(crate) nonce: Option<&'a str>,
+    /// Issued in the same response.
+    pub(crate) code: Option<&'a Presented<AuthorizationCode>>,
 }
 
 /// Inputs for the tokens of a signed-in user.

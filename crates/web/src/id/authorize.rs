@@ -42,7 +42,7 @@ async fn begin(mut context: RequestContext, method: &Method, headers: &HeaderMap
         let verified = match AuthorizationRequest::parse(params) {
             Ok(request) => instance.protocol().verify_request(&mut ctx, request.into()).await?,
             Err(malformed) => match instance.protocol().refuse_malformed(&mut ctx, malformed).await? {
-                Ok(response) => return Ok(respond(method, &response)),
+                Ok(response) => return Ok(respond(&context, method, &response)),
                 Err(refusal) => Err(refusal),
             },
         };
@@ -82,7 +82,7 @@ pub(super) async fn show_consent(
                 AuthorizeOutcome::Consent { scope } => {
                     return Ok(consent_page(&mut context, &headers, &asked, user, &scope));
                 }
-                AuthorizeOutcome::Respond(response) => return Ok(respond(&Method::GET, &response)),
+                AuthorizeOutcome::Respond(response) => return Ok(respond(&context, &Method::GET, &response)),
                 AuthorizeOutcome::SignIn => {}
             }
         }
@@ -155,7 +155,7 @@ pub(super) async fn submit_consent(
                 let allowed = form.get("decision") == Some("allow");
                 let (instance, mut ctx) = context.split();
                 let response = instance.protocol().consent(&mut ctx, &asked.verified, browser, allowed).await?;
-                Ok(respond(&Method::POST, &response))
+                Ok(respond(&context, &Method::POST, &response))
             }
             // The page came too late, or another user has signed in: the request is processed again.
             browser => {

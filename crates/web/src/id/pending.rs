@@ -11,9 +11,11 @@ use model::pending_authorization::{PendingAuthorization, PendingId};
 use oauth::authorize::{AuthorizationResponse, ResponseMode};
 
 use crate::id::SIGN_IN_PATH;
+use crate::pages::FormPostPage;
 use crate::request::context::RequestContext;
 use crate::request::malformed::{error_page, form_expired};
 use crate::request::render;
+use crate::request::render::FormTarget;
 
 pub(super) const CONSENT_PATH: &str = "/id/account/consent";
 
@@ -63,9 +65,19 @@ pub(super) async fn find(
     })
 }
 
-pub(super) fn respond(method: &Method, response: &AuthorizationResponse) -> Response {
+pub(super) fn respond(context: &RequestContext, method: &Method, response: &AuthorizationResponse) -> Response {
     match response.mode {
         ResponseMode::Query => render::redirect(method, &response.in_query()),
+        ResponseMode::Fragment => render::redirect(method, &response.in_fragment()),
+        ResponseMode::FormPost => {
+            let page = FormPostPage {
+                messages: context.messages(),
+                instance_name: &context.instance.info.name,
+                action: &response.redirect_uri,
+                parameters: &response.parameters,
+            };
+            render::page_with_script(StatusCode::OK, &page, FormTarget::Application)
+        }
     }
 }
 
@@ -80,7 +92,7 @@ pub(super) async fn proceed(
     let (instance, mut ctx) = context.split();
     let outcome = instance.protocol().authorize(&mut ctx, verified, user).await?;
     if let AuthorizeOutcome::Respond(response) = outcome {
-        return Ok(respond(method, &response));
+        return Ok(respond(context, method, &response));
     }
     let (cookie, is_new) = context.form_cookie(headers);
     let pending = pending

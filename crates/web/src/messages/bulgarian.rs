@@ -1,8 +1,9 @@
 use crate::messages::{
-    AccountMessages, AppsMessages, ConsentMessages, ErrorMessages, FrameMessages, KnownBrowserMessages,
-    LandingMessages, LanguageMessages, Messages, OverviewMessages, PasswordMessages, PasswordResetMessages,
-    PictureMessages, ProblemMessages, ProfileMessages, ScopeMessages, SessionsMessages, SetUpMessages, SignInMessages,
-    SignOutMessages, SignedOutMessages, TargetMessages, TokensMessages, email, malformed, two_step,
+    AccountMessages, AppsMessages, ConsentMessages, ErrorMessages, FormPostMessages, FrameMessages,
+    KnownBrowserMessages, LandingMessages, LanguageMessages, Messages, OverviewMessages, PasswordMessages,
+    PasswordResetMessages, PictureMessages, ProblemMessages, ProfileMessages, ScopeMessages, SessionsMessages,
+    SetUpMessages, SignInMessages, SignOutMessages, SignedOutMessages, TargetMessages, TokensMessages, email,
+    malformed, two_step,
 };
 
 pub(super) static WORDS: Messages = Messages {
@@ -124,6 +125,11 @@ pub(super) static WORDS: Messages = Messages {
         back: "Назад",
         next_time: |application| format!("{application} ще поиска да влезете следващия път."),
         close: "Можете да затворите страницата.",
+    },
+    form_post: FormPostMessages {
+        title: "Обратно към приложението",
+        lead: "Ако приложението не се отвори, натиснете бутона.",
+        button: "Продължаване",
     },
     account: AccountMessages {
         title: "Вие сте в системата",

@@ -1,8 +1,9 @@
 use crate::messages::{
-    AccountMessages, AppsMessages, ConsentMessages, ErrorMessages, FrameMessages, KnownBrowserMessages,
-    LandingMessages, LanguageMessages, Messages, OverviewMessages, PasswordMessages, PasswordResetMessages,
-    PictureMessages, ProblemMessages, ProfileMessages, ScopeMessages, SessionsMessages, SetUpMessages, SignInMessages,
-    SignOutMessages, SignedOutMessages, TargetMessages, TokensMessages, email, malformed, two_step,
+    AccountMessages, AppsMessages, ConsentMessages, ErrorMessages, FormPostMessages, FrameMessages,
+    KnownBrowserMessages, LandingMessages, LanguageMessages, Messages, OverviewMessages, PasswordMessages,
+    PasswordResetMessages, PictureMessages, ProblemMessages, ProfileMessages, ScopeMessages, SessionsMessages,
+    SetUpMessages, SignInMessages, SignOutMessages, SignedOutMessages, TargetMessages, TokensMessages, email,
+    malformed, two_step,
 };
 
 pub(super) static WORDS: Messages = Messages {
@@ -124,6 +125,11 @@ pub(super) static WORDS: Messages = Messages {
         back: "Go back",
         next_time: |application| format!("{application} will ask you to sign in next time."),
         close: "You can close this page.",
+    },
+    form_post: FormPostMessages {
+        title: "Back to the app",
+        lead: "If the app does not open, press the button.",
+        button: "Continue",
     },
     account: AccountMessages {
         title: "You are signed in",

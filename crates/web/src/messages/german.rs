@@ -1,8 +1,9 @@
 use crate::messages::{
-    AccountMessages, AppsMessages, ConsentMessages, ErrorMessages, FrameMessages, KnownBrowserMessages,
-    LandingMessages, LanguageMessages, Messages, OverviewMessages, PasswordMessages, PasswordResetMessages,
-    PictureMessages, ProblemMessages, ProfileMessages, ScopeMessages, SessionsMessages, SetUpMessages, SignInMessages,
-    SignOutMessages, SignedOutMessages, TargetMessages, TokensMessages, email, malformed, two_step,
+    AccountMessages, AppsMessages, ConsentMessages, ErrorMessages, FormPostMessages, FrameMessages,
+    KnownBrowserMessages, LandingMessages, LanguageMessages, Messages, OverviewMessages, PasswordMessages,
+    PasswordResetMessages, PictureMessages, ProblemMessages, ProfileMessages, ScopeMessages, SessionsMessages,
+    SetUpMessages, SignInMessages, SignOutMessages, SignedOutMessages, TargetMessages, TokensMessages, email,
+    malformed, two_step,
 };
 
 pub(super) static WORDS: Messages = Messages {
@@ -124,6 +125,11 @@ pub(super) static WORDS: Messages = Messages {
         back: "Zurück",
         next_time: |application| format!("{application} wird Sie beim nächsten Mal um eine Anmeldung bitten."),
         close: "Sie können diese Seite schließen.",
+    },
+    form_post: FormPostMessages {
+        title: "Zurück zur Anwendung",
+        lead: "Wenn sich die Anwendung nicht öffnet, klicken Sie auf die Schaltfläche.",
+        button: "Weiter",
     },
     account: AccountMessages {
         title: "Sie sind angemeldet",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flows::Instance;
 use flows::memory::KeyRing;
+use oauth::authorize::{ResponseMode, ResponseType};
 use oauth::metadata::ServerMetadata;
 use parking_lot::RwLock;
 
@@ -74,8 +75,8 @@ fn metadata(instance: &Instance, keys: &KeyRing) -> ServerMetadata {
         ]
         .map(str::to_owned)
         .to_vec(),
-        response_types_supported: vec!["code"],
-        response_modes_supported: vec!["query"],
+        response_types_supported: ResponseType::ALL.map(ResponseType::as_str).to_vec(),
+        response_modes_supported: ResponseMode::ALL.map(ResponseMode::as_str).to_vec(),
         grant_types_supported: vec!["authorization_code", "client_credentials", "refresh_token"],
         subject_types_supported: vec!["public"],
         id_token_signing_alg_values_supported: keys

@@ -66,7 +66,7 @@ async fn the_authorization_endpoint_says_what_was_asked_and_what_is_registered()
             "redirect_uri",
             "https://x/",
         ),
-        (usual.clone().with("response_type", "token"), "malformed_request", "sent", "response_type", "token"),
+        (usual.clone().with("response_type", "none"), "malformed_request", "sent", "response_type", "none"),
         (
             usual.clone().with("code_challenge_method", "plain"),
             "pkce_refused",

@@ -153,15 +153,19 @@ async fn an_app_that_may_not_sign_people_in_is_unauthorized() {
 }
 
 #[tokio::test]
-async fn only_the_code_response_type_is_answered() {
+async fn an_unknown_response_type_or_mode_is_refused() {
     let server = TestServer::open().await;
     let (app, mut alice) = (server.app(FIRST), server.browser("alice"));
     alice.sign_in().await;
-    for kind in ["token", "id_token", "code token", "code id_token", "none", "CODE", "code code"] {
+    for kind in ["none", "CODE", "code code", "device"] {
         let answer = alice.open(&app.asks("read").with("response_type", kind).path()).await;
         assert_eq!(answer.callback_error(), "unsupported_response_type", "{kind}");
     }
-    for mode in ["fragment", "form_post", "web_message"] {
+    for kind in ["token", "code token", "id_token token"] {
+        let answer = alice.open(&app.asks("read").with("response_type", kind).path()).await;
+        assert_eq!(answer.callback_in_fragment()["error"], "unsupported_response_type", "{kind}");
+    }
+    for mode in ["web_message", "FORM_POST", "jwt"] {
         let answer = alice.open(&app.asks("read").with("response_mode", mode).path()).await;
         assert_eq!(answer.callback_error(), "invalid_request", "{mode}");
     }
