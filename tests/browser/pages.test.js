@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
-import { authorizeUrl, backAt, codeOf, ISSUER, launch, pageCalled, passwordOf, ROOT, signIn } from './chromium.js';
+import { APP, authorizeUrl, backAt, codeOf, ISSUER, launch, pageCalled, passwordOf, ROOT, signIn } from './chromium.js';
 import { looksGood } from './looks.js';
 
 let chromium;
@@ -62,6 +62,12 @@ const WAYS = {
   async consent(page) {
     await page.goto(authorizeUrl({ prompt: 'consent' }));
     await enter(page, 'alice');
+  },
+  async 'form-post'(page) {
+    // An application that answers with nothing, so that the page stays.
+    await page.route(`${APP}/**`, (route) => route.fulfill({ status: 204 }));
+    await page.goto(authorizeUrl({ response_mode: 'form_post' }));
+    await signIn(page);
   },
   async account(page) {
     await page.goto(`${ISSUER}/account`);
@@ -159,6 +165,25 @@ test('a person signs in and consents without JavaScript, by keyboard alone', asy
   assert.equal(back.searchParams.get('state'), 'tests');
   assert.ok(back.searchParams.get('code'));
 });
+
+for (const javaScriptEnabled of [true, false]) {
+  test(`a response by form post reaches the application ${javaScriptEnabled ? 'by itself' : 'by a button without JavaScript'}`, async () => {
+    const page = await chromium.window({ javaScriptEnabled });
+    const posted = page.waitForRequest((request) => request.method() === 'POST' && request.url().startsWith(APP));
+    await page.goto(authorizeUrl({ response_type: 'code id_token', response_mode: 'form_post', nonce: 'once' }));
+    await signIn(page);
+    if (!javaScriptEnabled) {
+      await pageCalled(page, 'form-post').waitFor();
+      await tabTo(page, 'main form button');
+      await page.keyboard.press('Enter');
+    }
+    const request = await posted;
+    assert.equal(request.url(), `${APP}/signin-callback`);
+    const response = new URLSearchParams(request.postData());
+    assert.deepEqual([...response.keys()].sort(), ['code', 'id_token', 'iss', 'state']);
+    assert.equal(response.get('state'), 'tests');
+  });
+}
 
 /** RFC 8252 §8.6: any program can listen where a native app does. */
 test('a native app gets a code from somebody signed in by a press of a button, although it was allowed before', async () => {

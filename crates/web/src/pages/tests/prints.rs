@@ -49,6 +49,7 @@ pub(super) fn every_page(hostile: bool) -> Vec<Rendered> {
     print_consent(&mut press);
     print_error(&mut press);
     print_sign_out(&mut press);
+    print_form_post(&mut press);
     print_set_up(&mut press);
     print_links(&mut press);
     print_sites(&mut press);
@@ -218,6 +219,18 @@ fn print_sign_out(press: &mut Press) {
     press.print("signed-out.app", &SignedOutPage { return_url: None, ..page });
     press.print("signed-out.return", &SignedOutPage { application_name: None, ..page });
     press.print("signed-out.bare", &SignedOutPage { return_url: None, application_name: None, ..page });
+}
+
+fn print_form_post(press: &mut Press) {
+    let parameters =
+        [("code", press.ink("code", "c1").to_owned()), ("state", press.ink("state", "af0ifjsldkj").to_owned())];
+    let page = FormPostPage {
+        messages: messages::of(Language::English),
+        instance_name: press.ink("instance", "testdb"),
+        action: press.ink("action", "https://your-app.example.com/signin-callback"),
+        parameters: &parameters,
+    };
+    press.print("form-post", &page);
 }
 
 fn print_set_up(press: &mut Press) {
