@@ -62,13 +62,25 @@ async fn read_login(
     body: Body,
 ) -> Result<(String, Presented<Password>, Option<String>), CallRefusal> {
     let bytes = body::read(headers, body, LARGEST_LOGIN).await.map_err(CallRefusal::Body)?;
-    let login: LoginBody = serde_json::from_slice(&bytes).map_err(|_| {
-        CallRefusal::BadLogin("Send a JSON object with the string members user, pass and app, each once.")
-    })?;
+    let login = parse_login(&bytes)
+        .ok_or(CallRefusal::BadLogin("Send a JSON object with the string members user, pass and app, each once."))?;
     let (Some(user), Some(pass)) = (login.user, login.pass) else {
         return Err(CallRefusal::BadLogin("The members user and pass are required."));
     };
     Ok((user, Presented::new(pass), login.app.filter(|app| !app.is_empty())))
+}
+
+/// Maximum brackets and braces of a body in the notation of scripts, whose parser does not limit nesting.
+const MAX_BRACKETS: usize = 64;
+
+/// JSON; otherwise the notation of scripts, which clients send whose authors wrote the body by hand:
+/// `{app:'my.app',user:'alice',pass:'…'}`. Both refuse a member that is repeated.
+fn parse_login(bytes: &[u8]) -> Option<LoginBody> {
+    serde_json::from_slice(bytes).ok().or_else(|| {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let is_shallow = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() <= MAX_BRACKETS;
+        if is_shallow { json5::from_str(text).ok() } else { None }
+    })
 }
 
 /// Authorizes a logout. It requires a live ErpSession and no scope.

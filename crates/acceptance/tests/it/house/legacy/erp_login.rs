@@ -170,6 +170,24 @@ async fn old_clients_log_in_by_their_own_names_for_things() {
     assert_eq!(client.get("/api/domain/login").await.header("allow"), "POST, OPTIONS");
 }
 
+/// `domain-api.md` §1.9: published samples write the body by hand.
+#[tokio::test]
+async fn a_login_in_the_notation_of_scripts_is_read() {
+    let server = TestServer::open().await;
+    let client = server.client();
+    let first = alices_session(&client).await;
+    for body in [
+        format!("{{app:'{LEGACY}',user:'alice',pass:'{PASSWORD}',ln:'en'}}"),
+        format!("{{ app: '{LEGACY}', user: \"alice\", pass: '{PASSWORD}', }}"),
+        format!("{{'app':'{LEGACY}','user':'alice','pass':'{PASSWORD}'}}"),
+    ] {
+        assert_eq!(session(&post(&client, "/api/domain/login", body).await), first);
+    }
+    // Elsewhere JSON is JSON.
+    let call = client.ask(&Method::POST, "/api/domain/odata/Crm_Customers").header("authorization", &first);
+    assert_eq!(call.body("application/json", "{Number:'C-1'}").send().await.status, 400);
+}
+
 #[tokio::test]
 async fn a_login_that_is_none_is_a_bad_request() {
     let server = TestServer::open().await;
@@ -187,6 +205,12 @@ async fn a_login_that_is_none_is_a_bad_request() {
         json!({ "user": 5, "pass": PASSWORD }).to_string(),
         format!("{{\"user\":\"alice\",\"user\":\"bob\",\"pass\":\"{PASSWORD}\"}}"),
         "user=alice&pass=x".to_owned(),
+        format!("{{user:'alice',user:'bob',pass:'{PASSWORD}'}}"),
+        format!("{{user:'alice',\"pass\":'{PASSWORD}',pass:'x'}}"),
+        "{user:'alice',pass:secret}".to_owned(),
+        "{user:'alice',pass:'x'} {}".to_owned(),
+        format!("{{user:'alice',pass:'x',more:{}", "[".repeat(7000)),
+        "{a:".repeat(2000),
     ] {
         let answer = post(&client, "/api/domain/login", body.clone()).await;
         assert_eq!(answer.status, 400, "{body}");
