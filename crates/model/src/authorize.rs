@@ -101,6 +101,8 @@ pub enum AuthorizeRefusal {
     },
     Pkce(PkceError, SentParameters),
     ScopeNotAllowed(ScopeNotAllowed),
+    /// `id_token_hint` is no ID token of this issuer.
+    HintUnreadable,
     UserTypeNotAllowed {
         user_type: UserType,
     },
@@ -138,7 +140,7 @@ impl AuthorizeRefusal {
         match self {
             Self::Malformed(error, _) => error.code,
             Self::NotForSignIn | Self::ResponseTypeNotAllowed(_) => Code::UnauthorizedClient,
-            Self::PkceRequired { .. } | Self::Pkce(..) => Code::InvalidRequest,
+            Self::PkceRequired { .. } | Self::Pkce(..) | Self::HintUnreadable => Code::InvalidRequest,
             Self::ScopeNotAllowed(_) => Code::InvalidScope,
             Self::UserTypeNotAllowed { .. } | Self::ConsentRefused { .. } => Code::AccessDenied,
             Self::LoginRequired(_) => Code::LoginRequired,
@@ -157,6 +159,7 @@ impl AuthorizeRefusal {
             Self::PkceRequired { .. } => "code_challenge is required: use PKCE with S256 (RFC 7636)".into(),
             Self::Pkce(error, _) => error.to_string().into(),
             Self::ScopeNotAllowed(refusal) => refusal.description().into(),
+            Self::HintUnreadable => "id_token_hint must be an ID token of this issuer".into(),
             Self::UserTypeNotAllowed { .. } => {
                 "users of this type are not allowed to sign in to this application".into()
             }
@@ -181,6 +184,7 @@ impl Refusal for AuthorizeRefusal {
             Self::PkceRequired { .. } => "pkce_required",
             Self::Pkce(..) => "pkce_refused",
             Self::ScopeNotAllowed(_) => ScopeNotAllowed::CAUSE,
+            Self::HintUnreadable => "id_token_hint_unreadable",
             Self::UserTypeNotAllowed { .. } => "user_type_not_allowed",
             Self::LoginRequired(_) => "login_required",
             Self::ConsentRequired { .. } => "consent_required",
@@ -227,6 +231,10 @@ impl Refusal for AuthorizeRefusal {
                 told(details.expected("problem", error), sent)
             }
             Self::ScopeNotAllowed(refusal) => refusal.details(),
+            Self::HintUnreadable => RefusalDetails::new(
+                "id_token_hint is an ID token that this issuer signed, with a key that is still published",
+                "OpenID Connect Core §3.1.2.1, §3.1.2.2",
+            ),
             Self::UserTypeNotAllowed { user_type } => RefusalDetails::new(
                 "the application allows users of this type",
                 "ImpersonateAsInternalUserAllowed, ImpersonateAsCommunityUserAllowed",

@@ -315,9 +315,16 @@ async fn an_id_token_hint_names_who_must_be_signed_in() {
     let answer = alice.open(&silent.clone().with("id_token_hint", mine.id()).path()).await;
     assert!(answer.callback().contains_key("code"), "an expired hint still says who");
     let foreign = server.app_at_other(FIRST).sign_in(&mut server.browser_at_other("alice"), "openid").await;
-    for hint in [of_bob.id(), foreign.id(), "x", &mine.access] {
+    let answer = alice.open(&silent.clone().with("id_token_hint", of_bob.id()).path()).await;
+    assert_eq!(answer.callback_error(), "login_required");
+    // What is no ID token of this issuer is refused before anybody is asked for a password.
+    let mut stranger = server.browser("alice");
+    for hint in [foreign.id(), "x", &mine.access] {
+        let asked = app.asks("openid").with("id_token_hint", hint);
+        let refused = stranger.step(&Method::GET, &asked.path(), &[]).await;
+        assert_eq!(refused.callback_error(), "invalid_request");
         let answer = alice.open(&silent.clone().with("id_token_hint", hint).path()).await;
-        assert_eq!(answer.callback_error(), "login_required");
+        assert_eq!(answer.callback_error(), "invalid_request");
     }
     let asked = app.asks("openid").with("id_token_hint", of_bob.id());
     let page = alice.open(&asked.path()).await;

@@ -163,6 +163,11 @@ impl Protocol<'_> {
             Ok(grantable) => grantable,
             Err(refusal) => return self.respond_refusal(ctx, verified, &refusal),
         };
+        let hint = match asked.id_token_hint.as_deref().map(|hint| self.read_hint(hint)) {
+            // Refused before anybody enters a password in vain.
+            Some(None) => return self.respond_refusal(ctx, verified, &AuthorizeRefusal::HintUnreadable),
+            hint => hint.flatten(),
+        };
         let browser = user.map(|user| user.browser);
         let consented = match browser {
             Some(browser) => self.memory.store.consent(browser.user.id, verified.application.id).await?,
@@ -172,10 +177,7 @@ impl Protocol<'_> {
             user: &browser.user,
             session: &browser.session,
             for_this_request,
-            is_another: asked
-                .id_token_hint
-                .as_deref()
-                .is_some_and(|hint| self.read_hint(hint).is_none_or(|hint| hint.sub != browser.user.login.as_str())),
+            is_another: hint.as_ref().is_some_and(|hint| hint.sub != browser.user.login.as_str()),
             consented: &consented,
         });
         let client = (&*verified.application, verified.redirect_match);
