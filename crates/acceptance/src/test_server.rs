@@ -125,22 +125,24 @@ impl TestServer {
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
-        Self::start_over((place.open().await, master), (place, platform), roots, default).await
+        Self::start_over(place.open().await, master, place, platform, roots, default).await
     }
 
     /// A server whose commits and reads can be made to fail, whose background tasks do not run by themselves, and whose
     /// password hashes are cheap.
     pub async fn under_faults(place: TestDatabase, injector: &Arc<FaultInjector>) -> Self {
         let database = place.open().await.with_faults(Arc::clone(injector));
-        let opened = (database, usual_key as fn() -> MasterKey);
-        let server = Self::start_over(opened, (place, TestPlatform::of_cheap_passwords()), HTTP_ROOTS, DEFAULT).await;
+        let platform = TestPlatform::of_cheap_passwords();
+        let server = Self::start_over(database, usual_key, place, platform, HTTP_ROOTS, DEFAULT).await;
         server.server.end_tasks().await;
         server
     }
 
     async fn start_over(
-        (database, master): (Database, fn() -> MasterKey),
-        (place, platform): (TestDatabase, Arc<TestPlatform>),
+        database: Database,
+        master: fn() -> MasterKey,
+        place: TestDatabase,
+        platform: Arc<TestPlatform>,
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {

@@ -237,8 +237,8 @@ impl Caller {
             }
             Storm::Pictures => {
                 let mut ctx = Ctx { now, rng: &mut rng, request: &request };
-                let chosen = (&self.tenant.browser, self.picture.to_vec());
-                let _kept = instance.account().choose_picture(&mut ctx, chosen).await?;
+                let picture = self.picture.to_vec();
+                let _kept = instance.account().choose_picture(&mut ctx, &self.tenant.browser, picture).await?;
             }
             Storm::Changes => self.token = self.tenant.refresh(&self.token).await?,
             Storm::Cores => {

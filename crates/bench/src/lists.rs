@@ -12,7 +12,7 @@ use crate::Effort;
 use crate::installation::{Binary, Installation};
 use crate::load::{self, Connection};
 use crate::process::ServerProcess;
-use crate::requests::{SERVICE_DOCUMENT, Shown, client_credentials, get};
+use crate::requests::{SERVICE, SERVICE_DOCUMENT, Shown, client_credentials, get};
 use crate::sign_in::signed_in;
 use crate::stats::Spread;
 use crate::tenant::{DEMO, RealWorld};
@@ -21,8 +21,6 @@ use crate::tenant::{DEMO, RealWorld};
 const LINES: usize = 1_000_000;
 /// More rows than one page shows.
 const FEW: usize = 200;
-const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
-
 /// Load times of one page, in milliseconds.
 pub(crate) struct Opened {
     pub(crate) page: &'static str,
@@ -122,7 +120,7 @@ async fn fill(url: &str, lines: usize) -> Result<()> {
 
 /// Makes this many calls, each of which is one audit event.
 async fn call(server: &ServerProcess, count: usize) -> Result<()> {
-    let answer = load::once(server.address, &client_credentials(server.address, SERVICE)).await?;
+    let answer = load::once(server.address, &client_credentials(server.address, &SERVICE)).await?;
     let answer: serde_json::Value = serde_json::from_slice(&answer)?;
     let token = answer["access_token"].as_str().context("a token was given")?;
     load::run(server.address, &[get(server.address, SERVICE_DOCUMENT, Shown::Bearer(token))].into(), count).await?;

@@ -18,7 +18,7 @@ use crate::load::{self, Connection};
 use crate::population;
 use crate::postgres::with_database;
 use crate::process::ServerProcess;
-use crate::requests::{SERVICE_DOCUMENT, Shown, client_credentials, get, post};
+use crate::requests::{SERVICE, SERVICE_DOCUMENT, SecretClient, Shown, client_credentials, get, post};
 use crate::stats::percentile;
 use crate::tenant::plant;
 
@@ -32,8 +32,6 @@ const ASK_EVERY: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_secs(10);
 /// A node first reads the feed from the start.
 const SETTLE: Duration = Duration::from_secs(2);
-
-const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
 
 /// Milliseconds from sending the revocation to the first refusal: one value per revocation and other node.
 pub(crate) struct Felt {
@@ -61,11 +59,11 @@ async fn on(binary: &Binary, effort: Effort, url: &str) -> Result<Vec<Felt>> {
 
     let mut access = Vec::with_capacity(revocations);
     for _ in 0..revocations {
-        let answer = load::once(nodes[0].address, &client_credentials(nodes[0].address, SERVICE)).await?;
+        let answer = load::once(nodes[0].address, &client_credentials(nodes[0].address, &SERVICE)).await?;
         let answer: Value = serde_json::from_slice(&answer)?;
         access.push(answer["access_token"].as_str().context("a token was given")?.to_owned());
     }
-    let (id, secret) = SERVICE;
+    let SecretClient { id, secret } = SERVICE;
     let client = format!("client_id={id}&client_secret={secret}");
     let access = felt(&nodes, "access token of a service", &access, &client).await?;
     let keys = felt(&nodes, "reference token", &keys, &format!("client_id={}", population::APPLICATION)).await?;

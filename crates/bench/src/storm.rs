@@ -13,14 +13,12 @@ use tokio::task::JoinSet;
 use crate::Effort;
 use crate::installation::{Binary, Installation};
 use crate::load::{self, Connection, Pace};
-use crate::requests::{SERVICE_DOCUMENT, Shown, client_credentials, get, post};
+use crate::requests::{SERVICE, SERVICE_DOCUMENT, Shown, client_credentials, get, post};
 use crate::served::Requests;
 use crate::sign_in::{FORM_COOKIE, LOGIN, csrf};
 use crate::stats::{Spread, percentile};
 
 const SIGN_INS: usize = 64;
-const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
-
 /// Results of one path at one rate. Latencies in microseconds.
 pub(crate) struct Weather {
     pub(crate) path: &'static str,
@@ -80,7 +78,7 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Storm> {
 }
 
 async fn shapes(address: SocketAddr, effort: Effort) -> Result<Vec<Shape>> {
-    let ask = client_credentials(address, SERVICE);
+    let ask = client_credentials(address, &SERVICE);
     let answer: Value = serde_json::from_slice(&load::once(address, &ask).await?)?;
     let token = answer["access_token"].as_str().context("a token was given")?;
     let call = get(address, SERVICE_DOCUMENT, Shown::Bearer(token));

@@ -43,7 +43,7 @@ pub(crate) async fn plant(url: &str, master: &MasterKey) -> Result<Database> {
     let mut rng = SystemRng;
     let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
     let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await?;
-    seed((&database, master), DEMO, &passwords, &mut moment).await?;
+    seed(&database, master, DEMO, &passwords, &mut moment).await?;
     Ok(database)
 }
 
@@ -84,7 +84,7 @@ impl Tenant {
         let mut rng = SystemRng;
         let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
         let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await?;
-        seed((&database, &master), DemoInstance::TestDb, &passwords, &mut moment).await?;
+        seed(&database, &master, DemoInstance::TestDb, &passwords, &mut moment).await?;
         Self::of_house(database, master, [DemoInstance::TestDb, DEMO]).await
     }
 

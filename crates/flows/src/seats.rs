@@ -201,7 +201,7 @@ impl Seats<'_> {
         request: &RequestInfo,
     ) -> Result<(), Fault> {
         self.memory.meters.sessions_refused.add(no_seat.cause());
-        let event = AuditEvent::refused(now, AuditKind::SessionRefused, request, (Asker::Authenticated, &no_seat))
+        let event = AuditEvent::refused(now, AuditKind::SessionRefused, request, Asker::Authenticated, &no_seat)
             .user(calling.user.id)
             .application(calling.application_uri);
         self.audit.put(event)

@@ -108,7 +108,7 @@ impl Town {
         let mut rng = SystemRng;
         let mut moment = Moment { now: town.now(), rng: &mut rng };
         let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await.expect("hashed");
-        seed((&database, &master), DemoInstance::TestDb, &passwords, &mut moment).await.expect("seeded");
+        seed(&database, &master, DemoInstance::TestDb, &passwords, &mut moment).await.expect("seeded");
         database.close().await;
         town
     }

@@ -30,7 +30,8 @@ impl Account<'_> {
     pub async fn withdraw_consent(
         &self,
         ctx: &mut Ctx<'_>,
-        (user, application): (UserId, &TrustedApplication),
+        user: UserId,
+        application: &TrustedApplication,
     ) -> Answer<(), NotConnected> {
         let who = (user, application.id);
         if !is_connected(&self.memory.store, who, &ctx.moment()).await? {

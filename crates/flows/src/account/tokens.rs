@@ -151,7 +151,7 @@ impl Account<'_> {
         request: &RequestInfo,
         refusal: OwnTokenRefusal,
     ) -> Answer<T, OwnTokenRefusal> {
-        let event = AuditEvent::refused(now, AuditKind::TokenRefused, request, (Asker::Authenticated, &refusal));
+        let event = AuditEvent::refused(now, AuditKind::TokenRefused, request, Asker::Authenticated, &refusal);
         self.audit.put(event.user(browser.user.id).session(browser.session.id))?;
         Ok(Err(refusal))
     }

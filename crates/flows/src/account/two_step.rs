@@ -353,9 +353,8 @@ impl Account<'_> {
     }
 
     fn refuse_change<T>(&self, ctx: &mut Ctx<'_>, user: &User, refusal: TwoStepRefusal) -> Answer<T, TwoStepRefusal> {
-        let event =
-            AuditEvent::refused(ctx.now, AuditKind::TwoStepChange, ctx.request, (Asker::Authenticated, &refusal))
-                .user(user.id);
+        let event = AuditEvent::refused(ctx.now, AuditKind::TwoStepChange, ctx.request, Asker::Authenticated, &refusal)
+            .user(user.id);
         self.audit.put(event)?;
         Ok(Err(refusal))
     }

@@ -14,7 +14,7 @@ pub(crate) async fn connections(
     user: UserId,
     moment: &Moment<'_>,
 ) -> Result<Vec<ConnectedApplication>, Fault> {
-    store.connections(user, (moment.now, moment.now.minus(MAX_TOKEN_LIFETIME))).await
+    store.connections(user, moment.now, moment.now.minus(MAX_TOKEN_LIFETIME)).await
 }
 
 pub(crate) async fn is_connected(

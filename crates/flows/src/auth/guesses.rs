@@ -66,7 +66,8 @@ impl Auth<'_> {
     /// An attempt with a password.
     pub(crate) fn attempt(
         &self,
-        (login, password): (Option<&Login>, &Presented<Password>),
+        login: Option<&Login>,
+        password: &Presented<Password>,
         address: IpAddr,
         door: PasswordSource<'_>,
         now: Timestamp,

@@ -131,7 +131,8 @@ impl Auth<'_> {
     pub async fn take_second_step(
         &self,
         ctx: &mut Ctx<'_>,
-        (first_steps, shown): (&[Presented<FirstStep>], SecondFactorProof<'_>),
+        first_steps: &[Presented<FirstStep>],
+        shown: SecondFactorProof<'_>,
         browser: SignInCookies<'_>,
     ) -> Answer<(SignedIn, Presented<SessionCookie>), SecondStepRefusal> {
         let Some(user) = self.first_step_of(browser.form, first_steps, ctx.now).await? else {

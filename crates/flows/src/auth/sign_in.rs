@@ -109,7 +109,7 @@ impl Auth<'_> {
         refusal: R,
     ) -> Answer<T, R> {
         self.memory.meters.sign_ins.add(refusal.cause());
-        let mut event = AuditEvent::refused(ctx.now, AuditKind::SignIn, ctx.request, (Asker::Stranger, &refusal));
+        let mut event = AuditEvent::refused(ctx.now, AuditKind::SignIn, ctx.request, Asker::Stranger, &refusal);
         event.user = user;
         self.audit.put(event)?;
         Ok(Err(refusal))
@@ -124,7 +124,7 @@ impl Auth<'_> {
         may: impl Fn(&User) -> Result<(), SignInRefusal>,
     ) -> Answer<PasswordMatch, FailedSignIn> {
         let login = Login::typed(login);
-        let attempt = self.attempt((login.as_ref(), password), ctx.request.address, door, ctx.now);
+        let attempt = self.attempt(login.as_ref(), password, ctx.request.address, door, ctx.now);
         let place = match self.begin_attempt(&attempt, ctx.now).await? {
             Ok(place) => place,
             Err(held) => {

@@ -74,7 +74,8 @@ impl KnownPasswords {
     /// Runs `proving` once for all concurrent callers. Only a right password is kept.
     pub(crate) async fn learn<R>(
         &self,
-        (tag, now): (PasswordTag, Timestamp),
+        tag: PasswordTag,
+        now: Timestamp,
         proving: impl Future<Output = Answer<User, R>>,
     ) -> Answer<KnownPassword, R> {
         self.known.remove_if(&tag, |known| !known.is_fresh(now));

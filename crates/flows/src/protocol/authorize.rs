@@ -177,8 +177,8 @@ impl Protocol<'_> {
                 .is_some_and(|hint| self.read_hint(hint).is_none_or(|hint| hint.sub != browser.user.login.as_str())),
             consented: &consented,
         });
-        let client = (&*verified.application, verified.redirect_match);
-        match (next_step(ctx.now, client, asked, &grantable, who), browser) {
+        let next = next_step(ctx.now, &verified.application, verified.redirect_match, asked, &grantable, who);
+        match (next, browser) {
             (Err(refusal), _) => self.respond_refusal(ctx, verified, &refusal),
             (Ok(NextStep::Issue), Some(browser)) => {
                 let needed = verified.application.require_consent;
@@ -302,7 +302,7 @@ impl Protocol<'_> {
             _ => (AuditKind::Authorize, Asker::Stranger),
         };
         let event =
-            AuditEvent::refused(ctx.now, kind, ctx.request, (asker, refusal)).application(to.application.uri.as_str());
+            AuditEvent::refused(ctx.now, kind, ctx.request, asker, refusal).application(to.application.uri.as_str());
         self.audit.put(event)?;
         // The application cannot read the headers of a redirect, so the reference goes into the description for its
         // developer.
@@ -329,7 +329,7 @@ impl Protocol<'_> {
         client_id: Option<&ClientId>,
         refusal: TargetRefusal,
     ) -> Result<TargetRefusal, Fault> {
-        let mut event = AuditEvent::refused(ctx.now, AuditKind::Authorize, ctx.request, (Asker::Stranger, &refusal));
+        let mut event = AuditEvent::refused(ctx.now, AuditKind::Authorize, ctx.request, Asker::Stranger, &refusal);
         event.application = client_id.map(|id| id.as_str().to_owned());
         self.audit.put(event)?;
         Ok(refusal)

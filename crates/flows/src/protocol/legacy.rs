@@ -269,9 +269,9 @@ impl Protocol<'_> {
         let memory = self.memory.kept();
         let (tag, now) = (memory.known_passwords.tag(application.id, (shown.login, shown.password)), ctx.now);
         let login = Login::typed(shown.login);
-        let network = self.known_network(&memory, (login.as_ref(), ctx.request.address), now).await?;
+        let network = self.known_network(&memory, login.as_ref(), ctx.request.address, now).await?;
         let door = PasswordSource::Client(network);
-        let attempt = self.auth.attempt((login.as_ref(), shown.password), ctx.request.address, door, now);
+        let attempt = self.auth.attempt(login.as_ref(), shown.password, ctx.request.address, door, now);
         for _ in 0..TRIES {
             if let Some(held) = self.auth.state.throttle.held(&attempt, now, self.auth.free_failures()) {
                 return Ok(Err(FailedSignIn::held(held).into()));
@@ -281,7 +281,7 @@ impl Protocol<'_> {
             } else {
                 let proving = self.check_password_for(application, shown, door, ctx);
                 // Boxed: the future is large, and most calls do not need it.
-                match Box::pin(memory.known_passwords.learn((tag, now), proving)).await? {
+                match Box::pin(memory.known_passwords.learn(tag, now, proving)).await? {
                     Ok(known) => known,
                     Err(away) => return Ok(Err(away)),
                 }
@@ -337,7 +337,7 @@ impl Protocol<'_> {
         request: &RequestInfo,
     ) -> Result<(), Fault> {
         let attempted = AttemptedScheme { scheme: shown.scheme, refusal: &away.refusal };
-        let mut event = AuditEvent::refused(now, AuditKind::SignIn, request, (Asker::Stranger, &attempted));
+        let mut event = AuditEvent::refused(now, AuditKind::SignIn, request, Asker::Stranger, &attempted);
         event.user = away.user;
         let settings = self.memory.settings();
         let named = shown.application.or(settings.default_legacy_application.as_deref());

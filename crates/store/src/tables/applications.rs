@@ -57,7 +57,7 @@ fn read(row: &SqlRow, secrets: Vec<Secret>) -> Result<TrustedApplication, Damage
         version: row.int(4)?,
         ..Registration::new(ApplicationId(row.uuid(0)?), secrets)
     };
-    Ok(ApplicationRecord::restore(&row.text(2)?, (registration, row.text(1)?), system_user))
+    Ok(ApplicationRecord::restore(&row.text(2)?, registration, row.text(1)?, system_user))
 }
 
 impl Store {

@@ -147,7 +147,8 @@ impl Store {
         &self,
         id: AuthorizationId,
         from: Generation,
-        (by, now): (&RequestOrigin, Timestamp),
+        by: &RequestOrigin,
+        now: Timestamp,
     ) -> Statement {
         self.bound(
             "UPDATE authorizations SET generation = generation + 1, rotated_at = $4, rotated_address = $5, \
@@ -216,7 +217,7 @@ impl Store {
         let sql = "SELECT id FROM authorizations WHERE instance = $1 AND user_id = $2 AND ended_at >= $3 \
                    AND end_reason = $4";
         let params = values![user.0, since.micros(), reason];
-        self.list(KIND, (sql, params), |row| row.uuid(0).map(AuthorizationId)).await
+        self.list(KIND, sql, params, |row| row.uuid(0).map(AuthorizationId)).await
     }
 
     /// Authorizations that ended since. Their access tokens may still be unexpired. Excludes those that ended with
@@ -224,7 +225,7 @@ impl Store {
     pub async fn authorizations_ended_since(&self, since: Timestamp) -> Result<Vec<AuthorizationId>, Fault> {
         let sql = "SELECT id FROM authorizations WHERE instance = $1 AND ended_at IS NOT NULL AND ended_at >= $2 \
                    AND end_reason NOT IN ('sign_out', 'ended_by_administrator')";
-        self.list(KIND, (sql, values![since.micros()]), |row| row.uuid(0).map(AuthorizationId)).await
+        self.list(KIND, sql, values![since.micros()], |row| row.uuid(0).map(AuthorizationId)).await
     }
 
     /// Number of live refresh token families.

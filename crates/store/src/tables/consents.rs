@@ -75,7 +75,8 @@ impl Store {
     pub async fn connections(
         &self,
         user: UserId,
-        (now, since): (Timestamp, Timestamp),
+        now: Timestamp,
+        since: Timestamp,
     ) -> Result<Vec<ConnectedApplication>, Fault> {
         let sql = "SELECT application, MAX(scope), MAX(granted_at), SUM(held) FROM (\
                    SELECT application, scope, granted_at, 0 AS held FROM consents \
@@ -94,6 +95,6 @@ impl Store {
             let application = ApplicationId(row.uuid(0)?);
             Ok(ConnectedApplication { application, consent, holds_tokens: row.int(3)? > 0 })
         };
-        self.list(KIND, (sql, values![user.0, now.micros(), since.micros()]), connection).await
+        self.list(KIND, sql, values![user.0, now.micros(), since.micros()], connection).await
     }
 }

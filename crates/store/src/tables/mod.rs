@@ -170,7 +170,7 @@ impl Store {
         read: impl Fn(&SqlRow) -> Result<T, DamagedRow>,
     ) -> Vec<T> {
         let tell = |row: &SqlRow, damage: &DamagedRow| {
-            self.database().unreadable().tell(*self.instance(), kind, (row, damage));
+            self.database().unreadable().tell(*self.instance(), kind, row, damage);
         };
         let read = |row: &SqlRow| read(row).inspect_err(|damage| tell(row, damage)).ok();
         rows.iter().filter_map(read).collect()
@@ -179,7 +179,8 @@ impl Store {
     async fn list<T>(
         &self,
         kind: &'static str,
-        (sql, params): (&'static str, Vec<SqlValue>),
+        sql: &'static str,
+        params: Vec<SqlValue>,
         read: impl Fn(&SqlRow) -> Result<T, DamagedRow>,
     ) -> Result<Vec<T>, Fault> {
         Ok(self.readable(kind, &self.rows(sql, params).await?, read))

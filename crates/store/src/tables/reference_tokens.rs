@@ -59,7 +59,7 @@ fn read(row: &SqlRow) -> Result<ReferenceToken, DamagedRow> {
 impl Store {
     pub async fn reference_token(&self, digest: &Digest<ReferenceTokenValue>) -> Result<Option<ReferenceToken>, Fault> {
         // A row that cannot be read gives no access.
-        Ok(self.list(KIND, (select_tokens!("AND digest = $2"), values![*digest.as_bytes()]), read).await?.pop())
+        Ok(self.list(KIND, select_tokens!("AND digest = $2"), values![*digest.as_bytes()], read).await?.pop())
     }
 
     pub async fn reference_token_by_id(&self, id: ReferenceTokenId) -> Result<Option<ReferenceToken>, Fault> {
@@ -87,7 +87,7 @@ impl Store {
         let sql = select_tokens!(
             "AND user_id = $2 AND kind = 'personal' AND revoked_at IS NULL ORDER BY created_at DESC, id LIMIT $3"
         );
-        self.list(KIND, (sql, values![user.0, limit]), read).await
+        self.list(KIND, sql, values![user.0, limit], read).await
     }
 
     /// All of a user's own tokens that work now, without a limit.
@@ -96,7 +96,7 @@ impl Store {
             "AND user_id = $2 AND kind = 'personal' AND revoked_at IS NULL \
              AND (expires_at IS NULL OR expires_at > $3) ORDER BY id"
         );
-        self.list(KIND, (sql, values![user.0, now.micros()]), read).await
+        self.list(KIND, sql, values![user.0, now.micros()], read).await
     }
 
     pub fn insert_reference_token(&self, token: &ReferenceToken) -> Statement {
@@ -150,7 +150,7 @@ impl Store {
     /// Service tokens revoked since. They may still be unexpired.
     pub async fn access_tokens_revoked_since(&self, since: Timestamp) -> Result<Vec<Uuid>, Fault> {
         let sql = "SELECT id FROM revoked_tokens WHERE instance = $1 AND revoked_at >= $2";
-        self.list("revoked token", (sql, values![since.micros()]), |row| row.uuid(0)).await
+        self.list("revoked token", sql, values![since.micros()], |row| row.uuid(0)).await
     }
 
     /// Revocations older than any live token. A small batch.

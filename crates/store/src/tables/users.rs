@@ -112,7 +112,7 @@ impl Store {
     }
 
     pub async fn users(&self) -> Result<Vec<User>, Fault> {
-        self.list(KIND, (select_users!("ORDER BY u.login_folded"), vec![]), read).await
+        self.list(KIND, select_users!("ORDER BY u.login_folded"), vec![], read).await
     }
 
     pub async fn user_row(&self, id: UserId) -> Result<Option<UserRow>, Fault> {
@@ -272,7 +272,7 @@ impl Store {
     /// Users with this address, case-insensitive; at most `most`.
     pub async fn users_by_email(&self, address: &EmailAddress, most: i64) -> Result<Vec<User>, Fault> {
         let sql = select_users!("AND lower(u.email) = $2 ORDER BY u.login_folded LIMIT $3");
-        self.list(KIND, (sql, values![address.folded(), most]), read).await
+        self.list(KIND, sql, values![address.folded(), most], read).await
     }
 
     /// Stores a confirmed address. Guarded by the epoch and the address that were read.

@@ -100,7 +100,7 @@ async fn one_bad_row_of_each_kind_stops_no_list(place: Place) {
     let consent = store.consent_as_written(UserId(bad), ApplicationId(bad)).await.expect("no fault");
     assert_eq!(consent, (Scope::default(), "a\"b".to_owned()), "asked again, and written over");
     let read = Scope::parse("read").expect("a scope");
-    let connections = store.connections(UserId(bad), (NOW, NOW)).await.expect("no fault");
+    let connections = store.connections(UserId(bad), NOW, NOW).await.expect("no fault");
     assert_eq!(connections[0].consent.as_ref().map(|(scope, _)| scope.is_empty()), Some(true), "it can be withdrawn");
     done(store, store.remember_consent((UserId(bad), ApplicationId(bad)), (&consent.1, &read), LATER)).await;
     assert!(store.email_change(UserId(bad)).await.expect("no fault").is_none());

@@ -285,7 +285,7 @@ async fn audit_events_read_back_oldest_first(place: Place) {
         uuid::Builder::from_unix_timestamp_millis(millis, &[number; 10]).into_uuid()
     };
     let refusal = model::application::ClientRefusal::WrongSecret { method: "client_secret_post", live: 2 };
-    let mut full = AuditEvent::refused(LATER, AuditKind::TokenRefused, &visitor, (Asker::Authenticated, &refusal))
+    let mut full = AuditEvent::refused(LATER, AuditKind::TokenRefused, &visitor, Asker::Authenticated, &refusal)
         .application("my.app")
         .user(user_id(1))
         .token("jti")

@@ -196,10 +196,10 @@ async fn consent_is_relied_on_as_it_was_read_and_forgotten_for_one_application(p
     done(&server.here, server.here.forget_consent(with(1))).await;
     refused(&server.here, server.here.rely_on_consent(with(1), &read)).await;
     done(&server.here, server.here.rely_on_consent(with(2), &read)).await;
-    let known = server.here.connections(user_id(1), (LATER, NOW)).await.expect("no fault");
+    let known = server.here.connections(user_id(1), LATER, NOW).await.expect("no fault");
     let expected = ConnectedApplication { application: with(2).1, consent: Some((read, NOW)), holds_tokens: false };
     assert_eq!(known, [expected]);
-    assert!(server.there.connections(user_id(1), (LATER, NOW)).await.expect("no fault").is_empty());
+    assert!(server.there.connections(user_id(1), LATER, NOW).await.expect("no fault").is_empty());
 }
 
 async fn a_language_is_chosen_without_ending_anything_and_counts_on_what_was_read(place: Place) {

@@ -82,7 +82,7 @@ pub(super) async fn choose_password(mut context: RequestContext, headers: Header
     }
     let password = Presented::<Password>::new(password);
     let (instance, mut ctx) = context.split();
-    match instance.account().choose_password(&mut ctx, (&code, &password)).await {
+    match instance.account().choose_password(&mut ctx, &code, &password).await {
         Ok(Ok(user)) => {
             // The link came by e-mail or from an administrator, so the browser is trusted like one that opened a
             // browser link.

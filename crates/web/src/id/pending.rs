@@ -72,7 +72,8 @@ pub(super) fn respond(method: &Method, response: &AuthorizationResponse) -> Resp
 /// Redirects to the next page, or back to the application. `pending` is the request if a page of it was answered.
 pub(super) async fn proceed(
     context: &mut RequestContext,
-    (method, headers): (&Method, &HeaderMap),
+    method: &Method,
+    headers: &HeaderMap,
     verified: &VerifiedRequest,
     pending: Option<&PendingAuthorization>,
     user: Option<RequestUser<'_>>,

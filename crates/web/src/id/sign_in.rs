@@ -96,7 +96,7 @@ async fn sign_in(
     let browser = SignInCookies { form: csrf, devices: &devices, signed_in: previous.as_ref() };
     let answer = instance.auth().sign_in(&mut ctx, (login, &password), browser, way.pending()).await?;
     match answer {
-        Ok(SignInOutcome::Done(browser, cookie)) => signed_in(context, headers, way, (&browser, &cookie)).await,
+        Ok(SignInOutcome::Done(browser, cookie)) => signed_in(context, headers, way, &browser, &cookie).await,
         Ok(SignInOutcome::SecondStep { first_step, pending }) => {
             let names = context.cookie_names();
             let next =

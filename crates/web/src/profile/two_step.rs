@@ -84,7 +84,7 @@ async fn app_page(
         return Ok(back());
     }
     if two_step.must_be_proved {
-        return Ok(prove(person, (person.context.messages().two_step.add_app, APP)));
+        return Ok(prove(person, person.context.messages().two_step.add_app, APP));
     }
     let csrf = person.csrf();
     let offer =
@@ -102,7 +102,7 @@ async fn app_page(
 }
 
 /// Replaces a form: a user with a second factor has to sign in with it again first, then returns to the page.
-fn prove(person: &SignedInUser, (title, back): (&str, &str)) -> Response {
+fn prove(person: &SignedInUser, title: &str, back: &str) -> Response {
     let page = ProvePage {
         messages: person.context.messages(),
         frame: frame(person, ProfileSection::TwoStep, ""),
@@ -155,7 +155,7 @@ async fn passkey_page(person: &SignedInUser, name: &str, said: ProfileNotice<'_>
     let (instance, csrf) = (&person.context.instance, person.csrf());
     let two_step = instance.account().two_step(&person.browser, person.context.now).await?;
     if two_step.must_be_proved {
-        return Ok(prove(person, (person.context.messages().two_step.add_passkey, PASSKEY)));
+        return Ok(prove(person, person.context.messages().two_step.add_passkey, PASSKEY));
     }
     let Some(offer) = instance.account().offer_passkey(&person.browser, &csrf, person.context.now).await? else {
         return Ok(back());
@@ -214,7 +214,7 @@ async fn confirm_page(person: &SignedInUser, what: &str, said: ProfileNotice<'_>
         return Ok(back());
     };
     if two_step.must_be_proved {
-        return Ok(prove(person, (&title, &format!("{CONFIRM}?what={what}"))));
+        return Ok(prove(person, &title, &format!("{CONFIRM}?what={what}")));
     }
     let messages = person.context.messages();
     let csrf = person.csrf();

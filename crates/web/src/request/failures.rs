@@ -90,15 +90,15 @@ pub(crate) fn api_failure(status: StatusCode, reference: &str) -> Response {
 
 /// A fault as an error of the admin API.
 pub(crate) fn problem_failure(status: StatusCode, reference: String) -> Response {
-    let what = ("fault", "Internal error");
     let detail = "Try again in a moment. If this happens again, report the reference to the operator.".to_owned();
-    render::retry_later(problem(reference, status, what, detail, Vec::new()))
+    render::retry_later(problem(reference, status, "fault", "Internal error", detail, Vec::new()))
 }
 
 pub(crate) fn problem(
     reference: String,
     status: StatusCode,
-    (kind, title): (&str, &'static str),
+    kind: &str,
+    title: &'static str,
     detail: String,
     problems: Vec<String>,
 ) -> Response {

@@ -65,7 +65,7 @@ pub(crate) fn malformed(context: &mut RequestContext, error: impl Into<BodyError
 
 pub(crate) fn tell_refused(context: &mut RequestContext, kind: AuditKind, refusal: &dyn Refusal) -> Result<(), Fault> {
     let (instance, ctx) = context.split();
-    instance.audit_refusal(&ctx, (kind, refusal))
+    instance.audit_refusal(&ctx, kind, refusal)
 }
 
 pub(crate) fn unreadable(problem: &str) -> MalformedRequest<'_> {

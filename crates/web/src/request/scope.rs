@@ -157,7 +157,7 @@ fn begin_span(
     request: &Request,
 ) -> Option<(OpenSpan, Option<Arc<str>>)> {
     let mut rng = state.server.platform().rng();
-    let begun = tracer.begin(request.headers(), (arrival.peer, &state.proxies), &mut *rng)?;
+    let begun = tracer.begin(request.headers(), arrival.peer, &state.proxies, &mut *rng)?;
     let instance = state.instance_of(request).map(|instance| instance.info.name.as_str().into());
     Some((begun, instance))
 }

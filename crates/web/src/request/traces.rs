@@ -93,7 +93,8 @@ impl Tracer {
     pub(crate) fn begin(
         &self,
         headers: &HeaderMap,
-        (peer, proxies): (IpAddr, &TrustedProxies),
+        peer: IpAddr,
+        proxies: &TrustedProxies,
         rng: &mut dyn Rng,
     ) -> Option<OpenSpan> {
         let mut id = [0; 8];
@@ -203,7 +204,7 @@ mod tests {
             headers.append("traceparent", line.parse().expect("a header value"));
         }
         let (tracer, _spans) = Tracer::new(ratio);
-        tracer.begin(&headers, (peer.into(), &proxies), &mut SampleSequence(7))
+        tracer.begin(&headers, peer.into(), &proxies, &mut SampleSequence(7))
     }
 
     #[test]
@@ -245,7 +246,7 @@ mod tests {
         let mut rng = SampleSequence(0);
         let begun = (0..1000).filter(|_| {
             let proxies = TrustedProxies::default();
-            tracer.begin(&HeaderMap::new(), ([0; 4].into(), &proxies), &mut rng).is_some()
+            tracer.begin(&HeaderMap::new(), [0; 4].into(), &proxies, &mut rng).is_some()
         });
         let sampled = begun.count();
         assert!((150..350).contains(&sampled), "{sampled}");

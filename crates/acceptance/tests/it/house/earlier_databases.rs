@@ -239,7 +239,7 @@ async fn people_sign_in(server: &TestServer, held: &Value) {
 async fn by_device(server: &TestServer, kept: &Value) -> String {
     let bytes = |name| STANDARD.decode(text(kept, name)).expect("base64");
     let credential = bytes("credential").try_into().expect("16 bytes");
-    let mut device = TestDevice::kept(HERE, &bytes("private"), (credential, text(kept, "handle")));
+    let mut device = TestDevice::kept(HERE, &bytes("private"), credential, text(kept, "handle"));
     let mut browser = server.browser("nobody typed");
     let page = browser.open("/id/account/login").await;
     touch(&mut browser, &page, &mut device).await.page()

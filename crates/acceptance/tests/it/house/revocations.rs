@@ -246,9 +246,8 @@ async fn a_withdrawn_consent_frees_the_seat_that_no_other_application_uses(serve
     };
     let withdraw = async || {
         let mut rng = server.rng();
-        let who = (person, &registered);
         let mut ctx = Ctx { now: server.now(), rng: &mut *rng, request: &request };
-        instance.account().withdraw_consent(&mut ctx, who).await.expect("no fault")
+        instance.account().withdraw_consent(&mut ctx, person, &registered).await.expect("no fault")
     };
     for token in [&tokens.access, &portal.access] {
         assert_eq!(app.client.call_api(token).await.status, 200);

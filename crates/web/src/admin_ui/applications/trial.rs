@@ -70,7 +70,7 @@ impl TrialRequest {
 pub(in crate::admin_ui) async fn show(mut admin: AdminPage, Path(text): Path<String>) -> Response {
     let answer = match found(&mut admin, &text).await {
         Ok(Some(application)) => {
-            Ok(page(&admin, &application, &TrialRequest::usual(&application), (vec![], FormNotice::Nothing)))
+            Ok(page(&admin, &application, &TrialRequest::usual(&application), vec![], FormNotice::Nothing))
         }
         Ok(None) => Ok(admin.gone()),
         Err(fault) => Err(fault.into()),
@@ -82,7 +82,8 @@ fn page(
     admin: &AdminPage,
     application: &TrustedApplication,
     wanted: &TrialRequest,
-    (steps, said): (Vec<TrialStep>, FormNotice),
+    steps: Vec<TrialStep>,
+    said: FormNotice,
 ) -> Response {
     let here = format!("{}/{}", HERE.path(), application.id);
     let record = application.to_record();
@@ -161,7 +162,7 @@ async fn ran(admin: &mut AdminPage, mut trial: Trial, text: &str, form: &Params)
                 wanted.secret = Some(secret);
                 Some(id)
             }
-            Err(refusal) => return Ok(page(admin, &application, &wanted, (vec![], refused(refusal)))),
+            Err(refusal) => return Ok(page(admin, &application, &wanted, vec![], refused(refusal))),
         }
     } else {
         None
@@ -181,7 +182,7 @@ async fn ran(admin: &mut AdminPage, mut trial: Trial, text: &str, form: &Params)
         let instance = admin.manager.instance().clone();
         instance.account().release_sessions(&mut admin.person.context.moment(), who).await?;
     }
-    Ok(page(admin, &application, &wanted, (trial.steps, FormNotice::Nothing)))
+    Ok(page(admin, &application, &wanted, trial.steps, FormNotice::Nothing))
 }
 
 type Lent = (String, Presented<ClientSecret>);
