@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use model::Ctx;
+use model::user::PasswordCredentials;
 use oauth::secret::Presented;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -226,8 +227,8 @@ impl Caller {
             Storm::SignIns => {
                 let mut ctx = Ctx { now, rng: &mut rng, request: &request };
                 let (login, wrong) = (format!("storm.{number}"), Presented::new("wrong"));
-                let _refused =
-                    instance.auth().sign_in(&mut ctx, (&login, &wrong), SignInCookies::default(), None).await?;
+                let credentials = PasswordCredentials { login: &login, password: &wrong };
+                let _refused = instance.auth().sign_in(&mut ctx, credentials, SignInCookies::default(), None).await?;
             }
             Storm::Resets => {
                 let login = if number.is_multiple_of(4) { "bob".to_owned() } else { format!("storm.{number}") };

@@ -12,6 +12,7 @@ use flows::auth::sign_in::{SignInCookies, SignInOutcome};
 use flows::{Database, DatabaseUrl, DefaultInstance, InstanceLocation, MasterKey, Passwords, Platform, Server};
 use gatehouse::demo::{DemoPasswords, seed};
 use model::audit::{RequestId, RequestInfo};
+use model::user::PasswordCredentials;
 use model::{Ctx, Moment, Rng, RootUrl, Timestamp};
 use oauth::client::ClientCredentials;
 use oauth::params::Params;
@@ -131,7 +132,8 @@ pub(crate) async fn sign_in(instance: &BelievedInstance, request: RequestInfo, l
     let mut rng = SystemRng;
     let mut ctx = Ctx { now: RealWorld.now(), rng: &mut rng, request: &request };
     let password = Presented::new(password_of(login));
-    let signed_in = instance.auth().sign_in(&mut ctx, (login, &password), SignInCookies::default(), None).await?;
+    let credentials = PasswordCredentials { login, password: &password };
+    let signed_in = instance.auth().sign_in(&mut ctx, credentials, SignInCookies::default(), None).await?;
     match signed_in.map_err(|refusal| anyhow!("{refusal:?}"))? {
         SignInOutcome::Done(browser, _) => Ok(browser),
         SignInOutcome::SecondStep { .. } => bail!("{login} of the demo has no second factor"),

@@ -19,6 +19,7 @@ use model::claims::DOMAIN_API;
 use model::legacy::LegacyScheme;
 use model::refusal::{FailedRequest, Refusal, RefusalDetails};
 use model::seat::{FullCeiling, NoSeat};
+use model::user::PasswordCredentials;
 use oauth::{basic, bearer};
 
 use self::credential::{ApiCredential, credential};
@@ -219,8 +220,7 @@ async fn enter(
         ApiCredential::Basic(basic, application) => {
             let shown = LegacyPassword {
                 scheme: LegacyScheme::Basic,
-                login: &basic.name,
-                password: &basic.password,
+                credentials: PasswordCredentials { login: &basic.name, password: &basic.password },
                 application: application.as_deref(),
             };
             Box::pin(instance.protocol().authorize_call_by_password(&mut ctx, &shown, scope)).await?

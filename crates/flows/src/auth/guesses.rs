@@ -69,7 +69,7 @@ impl Auth<'_> {
         login: Option<&Login>,
         password: &Presented<Password>,
         address: IpAddr,
-        door: PasswordSource<'_>,
+        source: PasswordSource<'_>,
         now: Timestamp,
     ) -> SignInAttempt {
         let Some(login) = login else { return SignInAttempt::new(None, address) };
@@ -77,7 +77,7 @@ impl Auth<'_> {
         let key = &self.state.throttle.key;
         let attempt = SignInAttempt::new(Some(GuessedAccount::Password(account)), address)
             .guessing(key.guess(&account, password.expose()));
-        match door {
+        match source {
             PasswordSource::Page(browser) => attempt
                 .known(self.known_device(&account, browser.devices, now))
                 .by_browser(Some(key.turn(browser.form))),

@@ -18,7 +18,7 @@ use oauth::client::ClientId;
 use oauth::redirect::RedirectMatch;
 use oauth::scope::Scope;
 use oauth::secret::{AuthorizationCode, Presented};
-use store::{Batch, CommitOutcome};
+use store::{Batch, CommitOutcome, ConsentParties};
 
 use crate::audit::AuditWriter;
 use crate::auth::browser_session::SignedIn;
@@ -164,7 +164,10 @@ impl Protocol<'_> {
         };
         let browser = user.map(|user| user.browser);
         let consented = match browser {
-            Some(browser) => self.memory.store.consent(browser.user.id, verified.application.id).await?,
+            Some(browser) => {
+                let parties = ConsentParties { user: browser.user.id, application: verified.application.id };
+                self.memory.store.consent(parties).await?
+            }
             None => Scope::default(),
         };
         let who = user.map(|RequestUser { browser, for_this_request }| SignInState {
@@ -214,8 +217,11 @@ impl Protocol<'_> {
             Ok(grantable) => grantable,
         };
         for _ in 0..MAX_ATTEMPTS {
-            let (known, before) =
-                self.memory.store.consent_as_written(browser.user.id, verified.application.id).await?;
+            let (known, before) = self
+                .memory
+                .store
+                .consent_as_written(ConsentParties { user: browser.user.id, application: verified.application.id })
+                .await?;
             let agreed = known.union(&grantable.scope);
             let agreement = Agreement::Now { before, agreed };
             if let Some(response) = self.issue(ctx, verified, &grantable, browser, agreement).await? {
@@ -261,12 +267,12 @@ impl Protocol<'_> {
         };
         let mut batch = Batch::new().with(self.memory.store.touch_identity_session(browser.session.id, now));
         let mut writer = AuditWriter::new(&self.memory.store, ctx.rng, now);
-        let who = (browser.user.id, application.id);
+        let parties = ConsentParties { user: browser.user.id, application: application.id };
         match agreement {
             Agreement::NotNeeded => {}
-            Agreement::Earlier(consented) => batch.push(self.memory.store.rely_on_consent(who, &consented)),
+            Agreement::Earlier(consented) => batch.push(self.memory.store.rely_on_consent(parties, &consented)),
             Agreement::Now { before, agreed } => {
-                batch.push(self.memory.store.remember_consent(who, (&before, &agreed), now));
+                batch.push(self.memory.store.remember_consent(parties, &before, &agreed, now));
                 let detail = serde_json::json!({ "scope": agreed.to_string() });
                 batch
                     .push(writer.event(&about(AuditEvent::done(now, AuditKind::Consent, ctx.request)).detail(&detail)));

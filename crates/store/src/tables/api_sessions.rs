@@ -16,7 +16,7 @@ use model::{
 use oauth::secret::sha256;
 use uuid::Uuid;
 
-use crate::tables::{ExaminedTable, before, count, damaged};
+use crate::tables::{ExaminedTable, PageQuery, before, count, damaged};
 use crate::{DamagedRow, Database, Fault, SqlRow, SqlValue, Statement, Store, statement, values};
 
 /// A live session, as last written.
@@ -315,11 +315,11 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<ApiSessionRow>, Fault> {
         let before = before(id.map(|id| id.0));
-        let asked = match user {
+        let (sql, params) = match user {
             None => (SESSIONS_BEFORE, vec![]),
             Some(user) => (SESSIONS_OF_USER, values![user.0]),
         };
-        self.page((KIND, 0), asked, (before, limit), read).await
+        self.page(PageQuery { kind: KIND, sql, params, key: 0 }, before, limit, read).await
     }
 
     /// The live sessions that this selects.

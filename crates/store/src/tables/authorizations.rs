@@ -10,7 +10,7 @@ use oauth::pkce::Challenge;
 use oauth::scope::Scope;
 use oauth::secret::Digest;
 
-use crate::tables::{ExaminedTable, damaged};
+use crate::tables::{ConsentParties, ExaminedTable, damaged};
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 macro_rules! select_authorizations {
@@ -194,16 +194,11 @@ impl Store {
     }
 
     /// Ends all authorizations that a user gave an application.
-    pub fn end_authorizations_between(
-        &self,
-        (user, application): (UserId, ApplicationId),
-        reason: &'static str,
-        now: Timestamp,
-    ) -> Statement {
+    pub fn end_authorizations_between(&self, of: ConsentParties, reason: &'static str, now: Timestamp) -> Statement {
         self.bound(
             "UPDATE authorizations SET state = 'ended', ended_at = $4, end_reason = $5 \
              WHERE instance = $1 AND user_id = $2 AND application = $3 AND state <> 'ended'",
-            values![user.0, application.0, now.micros(), reason],
+            values![of.user.0, of.application.0, now.micros(), reason],
         )
     }
 

@@ -3,7 +3,7 @@ use model::{ApplicationId, ReferenceTokenId, Timestamp, UserId};
 use oauth::secret::Digest;
 use uuid::Uuid;
 
-use crate::tables::{ExaminedTable, before, damaged};
+use crate::tables::{ExaminedTable, PageQuery, before, damaged};
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// The columns that [`read`] expects, in its order.
@@ -74,12 +74,12 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<ReferenceToken>, Fault> {
         let before = before(id.map(|id| id.0));
-        let asked = match of {
+        let (sql, params) = match of {
             TokensOf::Everybody => (TOKENS_BEFORE, vec![]),
             TokensOf::Application(application) => (TOKENS_OF_APPLICATION, values![application.0]),
             TokensOf::User(user) => (TOKENS_OF_USER, values![user.0]),
         };
-        self.page((KIND, 0), asked, (before, limit), read).await
+        self.page(PageQuery { kind: KIND, sql, params, key: 0 }, before, limit, read).await
     }
 
     /// A user's own tokens that are not revoked, including expired ones; newest first, at most `limit`.

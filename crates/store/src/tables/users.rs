@@ -5,7 +5,7 @@ use model::mail::EmailAddress;
 use model::user::PasswordHash;
 use model::{Email, Login, Timestamp, User, UserId, UserType};
 
-use crate::tables::ExaminedTable;
+use crate::tables::{ExaminedTable, PageQuery};
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// Attributes of a new user.
@@ -121,7 +121,8 @@ impl Store {
 
     /// The next users after a folded login, ordered by login, at most `limit`.
     pub async fn users_after(&self, login: &str, limit: u32) -> Result<Vec<UserRow>, Fault> {
-        self.page((KIND, 17), (USERS_AFTER, vec![]), (login.to_owned(), limit), read_row).await
+        let query = PageQuery { kind: KIND, sql: USERS_AFTER, params: vec![], key: 17 };
+        self.page(query, login.to_owned(), limit, read_row).await
     }
 
     /// Stores an administrator's change. Guarded by the version that was read; `ends_tokens` increments the epoch.

@@ -9,7 +9,7 @@ use model::{
 use oauth::pkce::Challenge;
 use oauth::scope::Scope;
 use oauth::secret::Presented;
-use store::{CommitOutcome, Store};
+use store::{CommitOutcome, ConsentParties, Store};
 use uuid::Uuid;
 
 use crate::common::Place;
@@ -245,6 +245,7 @@ async fn what_a_user_gave_an_application_ends_together_and_is_found_by_its_reaso
     let server = server(&place).await;
     let store = &server.here;
     let (user, application) = (UserId(Uuid::from_u128(30)), ApplicationId(Uuid::from_u128(20)));
+    let parties = ConsentParties { user, application };
     for number in [1, 2, 3] {
         issue(store, number, 40 + number).await;
     }
@@ -264,9 +265,9 @@ async fn what_a_user_gave_an_application_ends_together_and_is_found_by_its_reaso
     assert_eq!(holds(LATER, LATER).await, [(application, false, true)], "the family outlives the codes");
     assert_eq!(holds(MUCH_LATER, LATER).await, []);
 
-    done(&server.there, server.there.end_authorizations_between((user, application), "withdrawn", LATER)).await;
+    done(&server.there, server.there.end_authorizations_between(parties, "withdrawn", LATER)).await;
     assert!(!matches!(read(store, 1).await.expect("there").state, AuthorizationState::Ended(_)));
-    done(store, store.end_authorizations_between((user, application), "withdrawn", LATER)).await;
+    done(store, store.end_authorizations_between(parties, "withdrawn", LATER)).await;
     for (number, is_ended) in [(1, true), (2, true), (3, true), (4, false), (5, false)] {
         let state = read(store, number).await.expect("there").state;
         assert_eq!(matches!(state, AuthorizationState::Ended(_)), is_ended, "{number}");

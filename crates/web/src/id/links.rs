@@ -16,10 +16,10 @@ use crate::pages::{SetUpDonePage, SetUpPage};
 use crate::request::body;
 use crate::request::context::RequestContext;
 use crate::request::failures;
+use crate::request::malformed::PageRefusal;
 use crate::request::malformed::error_page;
 use crate::request::malformed::form_expired;
 use crate::request::malformed::malformed;
-use crate::request::malformed::problem;
 use crate::request::malformed::tell_refused;
 use crate::request::render;
 use crate::request::render::FormTarget;
@@ -57,7 +57,8 @@ async fn page(
 }
 
 pub(super) fn link_spent(context: &RequestContext) -> Response {
-    error_page(context, StatusCode::GONE, problem(context.messages().problems.spent, "invalid_request"))
+    let text = context.messages().problems.spent;
+    error_page(context, &PageRefusal::new(StatusCode::GONE, "invalid_request", text))
 }
 
 /// Reads the form of a link's page and checks its CSRF token.

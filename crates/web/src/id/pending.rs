@@ -12,7 +12,7 @@ use oauth::authorize::{AuthorizationResponse, ResponseMode};
 
 use crate::id::SIGN_IN_PATH;
 use crate::request::context::RequestContext;
-use crate::request::malformed::{error_page, form_expired};
+use crate::request::malformed::{PageRefusal, error_page, form_expired};
 use crate::request::render;
 
 pub(super) const CONSENT_PATH: &str = "/id/account/consent";
@@ -114,5 +114,6 @@ pub(super) fn target_page(context: &RequestContext, refusal: &TargetRefusal) -> 
         TargetRefusal::UnknownApplication | TargetRefusal::ApplicationDisabled => "unauthorized_client",
         TargetRefusal::Malformed(_) | TargetRefusal::RedirectUriNotRegistered { .. } => "invalid_request",
     };
-    error_page(context, StatusCode::BAD_REQUEST, (messages.title, &message, messages.what_to_do, code))
+    let (title, what_to_do) = (messages.title, messages.what_to_do);
+    error_page(context, &PageRefusal { status: StatusCode::BAD_REQUEST, code, title, message: &message, what_to_do })
 }

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
+use flows::auth::passkeys::PasskeyAnswer;
 use flows::auth::second_step::{SecondFactorProof, SecondStepRefusal};
 use flows::auth::sign_in::SignInCookies;
 use http::{HeaderMap, Method, StatusCode};
@@ -173,7 +174,7 @@ async fn take(
     let shown = match asking {
         SecondStepDoor::RecoveryCode => SecondFactorProof::RecoveryCode(field("recovery_code")),
         SecondStepDoor::AppOrPasskey if form.get("answer").is_some() => {
-            SecondFactorProof::Passkey { state: field("state"), answer: field("answer") }
+            SecondFactorProof::Passkey(PasskeyAnswer { state: field("state"), credential: field("answer") })
         }
         SecondStepDoor::AppOrPasskey => SecondFactorProof::Code(field("code")),
     };
@@ -241,9 +242,9 @@ pub(super) async fn submit_passkey(
         };
         let previous = context.browser(&headers).await?;
         let (instance, mut ctx) = context.split();
-        let shown = (field("csrf"), field("state"), field("answer"));
-        let answer = instance.auth().sign_in_by_passkey(&mut ctx, shown, previous.as_ref()).await?;
-        if let Ok((browser, cookie)) = answer {
+        let answer = PasskeyAnswer { state: field("state"), credential: field("answer") };
+        let outcome = instance.auth().sign_in_by_passkey(&mut ctx, field("csrf"), answer, previous.as_ref()).await?;
+        if let Ok((browser, cookie)) = outcome {
             return signed_in(&mut context, &headers, &way, &browser, &cookie).await;
         }
         // Shown as a notice, because login and password are not at fault.

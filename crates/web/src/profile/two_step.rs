@@ -5,6 +5,7 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
 use flows::account::two_step::{AuthenticatorOffer, TwoStepChange, TwoStepChanged, TwoStepRefusal, TwoStepState};
+use flows::auth::passkeys::PasskeyAnswer;
 use flows::auth::sign_in::SignInRefusal;
 use http::{HeaderMap, Method, StatusCode};
 use model::PasskeyId;
@@ -177,7 +178,10 @@ pub(super) async fn add_passkey(mut person: SignedInUser, headers: HeaderMap, bo
         Err(page) => return page,
     };
     let field = |name| form.get(name).unwrap_or_default();
-    let change = TwoStepChange::AddPasskey { state: field("state"), answer: field("answer"), name: field("name") };
+    let change = TwoStepChange::AddPasskey {
+        answer: PasskeyAnswer { state: field("state"), credential: field("answer") },
+        name: field("name"),
+    };
     let shown = async {
         match commit(&mut person, change, &password(&form)).await? {
             Ok(page) => Ok(page),

@@ -9,7 +9,7 @@ use odata::ODataErrorBody;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::messages::Messages;
+use crate::messages::{Messages, ProblemText};
 use crate::pages::ErrorPage;
 use crate::request::context::{AnyInstance, RequestContext};
 use crate::request::latencies::Route;
@@ -36,7 +36,7 @@ pub(crate) fn fault_page(context: &RequestContext<impl AnyInstance>, fault: &Fau
 
 pub(crate) fn failed_page(messages: &'static Messages, status: StatusCode, reference: &str) -> Response {
     let code = if status == StatusCode::SERVICE_UNAVAILABLE { "temporarily_unavailable" } else { "server_error" };
-    let (title, message, what_to_do) = messages.problems.fault;
+    let ProblemText { title, message, what_to_do } = messages.problems.fault;
     let error = ErrorPage { messages, title, message, what_to_do, code, reference, status };
     render::retry_later(render::page(status, &error, FormTarget::Ourselves))
 }

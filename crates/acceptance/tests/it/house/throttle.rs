@@ -11,7 +11,7 @@ use flows::HashingTurn;
 use flows::admin::UserDraft;
 use flows::auth::sign_in::{SignInCookies, SignInOutcome};
 use model::audit::{RequestId, RequestInfo};
-use model::user::PasswordHash;
+use model::user::{PasswordCredentials, PasswordHash};
 use model::{Ctx, Login, Timestamp, UserType};
 use oauth::secret::Presented;
 use store::{Batch, CommitOutcome};
@@ -30,7 +30,8 @@ async fn busy(server: &TestServer) -> JoinHandle<()> {
     let mut rng = server.rng();
     let mut ctx = Ctx { now: server.now(), rng: &mut *rng, request: &request };
     let password = Presented::new(password_of("admin"));
-    let signed_in = instance.auth().sign_in(&mut ctx, ("admin", &password), SignInCookies::default(), None).await;
+    let credentials = PasswordCredentials { login: "admin", password: &password };
+    let signed_in = instance.auth().sign_in(&mut ctx, credentials, SignInCookies::default(), None).await;
     let SignInOutcome::Done(browser, _) = signed_in.expect("no fault").expect("the demo's administrator") else {
         panic!("a password is enough")
     };

@@ -12,6 +12,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use flows::account::consents::ConsentParties;
 use flows::admin::AdminRefusal;
 use model::TrustedApplication;
 use model::application::record::RecordClientType;
@@ -178,9 +179,9 @@ async fn ran(admin: &mut AdminPage, mut trial: Trial, text: &str, form: &Params)
         take_secret_back(admin, &application, &id).await?;
     }
     if wanted.signs_in && wanted.calls {
-        let who = (admin.person.browser.user.id, application.id);
+        let parties = ConsentParties { user: admin.person.browser.user.id, application: application.id };
         let instance = admin.manager.instance().clone();
-        instance.account().release_sessions(&mut admin.person.context.moment(), who).await?;
+        instance.account().release_sessions(&mut admin.person.context.moment(), parties).await?;
     }
     Ok(page(admin, &application, &wanted, trial.steps, FormNotice::Nothing))
 }
