@@ -266,7 +266,7 @@ async fn answer(
         culture: accepted.and_then(|accepted| Culture::of_accept_language(&accepted)).unwrap_or_default(),
         now: context.now,
     };
-    let instance = context.instance.clone();
+    let (instance, ctx) = context.split();
     let asked = domain_api::EntityRequest {
         method: &parts.method,
         path: below_service_root(parts.uri.path()).unwrap_or_default(),
@@ -275,7 +275,7 @@ async fn answer(
         body: &body,
         service_root: &instance.info.service_root,
     };
-    domain_api::handle(&instance.entities, actor, &asked, &mut *context.rng).await.map(Ok)
+    domain_api::handle(&instance.entities, actor, &asked, ctx.rng).await.map(Ok)
 }
 
 impl Refusal for CallRefusal {

@@ -137,7 +137,7 @@ pub(super) async fn verify(mut admin: AdminPage, headers: HeaderMap, body: Body)
 }
 
 async fn verified(admin: &mut AdminPage) -> PageResult {
-    let manager = Arc::clone(&admin.manager);
+    let manager = &admin.manager;
     let mut parts = Vec::new();
     for (chain, heading) in [(Chain::Main, "Main chain"), (Chain::Refusals, "Refusals chain")] {
         let service = manager.service();

@@ -79,8 +79,7 @@ async fn app_page(
     before: Option<AuthenticatorOffer>,
     said: ProfileNotice<'_>,
 ) -> Result<Response, Fault> {
-    let instance = person.context.instance.clone();
-    let two_step = instance.account().two_step(&person.browser, person.context.now).await?;
+    let two_step = person.context.instance.account().two_step(&person.browser, person.context.now).await?;
     if two_step.app_since.is_some() {
         return Ok(back());
     }
@@ -88,8 +87,10 @@ async fn app_page(
         return Ok(prove(person, person.context.messages().two_step.add_app, APP));
     }
     let csrf = person.csrf();
-    let offer =
-        before.unwrap_or_else(|| instance.account().offer_app(&mut person.context.moment(), &person.browser, &csrf));
+    let offer = before.unwrap_or_else(|| {
+        let (instance, mut ctx, browser) = person.split();
+        instance.account().offer_app(&mut ctx.moment(), browser, &csrf)
+    });
     let page = AuthenticatorPage {
         messages: person.context.messages(),
         frame: frame(person, ProfileSection::TwoStep, &csrf).saying(said),

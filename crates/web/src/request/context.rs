@@ -160,8 +160,8 @@ impl RequestContext {
     /// A `Set-Cookie` value by which this browser is known for the login from now on.
     pub(crate) fn know_browser(&mut self, headers: &HeaderMap, login: &Login) -> String {
         let (shown, names) = (self.device_cookies(headers), self.cookie_names());
-        let instance = self.instance.clone();
-        let cookie = instance.auth().device_cookie(login, &shown, &mut self.moment());
+        let (instance, mut ctx) = self.split();
+        let cookie = instance.auth().device_cookie(login, &shown, &mut ctx.moment());
         names.set_for(names.device, cookie.expose(), DEVICE_LIFETIME)
     }
 

@@ -180,8 +180,8 @@ async fn ran(admin: &mut AdminPage, mut trial: Trial, text: &str, form: &Params)
     }
     if wanted.signs_in && wanted.calls {
         let parties = ConsentParties { user: admin.person.browser.user.id, application: application.id };
-        let instance = admin.manager.instance().clone();
-        instance.account().release_sessions(&mut admin.person.context.moment(), parties).await?;
+        let account = admin.manager.instance().account();
+        account.release_sessions(&mut admin.person.context.moment(), parties).await?;
     }
     Ok(page(admin, &application, &wanted, trial.steps, FormNotice::Nothing))
 }
