@@ -153,7 +153,7 @@ impl TestServer {
         };
         let sites = vec![site("testdb", roots[0]), site("demodb", roots[1])];
         let server = Box::pin(Server::open(database, master(), sites, default, platform.clone()));
-        let server = server.await.expect("the house opens");
+        let server = server.await.expect("the server opens");
         let doors = HttpService::new(AppState::new(server.clone(), TrustedProxies::default()));
         let roots = roots.map(str::to_owned);
         Self { server, platform, doors, roots, beside: OnceCell::new(), master: master(), place }
@@ -267,13 +267,13 @@ impl TestServer {
     }
 
     /// Runs the tick, which acts on due timers.
-    pub async fn beat(&self) {
+    pub async fn tick(&self) {
         self.server.tick().await.expect("the database answers");
     }
 
     /// Seals every answered request's events, and signs the chain if a minute has passed.
     pub async fn seal(&self) {
-        self.beat().await;
+        self.tick().await;
         self.server.seal().await.expect("the database answers");
     }
 
@@ -289,7 +289,7 @@ impl TestServer {
         let site = InstanceLocation { name: "testdb".to_owned(), root, hosts: Vec::new() };
         let database = self.place.open().await;
         let server = Box::pin(Server::open(database, master, vec![site], None, self.platform.clone()));
-        server.await.expect("the house opens")
+        server.await.expect("the server opens")
     }
 
     pub fn platform(&self) -> &TestPlatform {
@@ -307,8 +307,8 @@ impl TestServer {
     /// Verifies the chain of refused unauthenticated requests at `testdb`.
     pub async fn verify_refusals(&self) -> VerificationResult {
         let operator = self.operator().await;
-        let book = operator.audit_reader_of(Chain::Refusals, &self.master).await.expect("the database answers");
-        let verdict = book.verify(&[], |_, _| ()).await;
+        let reader = operator.audit_reader_of(Chain::Refusals, &self.master).await.expect("the database answers");
+        let verdict = reader.verify(&[], |_, _| ()).await;
         verdict.expect("the database answers").expect("no checkpoints")
     }
 
@@ -321,7 +321,7 @@ impl TestServer {
     pub async fn verify_audit_against(&self, checkpoints: &[String]) -> VerificationResult {
         let operator = self.operator().await;
         let verdict = operator.audit_reader(&self.master).verify(checkpoints, |_, _| ()).await;
-        verdict.expect("the database answers").expect("checkpoints of this house")
+        verdict.expect("the database answers").expect("checkpoints of this instance")
     }
 
     /// Runs maintenance: key rotation, sweeps and expiry.

@@ -35,7 +35,7 @@ pub(crate) struct Lists {
 
 pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Lists> {
     let lines = effort.of(LINES);
-    let (few, many) = (Desk::open(binary, FEW).await?, Desk::open(binary, lines).await?);
+    let (few, many) = (AdminBrowser::open(binary, FEW).await?, AdminBrowser::open(binary, lines).await?);
     let mut opened = Vec::new();
     for ((page, at_few), (_, at_many)) in few.pages().into_iter().zip(many.pages()) {
         let mut rounds = Vec::new();
@@ -128,7 +128,7 @@ async fn call(server: &ServerProcess, count: usize) -> Result<()> {
 }
 
 /// An administrator's browser at a server with this many rows in every list.
-struct Desk<'a> {
+struct AdminBrowser<'a> {
     server: ServerProcess,
     cookie: String,
     lines: usize,
@@ -136,7 +136,7 @@ struct Desk<'a> {
     _installation: Installation<'a>,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> AdminBrowser<'a> {
     async fn open(binary: &'a Binary, lines: usize) -> Result<Self> {
         let installation = Installation::with_data(binary)?;
         let url = installation.database_url();

@@ -34,7 +34,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// Milliseconds from sending the revocation to the first refusal: one value per revocation and other node.
-pub(crate) struct Felt {
+pub(crate) struct RevocationDelays {
     pub(crate) what: &'static str,
     pub(crate) revocations: usize,
     pub(crate) p50: f64,
@@ -42,11 +42,11 @@ pub(crate) struct Felt {
     pub(crate) most: f64,
 }
 
-pub(crate) async fn measure(binary: &Binary, effort: Effort, server: &str) -> Result<Vec<Felt>> {
+pub(crate) async fn measure(binary: &Binary, effort: Effort, server: &str) -> Result<Vec<RevocationDelays>> {
     with_database(server, async |url| on(binary, effort, url).await).await
 }
 
-async fn on(binary: &Binary, effort: Effort, url: &str) -> Result<Vec<Felt>> {
+async fn on(binary: &Binary, effort: Effort, url: &str) -> Result<Vec<RevocationDelays>> {
     let key = SystemRng.secret();
     plant(url, &MasterKey::new(&key)).await?.close().await;
     let revocations = effort.of(KILLS);
@@ -65,12 +65,17 @@ async fn on(binary: &Binary, effort: Effort, url: &str) -> Result<Vec<Felt>> {
     }
     let SecretClient { id, secret } = SERVICE;
     let client = format!("client_id={id}&client_secret={secret}");
-    let access = felt(&nodes, "access token of a service", &access, &client).await?;
-    let keys = felt(&nodes, "reference token", &keys, &format!("client_id={}", population::APPLICATION)).await?;
+    let access = delays_of(&nodes, "access token of a service", &access, &client).await?;
+    let keys = delays_of(&nodes, "reference token", &keys, &format!("client_id={}", population::APPLICATION)).await?;
     Ok(vec![access, keys])
 }
 
-async fn felt(nodes: &Arc<[ServerProcess]>, what: &'static str, tokens: &[String], client: &str) -> Result<Felt> {
+async fn delays_of(
+    nodes: &Arc<[ServerProcess]>,
+    what: &'static str,
+    tokens: &[String],
+    client: &str,
+) -> Result<RevocationDelays> {
     let mut took: Vec<u32> = Vec::new();
     let mut under_way: JoinSet<Result<Vec<u32>>> = JoinSet::new();
     for (number, token) in tokens.iter().enumerate() {
@@ -85,7 +90,7 @@ async fn felt(nodes: &Arc<[ServerProcess]>, what: &'static str, tokens: &[String
     }
     eprintln!();
     let (p50, p99) = (percentile(&mut took, 50) / 1e3, percentile(&mut took, 99) / 1e3);
-    Ok(Felt { what, revocations: tokens.len(), p50, p99, most: percentile(&mut took, 100) / 1e3 })
+    Ok(RevocationDelays { what, revocations: tokens.len(), p50, p99, most: percentile(&mut took, 100) / 1e3 })
 }
 
 /// Microseconds until each other node refused. Before, every node knew the token and its session.

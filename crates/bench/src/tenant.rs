@@ -74,7 +74,7 @@ impl Tenant {
     pub(crate) async fn open(url: &str) -> Result<Arc<Self>> {
         let master = MasterKey::new(&SystemRng.secret());
         let database = plant(url, &master).await?;
-        let [tenant] = Self::of_house(database, master, [DEMO]).await?;
+        let [tenant] = Self::of_server(database, master, [DEMO]).await?;
         Ok(tenant)
     }
 
@@ -86,10 +86,10 @@ impl Tenant {
         let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
         let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await?;
         seed(&database, &master, DemoInstance::TestDb, &passwords, &mut moment).await?;
-        Self::of_house(database, master, [DemoInstance::TestDb, DEMO]).await
+        Self::of_server(database, master, [DemoInstance::TestDb, DEMO]).await
     }
 
-    async fn of_house<const N: usize>(
+    async fn of_server<const N: usize>(
         database: Database,
         master: MasterKey,
         instances: [DemoInstance; N],

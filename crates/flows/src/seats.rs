@@ -100,7 +100,7 @@ impl Seats<'_> {
             let memory = self.memory.kept();
             let seen = memory
                 .api_sessions
-                .looks
+                .queries
                 .query(&self.memory.store, &asking, || Arc::clone(&self.memory.settings()))
                 .await?;
             match opening.step(&seat_snapshot(&seen, &seen.settings.reserved_accounts(), &asking)) {

@@ -28,7 +28,7 @@ async fn opens_one_seat(scene: &Scene<'_>, call: impl AsyncFn() -> u16) {
         assert_eq!(status, 200);
     }
     assert_eq!(call().await, 200);
-    assert!(scene.shares_the_house() || live(scene).await == before + 1, "one seat");
+    assert!(scene.shares_the_server() || live(scene).await == before + 1, "one seat");
 }
 
 pub(super) async fn first_call(scene: &mut Scene<'_>) {
@@ -121,7 +121,7 @@ pub(super) async fn log_in_by_erp_login(scene: &mut Scene<'_>) {
         assert_eq!(first, session, "the same while it lives");
     }
     assert_eq!(call_as(scene, &session).await, 200);
-    assert!(scene.shares_the_house() || live(scene).await == before + 1, "one seat");
+    assert!(scene.shares_the_server() || live(scene).await == before + 1, "one seat");
 }
 
 pub(super) async fn call_by_erp_session(scene: &mut Scene<'_>) {

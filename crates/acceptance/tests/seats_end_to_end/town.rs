@@ -135,7 +135,7 @@ impl Town {
             Some(DefaultInstance::OfEveryHost("testdb")),
             platform,
         );
-        let server = server.await.expect("the house opens");
+        let server = server.await.expect("the server opens");
         let doors = HttpService::new(AppState::new(Arc::clone(&server), TrustedProxies::default()));
         Node { server, doors }
     }
@@ -317,7 +317,7 @@ impl Node {
         }
     }
 
-    pub(crate) async fn beat(&self) {
+    pub(crate) async fn tick(&self) {
         self.server.tick().await.expect("no fault");
     }
 }

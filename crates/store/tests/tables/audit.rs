@@ -259,8 +259,8 @@ async fn an_event_that_is_sealed_while_the_trail_is_read_is_told_once(place: Pla
     ids.sort_unstable();
     let expected = [(1, ""), (3, ".0"), (4, ".0"), (4, ".1")].map(|(number, line)| format!("{}{line}", id(number)));
     assert_eq!(ids, expected);
-    let told = trail.iter().find(|event| event.id == expected[0]).expect("it is told");
-    assert_eq!(told.kind, "sealed", "as it was sealed");
+    let found = trail.iter().find(|event| event.id == expected[0]).expect("it is told");
+    assert_eq!(found.kind, "sealed", "as it was sealed");
 }
 
 async fn chains_of_an_instance_are_apart(place: Place) {
