@@ -130,7 +130,7 @@ test('the flow of an application is run and shown, each step with its request an
   assert.match(await page.locator('.step pre').nth(2).innerText(), /^GET \/id\/connect\/authorize\n {2}\?client_id=my\.trusted\.app/);
 });
 
-test('the board shows who takes a seat while one looks at it, and holds still when asked', async () => {
+test('the sessions page shows who takes a seat while one looks at it, and holds still when asked', async () => {
   const page = await chromium.window();
   await open(page, '/manage/sessions');
   const rows = page.locator('tbody tr');
@@ -167,7 +167,7 @@ test('a refused call is explained by its reference, with the difference marked',
   assert.match(reference, /^[0-9a-f]{32}$/);
   await open(page, `/manage/refusals?reference=${reference}`);
   // What changes no state is written down within a second.
-  for (let looks = 0; looks < 20 && !(await page.locator('main mark').count()); looks += 1) {
+  for (let attempt = 0; attempt < 20 && !(await page.locator('main mark').count()); attempt += 1) {
     await page.waitForTimeout(250);
     await page.reload();
   }

@@ -62,7 +62,7 @@ impl Browser {
             let location = answer.location().to_owned();
             answer = self.step(&Method::GET, &location, &[]).await;
         }
-        panic!("the house sends its visitors in circles: {answer:?}");
+        panic!("the server redirects in circles: {answer:?}");
     }
 
     /// Opens a page. Follows redirects up to a page or to an application's redirect URI.

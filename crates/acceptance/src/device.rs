@@ -60,7 +60,7 @@ impl TestDevice {
     }
 
     /// A saved device.
-    pub fn kept(origin: &str, private: &[u8], (credential, user_handle): ([u8; 16], &str)) -> Self {
+    pub fn kept(origin: &str, private: &[u8], credential: [u8; 16], user_handle: &str) -> Self {
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, private).expect("a key that was kept");
         let (private, user_handle) = (private.to_vec(), user_handle.to_owned());
         Self {

@@ -209,7 +209,7 @@ async fn fill(url: &str) {
     let mut moment = Moment { now: platform.now(), rng: &mut *rng };
     let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await.expect("passwords hash");
     for instance in DemoInstance::ALL {
-        seed((&database, &master), instance, &passwords, &mut moment).await.expect("the demo fits");
+        seed(&database, &master, instance, &passwords, &mut moment).await.expect("the demo fits");
     }
     database.close().await;
 }

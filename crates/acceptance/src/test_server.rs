@@ -125,22 +125,24 @@ impl TestServer {
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
-        Self::start_over((place.open().await, master), (place, platform), roots, default).await
+        Self::start_over(place.open().await, master, place, platform, roots, default).await
     }
 
     /// A server whose commits and reads can be made to fail, whose background tasks do not run by themselves, and whose
     /// password hashes are cheap.
     pub async fn under_faults(place: TestDatabase, injector: &Arc<FaultInjector>) -> Self {
         let database = place.open().await.with_faults(Arc::clone(injector));
-        let opened = (database, usual_key as fn() -> MasterKey);
-        let server = Self::start_over(opened, (place, TestPlatform::of_cheap_passwords()), HTTP_ROOTS, DEFAULT).await;
+        let platform = TestPlatform::of_cheap_passwords();
+        let server = Self::start_over(database, usual_key, place, platform, HTTP_ROOTS, DEFAULT).await;
         server.server.end_tasks().await;
         server
     }
 
     async fn start_over(
-        (database, master): (Database, fn() -> MasterKey),
-        (place, platform): (TestDatabase, Arc<TestPlatform>),
+        database: Database,
+        master: fn() -> MasterKey,
+        place: TestDatabase,
+        platform: Arc<TestPlatform>,
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
@@ -151,7 +153,7 @@ impl TestServer {
         };
         let sites = vec![site("testdb", roots[0]), site("demodb", roots[1])];
         let server = Box::pin(Server::open(database, master(), sites, default, platform.clone()));
-        let server = server.await.expect("the house opens");
+        let server = server.await.expect("the server opens");
         let doors = HttpService::new(AppState::new(server.clone(), TrustedProxies::default()));
         let roots = roots.map(str::to_owned);
         Self { server, platform, doors, roots, beside: OnceCell::new(), master: master(), place }
@@ -265,13 +267,13 @@ impl TestServer {
     }
 
     /// Runs the tick, which acts on due timers.
-    pub async fn beat(&self) {
+    pub async fn tick(&self) {
         self.server.tick().await.expect("the database answers");
     }
 
     /// Seals every answered request's events, and signs the chain if a minute has passed.
     pub async fn seal(&self) {
-        self.beat().await;
+        self.tick().await;
         self.server.seal().await.expect("the database answers");
     }
 
@@ -287,7 +289,7 @@ impl TestServer {
         let site = InstanceLocation { name: "testdb".to_owned(), root, hosts: Vec::new() };
         let database = self.place.open().await;
         let server = Box::pin(Server::open(database, master, vec![site], None, self.platform.clone()));
-        server.await.expect("the house opens")
+        server.await.expect("the server opens")
     }
 
     pub fn platform(&self) -> &TestPlatform {
@@ -305,8 +307,8 @@ impl TestServer {
     /// Verifies the chain of refused unauthenticated requests at `testdb`.
     pub async fn verify_refusals(&self) -> VerificationResult {
         let operator = self.operator().await;
-        let book = operator.audit_reader_of(Chain::Refusals, &self.master).await.expect("the database answers");
-        let verdict = book.verify(&[], |_, _| ()).await;
+        let reader = operator.audit_reader_of(Chain::Refusals, &self.master).await.expect("the database answers");
+        let verdict = reader.verify(&[], |_, _| ()).await;
         verdict.expect("the database answers").expect("no checkpoints")
     }
 
@@ -319,7 +321,7 @@ impl TestServer {
     pub async fn verify_audit_against(&self, checkpoints: &[String]) -> VerificationResult {
         let operator = self.operator().await;
         let verdict = operator.audit_reader(&self.master).verify(checkpoints, |_, _| ()).await;
-        verdict.expect("the database answers").expect("checkpoints of this house")
+        verdict.expect("the database answers").expect("checkpoints of this instance")
     }
 
     /// Runs maintenance: key rotation, sweeps and expiry.

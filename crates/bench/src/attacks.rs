@@ -16,11 +16,9 @@ use serde_json::Value;
 use crate::Effort;
 use crate::installation::Binary;
 use crate::load::{self, Pace};
-use crate::requests::client_credentials;
+use crate::requests::{SERVICE, client_credentials};
 use crate::served::Requests;
 use crate::stats::percentile;
-
-const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
 
 /// Results of one storm.
 pub(crate) struct Storm {
@@ -72,7 +70,7 @@ struct Honest {
 
 impl Honest {
     fn at(address: SocketAddr) -> Self {
-        Self { address, requests: Arc::new([client_credentials(address, SERVICE)]) }
+        Self { address, requests: Arc::new([client_credentials(address, &SERVICE)]) }
     }
 
     /// The p99 latency in microseconds. An answer without a token is an error.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use model::Ctx;
+use model::user::PasswordCredentials;
 use oauth::secret::Presented;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -84,11 +85,11 @@ pub(crate) async fn measure(effort: Effort, postgres: Option<&str>) -> Result<Ve
 }
 
 /// p99 latencies of refreshes and of sign-ins, in milliseconds.
-type Felt = [f64; 2];
+type Latencies = [f64; 2];
 
 struct Round {
-    quiet: Felt,
-    stormed: Felt,
+    quiet: Latencies,
+    stormed: Latencies,
     per_second: f64,
 }
 
@@ -99,10 +100,10 @@ async fn all(url: &str, database: &'static str, effort: Effort) -> Result<Vec<Be
         let mut rounds = Vec::new();
         for round in 0..=effort.rounds {
             eprint!("\rround {round} of {}: {database}, {}   ", effort.rounds, storm.name());
-            let quiet = felt(&other, effort).await?;
-            let clouds = Clouds::gather(&stormed, storm, round).await?;
-            let stormed = felt(&other, effort).await?;
-            let per_second = clouds.pass().await?;
+            let quiet = latencies(&other, effort).await?;
+            let running = RunningStorm::start(&stormed, storm, round).await?;
+            let stormed = latencies(&other, effort).await?;
+            let per_second = running.end().await?;
             // The first round warms pools and tables and does not count.
             if round > 0 {
                 rounds.push(Round { quiet, stormed, per_second });
@@ -126,7 +127,7 @@ async fn all(url: &str, database: &'static str, effort: Effort) -> Result<Vec<Be
     Ok(measured)
 }
 
-async fn felt(tenant: &Arc<Tenant>, effort: Effort) -> Result<Felt> {
+async fn latencies(tenant: &Arc<Tenant>, effort: Effort) -> Result<Latencies> {
     let mut token = tenant.refresh_tokens(1).await?.remove(0);
     let mut refreshes = Vec::new();
     for _ in 0..effort.of(REFRESHES) {
@@ -144,15 +145,15 @@ async fn felt(tenant: &Arc<Tenant>, effort: Effort) -> Result<Felt> {
 }
 
 /// A running storm.
-struct Clouds {
+struct RunningStorm {
     over: Arc<AtomicBool>,
     done: Arc<AtomicU32>,
     begun: Instant,
     tasks: JoinSet<()>,
 }
 
-impl Clouds {
-    async fn gather(tenant: &Arc<Tenant>, storm: Storm, round: u32) -> Result<Self> {
+impl RunningStorm {
+    async fn start(tenant: &Arc<Tenant>, storm: Storm, round: u32) -> Result<Self> {
         let mut tokens = match storm {
             Storm::Changes => tenant.refresh_tokens(storm.callers()).await?,
             Storm::SignIns | Storm::Resets | Storm::Pictures | Storm::Cores => Vec::new(),
@@ -190,7 +191,7 @@ impl Clouds {
     }
 
     /// Ends the storm and returns its operations per second.
-    async fn pass(mut self) -> Result<f64> {
+    async fn end(mut self) -> Result<f64> {
         let per_second = f64::from(self.done.load(Ordering::Relaxed)) / self.begun.elapsed().as_secs_f64();
         self.over.store(true, Ordering::Relaxed);
         while let Some(ended) = self.tasks.join_next().await {
@@ -226,8 +227,8 @@ impl Caller {
             Storm::SignIns => {
                 let mut ctx = Ctx { now, rng: &mut rng, request: &request };
                 let (login, wrong) = (format!("storm.{number}"), Presented::new("wrong"));
-                let _refused =
-                    instance.auth().sign_in(&mut ctx, (&login, &wrong), SignInCookies::default(), None).await?;
+                let credentials = PasswordCredentials { login: &login, password: &wrong };
+                let _refused = instance.auth().sign_in(&mut ctx, credentials, SignInCookies::default(), None).await?;
             }
             Storm::Resets => {
                 let login = if number.is_multiple_of(4) { "bob".to_owned() } else { format!("storm.{number}") };
@@ -237,8 +238,8 @@ impl Caller {
             }
             Storm::Pictures => {
                 let mut ctx = Ctx { now, rng: &mut rng, request: &request };
-                let chosen = (&self.tenant.browser, self.picture.to_vec());
-                let _kept = instance.account().choose_picture(&mut ctx, chosen).await?;
+                let picture = self.picture.to_vec();
+                let _kept = instance.account().choose_picture(&mut ctx, &self.tenant.browser, picture).await?;
             }
             Storm::Changes => self.token = self.tenant.refresh(&self.token).await?,
             Storm::Cores => {

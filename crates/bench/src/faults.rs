@@ -15,7 +15,7 @@ use store::faults::{DatabaseOperation, FaultMoment, InjectedFault, OperationCoun
 use web::SystemRng;
 
 /// After this many runs the server's audit is verified.
-const RUNS_PER_HOUSE: usize = 40;
+const RUNS_PER_SERVER: usize = 40;
 /// Maximum number of concurrent flows on one server, and of faults in one run.
 const MAX_FLOWS: u64 = 4;
 const MAX_FAULTS: u64 = 4;
@@ -48,7 +48,7 @@ struct Run {
     /// Verifies the server's audit after each run. Used when a seed is repeated, to find the run that broke the audit.
     audits_closely: bool,
     /// Number of servers so far. Each takes the seed after the previous one's.
-    houses: AtomicU64,
+    servers: AtomicU64,
     runs: AtomicU64,
     faults: AtomicU64,
     is_broken: AtomicBool,
@@ -67,7 +67,7 @@ pub(crate) fn inject(wanted: u64, seed: Option<u64>) -> Result<()> {
         seed,
         wanted,
         audits_closely,
-        houses: AtomicU64::new(0),
+        servers: AtomicU64::new(0),
         runs: AtomicU64::new(0),
         faults: AtomicU64::new(0),
         is_broken: AtomicBool::new(false),
@@ -86,7 +86,7 @@ pub(crate) fn inject(wanted: u64, seed: Option<u64>) -> Result<()> {
     }
     let (runs, faults) = (run.runs.load(Ordering::Relaxed), run.faults.load(Ordering::Relaxed));
     let took = begun.elapsed().as_secs();
-    println!("\n{faults} faults in {runs} runs on {} houses, {took} s", run.houses.load(Ordering::Relaxed));
+    println!("\n{faults} faults in {runs} runs on {} servers, {took} s", run.servers.load(Ordering::Relaxed));
     match run.broken.lock().expect("no holder of this lock panics").take() {
         None => Ok(()),
         Some(broken) => bail!("{broken}"),
@@ -113,18 +113,18 @@ impl Run {
     fn work(&self) -> Result<()> {
         let runtime = runtime()?;
         while self.faults.load(Ordering::Relaxed) < self.wanted && !self.is_broken.load(Ordering::Relaxed) {
-            let seed = self.seed.wrapping_add(self.houses.fetch_add(1, Ordering::Relaxed));
-            if let Err(broken) = runtime.block_on(self.on_one_house(seed)) {
+            let seed = self.seed.wrapping_add(self.servers.fetch_add(1, Ordering::Relaxed));
+            if let Err(broken) = runtime.block_on(self.on_one_server(seed)) {
                 self.is_broken.store(true, Ordering::Relaxed);
                 let repeat = format!("cargo run --release -p bench -- --only faults --faults 1 --seed {seed}");
-                let told = format!("{broken}\nrepeat it by: {repeat}");
-                self.broken.lock().expect("no holder of this lock panics").get_or_insert(told);
+                let message = format!("{broken}\nrepeat it by: {repeat}");
+                self.broken.lock().expect("no holder of this lock panics").get_or_insert(message);
             }
         }
         Ok(())
     }
 
-    async fn on_one_house(&self, seed: u64) -> Result<(), String> {
+    async fn on_one_server(&self, seed: u64) -> Result<(), String> {
         let mut random = Random(seed);
         let place = if seed.is_multiple_of(2) { None } else { TestDatabase::postgres().await };
         let (place, database) = match place {
@@ -132,7 +132,7 @@ impl Run {
             None => (TestDatabase::sqlite().await, "SQLite"),
         };
         let stage = Box::pin(Stage::open(place)).await;
-        for _ in 0..RUNS_PER_HOUSE {
+        for _ in 0..RUNS_PER_SERVER {
             let flows = pick_flows(&mut random);
             let faults = self.pick_faults(&flows, &mut random);
             let mut ran = stage.run(&flows, &faults).await;
@@ -148,7 +148,7 @@ impl Run {
             let faults = self.faults.fetch_add(counted.faults, Ordering::Relaxed) + counted.faults;
             eprint!("\r{faults} of {} faults   ", self.wanted);
         }
-        stage.audit().await.map_err(|broken| format!("on {database}, behind one of {RUNS_PER_HOUSE} runs: {broken}"))
+        stage.audit().await.map_err(|broken| format!("on {database}, behind one of {RUNS_PER_SERVER} runs: {broken}"))
     }
 
     fn pick_faults(&self, flows: &[&Flow], random: &mut Random) -> Vec<InjectedFault> {

@@ -129,10 +129,10 @@ impl<'a> Installation<'a> {
     }
 
     pub(crate) fn create_instance(&self) -> Result<()> {
-        self.told(&["instance", "create", INSTANCE]).map(drop)
+        self.run_for_json(&["instance", "create", INSTANCE]).map(drop)
     }
 
-    fn told(&self, words: &[&str]) -> Result<Value> {
+    fn run_for_json(&self, words: &[&str]) -> Result<Value> {
         let mut command = self.command(words);
         let output = command.arg("--json").stderr(Stdio::inherit()).output()?;
         ensure!(output.status.success(), "`gatehouse {}` failed", words.join(" "));
@@ -141,7 +141,7 @@ impl<'a> Installation<'a> {
 
     /// Registers a service application whose tokens are signed with this algorithm, and returns its secret.
     pub(crate) fn service(&self, uri: &str, algorithm: &str) -> Result<String> {
-        let users = self.told(&["user", "list"])?;
+        let users = self.run_for_json(&["user", "list"])?;
         let users = users.as_array().context("a list of users")?;
         let reader = users.iter().find(|user| user["login"] == "svc.reader").context("the demo has a reader")?;
         let record = json!({
@@ -150,7 +150,8 @@ impl<'a> Installation<'a> {
         });
         let file = self.path("record.json");
         fs::write(&file, record.to_string())?;
-        let made = self.told(&["app", "create", file.to_str().context("a temporary folder's name is UTF-8")?])?;
+        let made =
+            self.run_for_json(&["app", "create", file.to_str().context("a temporary folder's name is UTF-8")?])?;
         Ok(made["secret"].as_str().context("a confidential application has a secret")?.to_owned())
     }
 }

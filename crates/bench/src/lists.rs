@@ -12,7 +12,7 @@ use crate::Effort;
 use crate::installation::{Binary, Installation};
 use crate::load::{self, Connection};
 use crate::process::ServerProcess;
-use crate::requests::{SERVICE_DOCUMENT, Shown, client_credentials, get};
+use crate::requests::{SERVICE, SERVICE_DOCUMENT, Shown, client_credentials, get};
 use crate::sign_in::signed_in;
 use crate::stats::Spread;
 use crate::tenant::{DEMO, RealWorld};
@@ -21,8 +21,6 @@ use crate::tenant::{DEMO, RealWorld};
 const LINES: usize = 1_000_000;
 /// More rows than one page shows.
 const FEW: usize = 200;
-const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
-
 /// Load times of one page, in milliseconds.
 pub(crate) struct Opened {
     pub(crate) page: &'static str,
@@ -37,7 +35,7 @@ pub(crate) struct Lists {
 
 pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Lists> {
     let lines = effort.of(LINES);
-    let (few, many) = (Desk::open(binary, FEW).await?, Desk::open(binary, lines).await?);
+    let (few, many) = (AdminBrowser::open(binary, FEW).await?, AdminBrowser::open(binary, lines).await?);
     let mut opened = Vec::new();
     for ((page, at_few), (_, at_many)) in few.pages().into_iter().zip(many.pages()) {
         let mut rounds = Vec::new();
@@ -122,7 +120,7 @@ async fn fill(url: &str, lines: usize) -> Result<()> {
 
 /// Makes this many calls, each of which is one audit event.
 async fn call(server: &ServerProcess, count: usize) -> Result<()> {
-    let answer = load::once(server.address, &client_credentials(server.address, SERVICE)).await?;
+    let answer = load::once(server.address, &client_credentials(server.address, &SERVICE)).await?;
     let answer: serde_json::Value = serde_json::from_slice(&answer)?;
     let token = answer["access_token"].as_str().context("a token was given")?;
     load::run(server.address, &[get(server.address, SERVICE_DOCUMENT, Shown::Bearer(token))].into(), count).await?;
@@ -130,7 +128,7 @@ async fn call(server: &ServerProcess, count: usize) -> Result<()> {
 }
 
 /// An administrator's browser at a server with this many rows in every list.
-struct Desk<'a> {
+struct AdminBrowser<'a> {
     server: ServerProcess,
     cookie: String,
     lines: usize,
@@ -138,7 +136,7 @@ struct Desk<'a> {
     _installation: Installation<'a>,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> AdminBrowser<'a> {
     async fn open(binary: &'a Binary, lines: usize) -> Result<Self> {
         let installation = Installation::with_data(binary)?;
         let url = installation.database_url();

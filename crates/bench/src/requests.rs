@@ -37,7 +37,18 @@ pub(crate) fn post(address: SocketAddr, path: &str, form: &str, lines: &str) -> 
     text.into_bytes().into()
 }
 
-pub(crate) fn client_credentials(address: SocketAddr, (id, secret): (&str, &str)) -> Arc<[u8]> {
+/// A client that authenticates with its secret in the form (RFC 6749 §2.3.1).
+pub(crate) struct SecretClient<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) secret: &'a str,
+}
+
+/// The service application of the demo.
+pub(crate) const SERVICE: SecretClient<'static> =
+    SecretClient { id: "my.trusted.app/service", secret: "service-secret-demodb" };
+
+pub(crate) fn client_credentials(address: SocketAddr, client: &SecretClient<'_>) -> Arc<[u8]> {
+    let SecretClient { id, secret } = client;
     let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}&scope=read");
     post(address, TOKEN, &form, "")
 }

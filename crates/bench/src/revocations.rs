@@ -18,7 +18,7 @@ use crate::load::{self, Connection};
 use crate::population;
 use crate::postgres::with_database;
 use crate::process::ServerProcess;
-use crate::requests::{SERVICE_DOCUMENT, Shown, client_credentials, get, post};
+use crate::requests::{SERVICE, SERVICE_DOCUMENT, SecretClient, Shown, client_credentials, get, post};
 use crate::stats::percentile;
 use crate::tenant::plant;
 
@@ -33,10 +33,8 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// A node first reads the feed from the start.
 const SETTLE: Duration = Duration::from_secs(2);
 
-const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
-
 /// Milliseconds from sending the revocation to the first refusal: one value per revocation and other node.
-pub(crate) struct Felt {
+pub(crate) struct RevocationDelays {
     pub(crate) what: &'static str,
     pub(crate) revocations: usize,
     pub(crate) p50: f64,
@@ -44,11 +42,11 @@ pub(crate) struct Felt {
     pub(crate) most: f64,
 }
 
-pub(crate) async fn measure(binary: &Binary, effort: Effort, server: &str) -> Result<Vec<Felt>> {
+pub(crate) async fn measure(binary: &Binary, effort: Effort, server: &str) -> Result<Vec<RevocationDelays>> {
     with_database(server, async |url| on(binary, effort, url).await).await
 }
 
-async fn on(binary: &Binary, effort: Effort, url: &str) -> Result<Vec<Felt>> {
+async fn on(binary: &Binary, effort: Effort, url: &str) -> Result<Vec<RevocationDelays>> {
     let key = SystemRng.secret();
     plant(url, &MasterKey::new(&key)).await?.close().await;
     let revocations = effort.of(KILLS);
@@ -61,18 +59,23 @@ async fn on(binary: &Binary, effort: Effort, url: &str) -> Result<Vec<Felt>> {
 
     let mut access = Vec::with_capacity(revocations);
     for _ in 0..revocations {
-        let answer = load::once(nodes[0].address, &client_credentials(nodes[0].address, SERVICE)).await?;
+        let answer = load::once(nodes[0].address, &client_credentials(nodes[0].address, &SERVICE)).await?;
         let answer: Value = serde_json::from_slice(&answer)?;
         access.push(answer["access_token"].as_str().context("a token was given")?.to_owned());
     }
-    let (id, secret) = SERVICE;
+    let SecretClient { id, secret } = SERVICE;
     let client = format!("client_id={id}&client_secret={secret}");
-    let access = felt(&nodes, "access token of a service", &access, &client).await?;
-    let keys = felt(&nodes, "reference token", &keys, &format!("client_id={}", population::APPLICATION)).await?;
+    let access = delays_of(&nodes, "access token of a service", &access, &client).await?;
+    let keys = delays_of(&nodes, "reference token", &keys, &format!("client_id={}", population::APPLICATION)).await?;
     Ok(vec![access, keys])
 }
 
-async fn felt(nodes: &Arc<[ServerProcess]>, what: &'static str, tokens: &[String], client: &str) -> Result<Felt> {
+async fn delays_of(
+    nodes: &Arc<[ServerProcess]>,
+    what: &'static str,
+    tokens: &[String],
+    client: &str,
+) -> Result<RevocationDelays> {
     let mut took: Vec<u32> = Vec::new();
     let mut under_way: JoinSet<Result<Vec<u32>>> = JoinSet::new();
     for (number, token) in tokens.iter().enumerate() {
@@ -87,7 +90,7 @@ async fn felt(nodes: &Arc<[ServerProcess]>, what: &'static str, tokens: &[String
     }
     eprintln!();
     let (p50, p99) = (percentile(&mut took, 50) / 1e3, percentile(&mut took, 99) / 1e3);
-    Ok(Felt { what, revocations: tokens.len(), p50, p99, most: percentile(&mut took, 100) / 1e3 })
+    Ok(RevocationDelays { what, revocations: tokens.len(), p50, p99, most: percentile(&mut took, 100) / 1e3 })
 }
 
 /// Microseconds until each other node refused. Before, every node knew the token and its session.

@@ -15,7 +15,7 @@ use crate::installation::{Binary, Installation};
 use crate::load::{self, CONNECTIONS, Pace};
 use crate::population;
 use crate::process::{ServerProcess, thread_cpu};
-use crate::requests::{SERVICE_DOCUMENT, Shown, TOKEN, client_credentials, get};
+use crate::requests::{SERVICE_DOCUMENT, SecretClient, Shown, TOKEN, client_credentials, get};
 use crate::stats::{Spread, percentile};
 
 /// The audit's last batch is written at most this long after the event it holds.
@@ -29,6 +29,15 @@ pub(crate) enum Bar {
     /// Minimum requests as a fraction of the signatures that the same CPU makes in a loop.
     OfSigning(f64),
     None,
+}
+
+/// Requests of one kind, and how many of them are sent at full speed.
+struct Workload {
+    name: &'static str,
+    bar: Bar,
+    path: &'static str,
+    requests: Requests,
+    count: usize,
 }
 
 struct Shape {
@@ -150,12 +159,9 @@ const STEADY: Pace = Pace::Steady(8000, Duration::from_secs(2));
 
 /// A shape that is compared with the bare handler is also measured at a steady rate: at full speed, a server that
 /// answers more requests a second finds more of them at each wake-up.
-fn shape(
-    (name, bar, path): (&'static str, Bar, &'static str),
-    requests: &Requests,
-    (count, effort): (usize, Effort),
-) -> Vec<Shape> {
-    let shape = |pace| Shape { name, bar, path, requests: Arc::clone(requests), pace: effort.pace(pace) };
+fn shapes(workload: Workload, effort: Effort) -> Vec<Shape> {
+    let Workload { name, bar, path, requests, count } = workload;
+    let shape = |pace| Shape { name, bar, path, requests: Arc::clone(&requests), pace: effort.pace(pace) };
     let full = shape(Pace::Full(count));
     match bar {
         Bar::OfBare(_) => vec![shape(STEADY), full],
@@ -168,21 +174,57 @@ async fn main_job(address: SocketAddr, apps: &Applications, effort: Effort) -> R
     let tokens = access_tokens(address, apps).await?;
     let of_tokens = |target: &str| tokens.iter().map(|token| get(address, target, Shown::Bearer(token))).collect();
     let same = |request: Arc<[u8]>| -> Requests { Arc::new([request]) };
-    let credentials = |(id, secret): &(&str, String)| same(client_credentials(address, (id, secret)));
+    let credentials =
+        |(id, secret): &(&'static str, String)| same(client_credentials(address, &SecretClient { id, secret }));
     let document = |path| same(get(address, path, Shown::Nothing));
     let calls: Requests = of_tokens(SERVICE_DOCUMENT);
     let customers: Requests = of_tokens(&format!("{CUSTOMERS}?$top=10"));
-    let shapes = [
-        (("guarded call: service document", Bar::OfBare(0.60), SERVICE_DOCUMENT), calls, 40_000),
-        (("guarded call: ten customers", Bar::None, CUSTOMERS), customers, 10_000),
-        (("client credentials, ES256", Bar::OfBare(0.18), TOKEN), credentials(&apps.es256), 20_000),
-        (("client credentials, EdDSA", Bar::OfBare(0.22), TOKEN), credentials(&apps.eddsa), 20_000),
-        (("client credentials, RS256", Bar::OfSigning(0.75), TOKEN), credentials(&apps.rs256), 4_000),
-        (("discovery", Bar::OfBare(0.90), DISCOVERY), document(DISCOVERY), 60_000),
-        (("key set", Bar::OfBare(0.90), JWKS), document(JWKS), 60_000),
+    let workloads = [
+        Workload {
+            name: "guarded call: service document",
+            bar: Bar::OfBare(0.60),
+            path: SERVICE_DOCUMENT,
+            requests: calls,
+            count: 40_000,
+        },
+        Workload {
+            name: "guarded call: ten customers",
+            bar: Bar::None,
+            path: CUSTOMERS,
+            requests: customers,
+            count: 10_000,
+        },
+        Workload {
+            name: "client credentials, ES256",
+            bar: Bar::OfBare(0.18),
+            path: TOKEN,
+            requests: credentials(&apps.es256),
+            count: 20_000,
+        },
+        Workload {
+            name: "client credentials, EdDSA",
+            bar: Bar::OfBare(0.22),
+            path: TOKEN,
+            requests: credentials(&apps.eddsa),
+            count: 20_000,
+        },
+        Workload {
+            name: "client credentials, RS256",
+            bar: Bar::OfSigning(0.75),
+            path: TOKEN,
+            requests: credentials(&apps.rs256),
+            count: 4_000,
+        },
+        Workload {
+            name: "discovery",
+            bar: Bar::OfBare(0.90),
+            path: DISCOVERY,
+            requests: document(DISCOVERY),
+            count: 60_000,
+        },
+        Workload { name: "key set", bar: Bar::OfBare(0.90), path: JWKS, requests: document(JWKS), count: 60_000 },
     ];
-    let shapes = shapes.into_iter().flat_map(|(what, requests, count)| shape(what, &requests, (count, effort)));
-    Ok(shapes.collect())
+    Ok(workloads.into_iter().flat_map(|workload| shapes(workload, effort)).collect())
 }
 
 /// The same guarded call with each kind of credential.
@@ -197,21 +239,25 @@ async fn by_credential(
     let access: Requests = tokens.iter().map(|token| call(Shown::Bearer(token))).collect();
     let bearer: Requests = keys.iter().map(|key| call(Shown::Bearer(key))).collect();
     let api_key: Requests = keys.iter().map(|key| call(Shown::ApiKey(key))).collect();
-    let shapes = [
+    let kinds = [
         ("guarded call: access token", access),
         ("guarded call: reference token", bearer),
         ("guarded call: reference token, `X-Api-Key`", api_key),
     ];
-    let shapes = shapes
-        .into_iter()
-        .flat_map(|(name, requests)| shape((name, Bar::OfBare(0.60), SERVICE_DOCUMENT), &requests, (40_000, effort)));
-    Ok(shapes.collect())
+    let workloads = kinds.into_iter().map(|(name, requests)| Workload {
+        name,
+        bar: Bar::OfBare(0.60),
+        path: SERVICE_DOCUMENT,
+        requests,
+        count: 40_000,
+    });
+    Ok(workloads.flat_map(|workload| shapes(workload, effort)).collect())
 }
 
 /// One access token for each connection.
 async fn access_tokens(address: SocketAddr, apps: &Applications) -> Result<Vec<String>> {
     let (id, secret) = &apps.es256;
-    let request = client_credentials(address, (id, secret));
+    let request = client_credentials(address, &SecretClient { id, secret });
     let mut tokens = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
         let answer: Value = serde_json::from_slice(&load::once(address, &request).await?)?;

@@ -13,16 +13,14 @@ use tokio::task::JoinSet;
 use crate::Effort;
 use crate::installation::{Binary, Installation};
 use crate::load::{self, Connection, Pace};
-use crate::requests::{SERVICE_DOCUMENT, Shown, client_credentials, get, post};
+use crate::requests::{SERVICE, SERVICE_DOCUMENT, Shown, client_credentials, get, post};
 use crate::served::Requests;
 use crate::sign_in::{FORM_COOKIE, LOGIN, csrf};
 use crate::stats::{Spread, percentile};
 
 const SIGN_INS: usize = 64;
-const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
-
 /// Results of one path at one rate. Latencies in microseconds.
-pub(crate) struct Weather {
+pub(crate) struct PathLatencies {
     pub(crate) path: &'static str,
     pub(crate) pace: Pace,
     pub(crate) quiet: (Spread, Spread),
@@ -32,7 +30,7 @@ pub(crate) struct Weather {
 }
 
 pub(crate) struct Storm {
-    pub(crate) weather: Vec<Weather>,
+    pub(crate) paths: Vec<PathLatencies>,
     /// Passwords compared per second during the token requests.
     pub(crate) sign_ins_per_second: Spread,
 }
@@ -51,9 +49,9 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Storm> {
     for round in 0..=effort.rounds {
         eprint!("\rround {round} of {}: a storm of sign-ins   ", effort.rounds);
         let quiet = all(server.address, &shapes).await?;
-        let clouds = Clouds::gather(server.address, round).await?;
+        let running = RunningStorm::start(server.address, round).await?;
         let storm = all(server.address, &shapes).await?;
-        let per_second = clouds.pass().await?;
+        let per_second = running.end().await?;
         // The first round warms pools and tables and does not count.
         if round > 0 {
             rounds.push(Round { quiet, storm, per_second });
@@ -61,11 +59,11 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Storm> {
     }
     eprintln!();
     server.stop()?;
-    let weather = shapes.iter().enumerate().map(|(place, shape)| {
-        let of = |value: &dyn Fn(&Felt, &Felt) -> f64| {
+    let paths = shapes.iter().enumerate().map(|(place, shape)| {
+        let of = |value: &dyn Fn(&Latencies, &Latencies) -> f64| {
             Spread::of(rounds.iter().map(|round| value(&round.quiet[place], &round.storm[place])))
         };
-        Weather {
+        PathLatencies {
             path: shape.path,
             pace: shape.pace,
             quiet: (of(&|quiet, _| quiet.p50), of(&|quiet, _| quiet.p99)),
@@ -73,14 +71,11 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Storm> {
             times: of(&|quiet, storm| storm.p99 / quiet.p99),
         }
     });
-    Ok(Storm {
-        weather: weather.collect(),
-        sign_ins_per_second: Spread::of(rounds.iter().map(|round| round.per_second)),
-    })
+    Ok(Storm { paths: paths.collect(), sign_ins_per_second: Spread::of(rounds.iter().map(|round| round.per_second)) })
 }
 
 async fn shapes(address: SocketAddr, effort: Effort) -> Result<Vec<Shape>> {
-    let ask = client_credentials(address, SERVICE);
+    let ask = client_credentials(address, &SERVICE);
     let answer: Value = serde_json::from_slice(&load::once(address, &ask).await?)?;
     let token = answer["access_token"].as_str().context("a token was given")?;
     let call = get(address, SERVICE_DOCUMENT, Shown::Bearer(token));
@@ -94,35 +89,35 @@ async fn shapes(address: SocketAddr, effort: Effort) -> Result<Vec<Shape>> {
     ])
 }
 
-struct Felt {
+struct Latencies {
     p50: f64,
     p99: f64,
 }
 
 struct Round {
-    quiet: Vec<Felt>,
-    storm: Vec<Felt>,
+    quiet: Vec<Latencies>,
+    storm: Vec<Latencies>,
     per_second: f64,
 }
 
-async fn all(address: SocketAddr, shapes: &[Shape]) -> Result<Vec<Felt>> {
+async fn all(address: SocketAddr, shapes: &[Shape]) -> Result<Vec<Latencies>> {
     let mut all = Vec::with_capacity(shapes.len());
     for shape in shapes {
         let mut latencies = load::at(shape.pace, address, &shape.requests).await?.latencies;
-        all.push(Felt { p50: percentile(&mut latencies, 50), p99: percentile(&mut latencies, 99) });
+        all.push(Latencies { p50: percentile(&mut latencies, 50), p99: percentile(&mut latencies, 99) });
     }
     Ok(all)
 }
 
 /// A running storm.
-struct Clouds {
+struct RunningStorm {
     over: Arc<AtomicBool>,
     begun: Instant,
     tasks: JoinSet<Result<u32>>,
 }
 
-impl Clouds {
-    async fn gather(address: SocketAddr, round: u32) -> Result<Self> {
+impl RunningStorm {
+    async fn start(address: SocketAddr, round: u32) -> Result<Self> {
         let csrf = csrf(address).await?;
         // The first byte of each network is the round, so that no account is used in two rounds.
         let next = Arc::new(AtomicU32::new((10 + round) << 24));
@@ -154,7 +149,7 @@ impl Clouds {
     }
 
     /// Ends the storm and returns the passwords compared per second.
-    async fn pass(mut self) -> Result<f64> {
+    async fn end(mut self) -> Result<f64> {
         self.over.store(true, Ordering::Relaxed);
         let mut compared = 0;
         while let Some(done) = self.tasks.join_next().await {

@@ -12,6 +12,7 @@ use flows::auth::sign_in::{SignInCookies, SignInOutcome};
 use flows::{Database, DatabaseUrl, DefaultInstance, InstanceLocation, MasterKey, Passwords, Platform, Server};
 use gatehouse::demo::{DemoPasswords, seed};
 use model::audit::{RequestId, RequestInfo};
+use model::user::PasswordCredentials;
 use model::{Ctx, Moment, Rng, RootUrl, Timestamp};
 use oauth::client::ClientCredentials;
 use oauth::params::Params;
@@ -43,7 +44,7 @@ pub(crate) async fn plant(url: &str, master: &MasterKey) -> Result<Database> {
     let mut rng = SystemRng;
     let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
     let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await?;
-    seed((&database, master), DEMO, &passwords, &mut moment).await?;
+    seed(&database, master, DEMO, &passwords, &mut moment).await?;
     Ok(database)
 }
 
@@ -73,7 +74,7 @@ impl Tenant {
     pub(crate) async fn open(url: &str) -> Result<Arc<Self>> {
         let master = MasterKey::new(&SystemRng.secret());
         let database = plant(url, &master).await?;
-        let [tenant] = Self::of_house(database, master, [DEMO]).await?;
+        let [tenant] = Self::of_server(database, master, [DEMO]).await?;
         Ok(tenant)
     }
 
@@ -84,11 +85,11 @@ impl Tenant {
         let mut rng = SystemRng;
         let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
         let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await?;
-        seed((&database, &master), DemoInstance::TestDb, &passwords, &mut moment).await?;
-        Self::of_house(database, master, [DemoInstance::TestDb, DEMO]).await
+        seed(&database, &master, DemoInstance::TestDb, &passwords, &mut moment).await?;
+        Self::of_server(database, master, [DemoInstance::TestDb, DEMO]).await
     }
 
-    async fn of_house<const N: usize>(
+    async fn of_server<const N: usize>(
         database: Database,
         master: MasterKey,
         instances: [DemoInstance; N],
@@ -131,7 +132,8 @@ pub(crate) async fn sign_in(instance: &BelievedInstance, request: RequestInfo, l
     let mut rng = SystemRng;
     let mut ctx = Ctx { now: RealWorld.now(), rng: &mut rng, request: &request };
     let password = Presented::new(password_of(login));
-    let signed_in = instance.auth().sign_in(&mut ctx, (login, &password), SignInCookies::default(), None).await?;
+    let credentials = PasswordCredentials { login, password: &password };
+    let signed_in = instance.auth().sign_in(&mut ctx, credentials, SignInCookies::default(), None).await?;
     match signed_in.map_err(|refusal| anyhow!("{refusal:?}"))? {
         SignInOutcome::Done(browser, _) => Ok(browser),
         SignInOutcome::SecondStep { .. } => bail!("{login} of the demo has no second factor"),

@@ -254,7 +254,8 @@ impl Entities {
     pub async fn update(
         &self,
         actor: Actor<'_>,
-        (id, preconditions): (&EntityId, &Preconditions),
+        id: &EntityId,
+        preconditions: &Preconditions,
         body: EntityBody<'_>,
     ) -> Answer<i64, EntityRefusal> {
         answer(self.change(actor, id, preconditions, body).await)

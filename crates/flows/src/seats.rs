@@ -100,7 +100,7 @@ impl Seats<'_> {
             let memory = self.memory.kept();
             let seen = memory
                 .api_sessions
-                .looks
+                .queries
                 .query(&self.memory.store, &asking, || Arc::clone(&self.memory.settings()))
                 .await?;
             match opening.step(&seat_snapshot(&seen, &seen.settings.reserved_accounts(), &asking)) {
@@ -201,7 +201,7 @@ impl Seats<'_> {
         request: &RequestInfo,
     ) -> Result<(), Fault> {
         self.memory.meters.sessions_refused.add(no_seat.cause());
-        let event = AuditEvent::refused(now, AuditKind::SessionRefused, request, (Asker::Authenticated, &no_seat))
+        let event = AuditEvent::refused(now, AuditKind::SessionRefused, request, Asker::Authenticated, &no_seat)
             .user(calling.user.id)
             .application(calling.application_uri);
         self.audit.put(event)

@@ -300,12 +300,12 @@ impl Server {
     /// Handles the oldest password reset request. Waits until there is one.
     pub async fn answer_reset_request(&self) -> Result<(), Fault> {
         match self.reset_requests.recv_async().await {
-            Some(request) => self.handle_reset_request(request).await,
+            Some((id, request)) => self.handle_reset_request(id, request).await,
             None => Ok(()),
         }
     }
 
-    async fn handle_reset_request(&self, (id, request): (InstanceId, ResetRequest)) -> Result<(), Fault> {
+    async fn handle_reset_request(&self, id: InstanceId, request: ResetRequest) -> Result<(), Fault> {
         match self.instances.iter().find(|instance| instance.id() == id) {
             Some(instance) => instance.password_reset().answer(request, &mut *self.platform.rng()).await,
             None => Ok(()),

@@ -47,7 +47,8 @@ impl DemoPasswords {
 
 /// Creates one of the demo's instances. An error may leave it incomplete.
 pub async fn seed(
-    (database, master): (&Database, &MasterKey),
+    database: &Database,
+    master: &MasterKey,
     instance: DemoInstance,
     passwords: &DemoPasswords,
     moment: &mut Moment<'_>,

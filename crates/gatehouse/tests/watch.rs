@@ -33,7 +33,7 @@ async fn server(folder: &std::path::Path) -> Arc<Server> {
     let database = Database::open(&url).await.expect("the database opens");
     database.migrate().await.expect("the database migrates");
     let server = Server::open(database, MasterKey::new(&[7; 32]), Vec::new(), None, Arc::new(Still));
-    server.await.expect("the house opens")
+    server.await.expect("the server opens")
 }
 
 /// Status line and body, within the promised time.

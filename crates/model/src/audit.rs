@@ -319,12 +319,7 @@ impl AuditEvent {
     }
 
     /// An event with the refusal's cause and details.
-    pub fn refused(
-        at: Timestamp,
-        kind: AuditKind,
-        request: &RequestInfo,
-        (asker, refusal): (Asker, &dyn Refusal),
-    ) -> Self {
+    pub fn refused(at: Timestamp, kind: AuditKind, request: &RequestInfo, asker: Asker, refusal: &dyn Refusal) -> Self {
         let detail = serde_json::to_string(&refusal.details()).expect("details are strings and numbers");
         let event = Self::done(at, kind, request);
         Self { asker, outcome: AuditOutcome::Refused, reason: refusal.cause(), detail: Some(detail), ..event }

@@ -377,7 +377,8 @@ pub enum NextStep {
 /// cannot be told from another program (RFC 8252 §8.6).
 pub fn next_step(
     now: Timestamp,
-    (app, redirect): (&TrustedApplication, RedirectMatch),
+    app: &TrustedApplication,
+    redirect: RedirectMatch,
     asked: &AuthorizationRequest,
     grantable: &GrantableRequest,
     who: Option<SignInState<'_>>,
@@ -522,7 +523,7 @@ pub(crate) mod tests {
                 is_another: query.contains("id_token_hint"),
                 consented: &consented,
             });
-            next_step(at, (&app, RedirectMatch::Exact), &asked, &grantable, who)
+            next_step(at, &app, RedirectMatch::Exact, &asked, &grantable, who)
         };
         let alice = Some((UserType::Internal, false));
         let just_now = Some((UserType::Internal, true));
@@ -569,7 +570,7 @@ pub(crate) mod tests {
             let consented = Scope::parse(consented).expect("valid");
             let (user, session) = (&alice, &session);
             let who = SignInState { user, session, for_this_request, is_another: false, consented: &consented };
-            next_step(Timestamp::from_seconds(1100), (app, redirect), &asked, &grantable, Some(who))
+            next_step(Timestamp::from_seconds(1100), app, redirect, &asked, &grantable, Some(who))
         };
         for redirect in [AnyLoopbackPort, PrivateScheme] {
             let confirm = Err(AuthorizeRefusal::InteractionRequired(redirect));

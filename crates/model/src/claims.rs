@@ -160,7 +160,9 @@ pub fn user_access_token(
     application: &TrustedApplication,
     user: &User,
     authorization: &Authorization,
-    (scope, generation, unique): (&Scope, Generation, &str),
+    scope: &Scope,
+    generation: Generation,
+    unique: &str,
 ) -> Vec<u8> {
     let descent = Descent { authorization: authorization.id, generation };
     let who = UserClaims {

@@ -155,7 +155,7 @@ impl Letter<'_> {
     }
 
     /// To the administrator who issued the token.
-    pub fn service_token_issued(self, uri: &str, (masked, description): (&str, &str)) -> MailMessage {
+    pub fn service_token_issued(self, uri: &str, masked: &str, description: &str) -> MailMessage {
         let words = self.words();
         let token = format!("{masked}  {}", one_line(description));
         let body = (words.service_token_issued_text)(self.login(), uri, &token);

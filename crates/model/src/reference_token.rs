@@ -106,16 +106,24 @@ pub struct NewTokenRequest<'a> {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Whether this token may be issued. The token acts as `holder`. `by_administrator` is set if an administrator issues
-/// it.
+/// Who issues a token, and the instance's rule for it.
+#[derive(Clone, Copy)]
+pub struct IssueConditions {
+    pub by_administrator: bool,
+    /// Tokens without expiry are not allowed.
+    pub must_expire: bool,
+}
+
+/// Whether this token may be issued. The token acts as `holder`.
 pub fn check_issue(
     now: Timestamp,
     application: &TrustedApplication,
     holder: &User,
     wish: &NewTokenRequest<'_>,
-    (by_administrator, must_expire): (bool, bool),
+    conditions: IssueConditions,
 ) -> Result<(), IssueRefusal> {
     use ReferenceTokenKind::{Personal, Service};
+    let IssueConditions { by_administrator, must_expire } = conditions;
     match (wish.kind, application.access_tokens) {
         (_, ReferenceTokenPolicy::None) => return Err(IssueRefusal::PolicyForbids),
         (Personal, ReferenceTokenPolicy::AuthenticatedUsers) => {}
@@ -232,7 +240,8 @@ mod tests {
                 scope: &scope,
                 expires_at: expires.map(Timestamp),
             };
-            check_issue(Timestamp(10), app, holder, &wish, (admin, must)).err()
+            let conditions = IssueConditions { by_administrator: admin, must_expire: must };
+            check_issue(Timestamp(10), app, holder, &wish, conditions).err()
         };
         let alice = person(UserType::Internal, false);
         let carol = person(UserType::ExternalCommunity, false);

@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(ask(&alice, &reserved, (7, 2)), Err(NoSeat::User(filled(2, 7))), "after it was lowered");
         assert_eq!(ask(&alice, &reserved, (1, 3)), Err(NoSeat::Application(filled(3, 3))));
         assert_eq!(ask(&alice, &reserved, (2, 3)), Err(NoSeat::User(filled(2, 2))), "the narrower is told");
-        assert_eq!(ask(&alice, &[], (2, 3)), Err(NoSeat::User(filled(2, 2))), "a full house or not");
+        assert_eq!(ask(&alice, &[], (2, 3)), Err(NoSeat::User(filled(2, 2))), "whether or not seats are free");
         let kept = ask(&reserved[0], &[], (0, 3)).expect("the seat that is kept");
         assert_eq!((kept.seat, kept.application_below), (Seat::Reserved, None));
         assert_eq!(ask(&reserved[0], &reserved, (1, 3)), Err(NoSeat::Application(filled(3, 3))), "its second competes");

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use oauth::secret::Presented;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -310,6 +311,13 @@ impl fmt::Debug for PasswordHash {
 
 /// Marks a password as a user typed it: `oauth::secret::Presented<Password>`.
 pub enum Password {}
+
+/// A login and its password as typed, not yet compared.
+#[derive(Clone, Copy)]
+pub struct PasswordCredentials<'a> {
+    pub login: &'a str,
+    pub password: &'a Presented<Password>,
+}
 
 #[cfg(test)]
 mod tests {

@@ -58,7 +58,7 @@ pub fn insert(
     assignments: &[Assignment],
     stamp: Timestamp,
 ) -> Statement {
-    let row = new_cells(store, entity, (key, assignments), stamp);
+    let row = new_cells(store, entity, key, assignments, stamp);
     insert_rows(entity, vec![row]).expect(1)
 }
 
@@ -69,7 +69,8 @@ pub fn insert_all<'a>(
     rows: impl IntoIterator<Item = (Uuid, &'a [Assignment])>,
     stamp: Timestamp,
 ) -> Vec<Statement> {
-    let mut cells: Vec<_> = rows.into_iter().map(|row| new_cells(store, entity, row, stamp)).collect();
+    let mut cells: Vec<_> =
+        rows.into_iter().map(|(key, assignments)| new_cells(store, entity, key, assignments, stamp)).collect();
     let mut statements = Vec::new();
     while let Some(first) = cells.first() {
         let fitting = (MAX_PARAMETERS / first.len()).min(cells.len());
@@ -143,7 +144,8 @@ fn insert_rows(entity: &EntityType, rows: Vec<Vec<(String, Cell)>>) -> Statement
 fn new_cells(
     store: &Store,
     entity: &'static EntityType,
-    (key, assignments): (Uuid, &[Assignment]),
+    key: Uuid,
+    assignments: &[Assignment],
     stamp: Timestamp,
 ) -> Vec<(String, Cell)> {
     let mut row = vec![(quoted("instance"), Cell::from(store.instance().0)), (quoted(ID), Cell::from(key))];

@@ -54,7 +54,7 @@ pub(crate) struct UnreadableRows(Mutex<BTreeSet<(InstanceId, &'static str, Strin
 const MAX_TOLD: usize = 1000;
 
 impl UnreadableRows {
-    pub(crate) fn tell(&self, instance: InstanceId, kind: &'static str, (row, damage): (&SqlRow, &DamagedRow)) {
+    pub(crate) fn tell(&self, instance: InstanceId, kind: &'static str, row: &SqlRow, damage: &DamagedRow) {
         let record = row.name();
         let mut told = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if told.len() < MAX_TOLD && told.insert((instance, kind, record.clone())) {

@@ -28,10 +28,10 @@ pub use figures::DatabaseFigures;
 pub use finding::{DamagedRow, StoredFinding};
 pub use look::DatabaseReport;
 pub use tables::{
-    ApiSessionRow, AuthenticatorApp, Change, ChangeKind, ClosedApiSession, ConnectedApplication, FeedEnd, FeedMark,
-    LISTS, LegacyTotal, MAX_KEYS_ASKED, MAX_PEOPLE_ASKED, MemoryRow, NewApiSession, NewSecret, NewUser, Role,
-    SealedColumn, SealedRow, SeatReading, SeatRequest, SessionsToClose, SignInRow, StoredAuditKey, StoredInstance,
-    StoredKey, StoredKeys, StoredMemory, StoredPasskey, TokenNames, TokensOf, UnreadableKey, UserRow, WaitingBlock,
-    lines_of, session_closed_code,
+    ApiSessionRow, AuthenticatorApp, Change, ChangeKind, ClosedApiSession, ConnectedApplication, ConsentParties,
+    FeedEnd, FeedMark, LISTS, LegacyTotal, MAX_KEYS_ASKED, MAX_PEOPLE_ASKED, MemoryRow, NewApiSession, NewSecret,
+    NewUser, Role, SealedColumn, SealedRow, SeatReading, SeatRequest, SessionsToClose, SignInRow, StoredAuditKey,
+    StoredInstance, StoredKey, StoredKeys, StoredMemory, StoredPasskey, TokenNames, TokensOf, UnreadableKey, UserRow,
+    WaitingBlock, lines_of, session_closed_code,
 };
 pub use value::{SqlRow, SqlValue};

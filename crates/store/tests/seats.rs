@@ -129,7 +129,7 @@ const KEY_OF_CODES: &str = "key";
 
 async fn close(store: &Store, closing: SessionsToClose, at: Timestamp) -> usize {
     let close_id = Uuid::now_v7();
-    let closing = store.close_api_sessions(closing, CloseReason::SignOut, (close_id, at), Some(KEY_OF_CODES));
+    let closing = store.close_api_sessions(closing, CloseReason::SignOut, close_id, at, Some(KEY_OF_CODES));
     done(store, closing.to_vec()).await;
     let (live, counted) = store.seats_taken().await.expect("no fault");
     assert_eq!(live, counted);

@@ -19,6 +19,7 @@ use model::claims::DOMAIN_API;
 use model::legacy::LegacyScheme;
 use model::refusal::{FailedRequest, Refusal, RefusalDetails};
 use model::seat::{FullCeiling, NoSeat};
+use model::user::PasswordCredentials;
 use oauth::{basic, bearer};
 
 use self::credential::{ApiCredential, credential};
@@ -219,8 +220,7 @@ async fn enter(
         ApiCredential::Basic(basic, application) => {
             let shown = LegacyPassword {
                 scheme: LegacyScheme::Basic,
-                login: &basic.name,
-                password: &basic.password,
+                credentials: PasswordCredentials { login: &basic.name, password: &basic.password },
                 application: application.as_deref(),
             };
             Box::pin(instance.legacy_schemes().authorize_call_by_password(&mut ctx, &shown, scope)).await?
@@ -266,7 +266,7 @@ async fn answer(
         culture: accepted.and_then(|accepted| Culture::of_accept_language(&accepted)).unwrap_or_default(),
         now: context.now,
     };
-    let instance = context.instance.clone();
+    let (instance, ctx) = context.split();
     let asked = domain_api::EntityRequest {
         method: &parts.method,
         path: below_service_root(parts.uri.path()).unwrap_or_default(),
@@ -275,7 +275,7 @@ async fn answer(
         body: &body,
         service_root: &instance.info.service_root,
     };
-    domain_api::handle(&instance.entities, actor, &asked, &mut *context.rng).await.map(Ok)
+    domain_api::handle(&instance.entities, actor, &asked, ctx.rng).await.map(Ok)
 }
 
 impl Refusal for CallRefusal {

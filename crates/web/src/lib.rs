@@ -31,6 +31,7 @@ pub use request::context::{AppState, SystemRng};
 pub use request::traces;
 pub use site::VERSION;
 
+use crate::messages::ProblemText;
 use crate::pages::ErrorPage;
 use crate::request::context::{AnyInstance, PublicContext, RequestContext, UncheckedContext};
 use crate::request::render;
@@ -105,7 +106,7 @@ async fn nothing_here(PublicContext(context): PublicContext) -> Response {
 }
 
 fn no_such_page(context: &RequestContext<impl AnyInstance>) -> Response {
-    let (title, message, what_to_do) = context.messages().problems.no_page;
+    let ProblemText { title, message, what_to_do } = context.messages().problems.no_page;
     let page = ErrorPage {
         messages: context.messages(),
         title,

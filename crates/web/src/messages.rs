@@ -50,8 +50,14 @@ pub struct Messages {
 /// A name and a sentence about it.
 pub type LabelledText = (&'static str, &'static str);
 
-/// A title, the problem, and the user's next step.
-pub type ProblemText = (&'static str, &'static str, &'static str);
+/// The text of an error page.
+#[derive(Clone, Copy)]
+pub struct ProblemText {
+    pub title: &'static str,
+    pub message: &'static str,
+    /// The user's next step.
+    pub what_to_do: &'static str,
+}
 
 pub fn of(language: Language) -> &'static Messages {
     match language {

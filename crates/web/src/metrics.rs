@@ -202,8 +202,8 @@ impl GatheredFigures {
     }
 
     fn queues(&self, page: &mut MetricsText<'_>) -> fmt::Result {
-        let house = &self.state.server;
-        let passwords = house.password_queue();
+        let server = &self.state.server;
+        let passwords = server.password_queue();
         page.gauge("gatehouse_passwords_waiting", "Passwords that wait to be hashed", |m| {
             m.value(&NO_LABELS, passwords.waiting as u64)
         })?;
@@ -217,7 +217,7 @@ impl GatheredFigures {
             Some(&unit),
             MetricType::Gauge,
             |m| {
-                house
+                server
                     .instances()
                     .iter()
                     .try_for_each(|i| m.value(&[("instance", &*i.info.name)], i.audit_buffer_fill().waiting as u64))
@@ -226,22 +226,22 @@ impl GatheredFigures {
         page.counter(
             "gatehouse_audit_alarms",
             "Breaks of the audit's chain, and events that it does not vouch for",
-            |m| house.instances().iter().try_for_each(|i| m.tally(&i.info.name, "kind", i.audit_alarms())),
+            |m| server.instances().iter().try_for_each(|i| m.tally(&i.info.name, "kind", i.audit_alarms())),
         )?;
         page.counter(
             "gatehouse_audit_refusals",
             "Refusals of unauthenticated requests, by how the audit records them",
-            |m| house.instances().iter().try_for_each(|i| m.tally(&i.info.name, "kept", i.refusals_kept())),
+            |m| server.instances().iter().try_for_each(|i| m.tally(&i.info.name, "kept", i.refusals_kept())),
         )?;
         page.gauge(
             "gatehouse_audit_refusals_held_back",
             "1 while refusals of unauthenticated requests are only counted, because the disk is nearly full",
             |m| {
                 let held_back = |i: &Instance| u64::from(i.are_refusals_held_back());
-                house.instances().iter().try_for_each(|i| m.value(&[("instance", &*i.info.name)], held_back(i)))
+                server.instances().iter().try_for_each(|i| m.value(&[("instance", &*i.info.name)], held_back(i)))
             },
         )?;
-        if let Some(age) = house.feed_age() {
+        if let Some(age) = server.feed_age() {
             let unit = Unit::Seconds;
             page.family(
                 "gatehouse_feed_age",
@@ -252,11 +252,11 @@ impl GatheredFigures {
             )?;
         }
         page.gauge("gatehouse_memory_behind", "Memory lacks a change that is committed", |m| {
-            let mut instances = house.instances().iter();
+            let mut instances = server.instances().iter();
             instances.try_for_each(|i| m.value(&[("instance", &*i.info.name)], u64::from(i.behind().is_some())))
         })?;
         page.counter("gatehouse_database_rewinds", "Times that the database was found to have gone back", |m| {
-            let mut instances = house.instances().iter();
+            let mut instances = server.instances().iter();
             instances.try_for_each(|i| m.number(&[("instance", &*i.info.name)], i.meters().database_rewinds.read()))
         })?;
         let unit = Unit::Seconds;
@@ -265,15 +265,15 @@ impl GatheredFigures {
             "Since the last turn of a background task",
             Some(&unit),
             MetricType::Gauge,
-            |m| house.idle_tasks().try_for_each(|(task, idle)| m.span(&[("task", task)], idle)),
+            |m| server.idle_tasks().try_for_each(|(task, idle)| m.span(&[("task", task)], idle)),
         )?;
         page.counter("gatehouse_task_panics", "Panics in background tasks, by task", |m| {
-            house.task_panics().into_iter().try_for_each(|(task, count)| m.number(&[("task", task)], count))
+            server.task_panics().into_iter().try_for_each(|(task, count)| m.number(&[("task", task)], count))
         })?;
         page.counter("gatehouse_faults", "Faults of requests and background tasks, by kind", |m| {
-            house.faults().counts().into_iter().try_for_each(|(kind, count)| m.number(&[("kind", kind)], count))
+            server.faults().counts().into_iter().try_for_each(|(kind, count)| m.number(&[("kind", kind)], count))
         })?;
-        let (sent, lost) = house.letters();
+        let (sent, lost) = server.letters();
         page.counter("gatehouse_letters", "Mail to people, by outcome", |m| {
             m.number(&[("outcome", "sent")], sent)?;
             m.number(&[("outcome", "lost")], lost)

@@ -54,13 +54,13 @@ pub async fn handle(
     let answered = match (&url.resource, asked.method) {
         (Resource::Service, _) => Ok(service_document(&url.query, format, asked.service_root)),
         (Resource::Collection(set), &Method::POST) => {
-            Box::pin(create(entities, actor, (set, &url.query), asked, rng)).await
+            Box::pin(create(entities, actor, set, &url.query, asked, rng)).await
         }
-        (Resource::Collection(set), _) => Box::pin(list(entities, actor, (set, &url.query), format, asked)).await,
+        (Resource::Collection(set), _) => Box::pin(list(entities, actor, set, &url.query, format, asked)).await,
         (Resource::Count(set), _) => Box::pin(count(entities, actor, set, &url.query)).await,
-        (Resource::Entity(id), &Method::PATCH) => Box::pin(update(entities, actor, (id, &url.query), asked)).await,
-        (Resource::Entity(id), &Method::DELETE) => Box::pin(delete(entities, actor, (id, &url.query), asked)).await,
-        (Resource::Entity(id), _) => Box::pin(get(entities, actor, (id, &url.query), format, asked)).await,
+        (Resource::Entity(id), &Method::PATCH) => Box::pin(update(entities, actor, id, &url.query, asked)).await,
+        (Resource::Entity(id), &Method::DELETE) => Box::pin(delete(entities, actor, id, &url.query, asked)).await,
+        (Resource::Entity(id), _) => Box::pin(get(entities, actor, id, &url.query, format, asked)).await,
     }?;
     Ok(answered.unwrap_or_else(|refused| refused.response()))
 }
@@ -215,7 +215,8 @@ fn read(asked: &EntityRequest<'_>) -> Result<(Url, AnswerFormat), ODataRefusal> 
 async fn list(
     entities: &Entities,
     actor: Actor<'_>,
-    (set, query): (&str, &Query),
+    set: &str,
+    query: &Query,
     format: AnswerFormat,
     asked: &EntityRequest<'_>,
 ) -> Result<EntityResult, Fault> {
@@ -245,7 +246,8 @@ async fn count(entities: &Entities, actor: Actor<'_>, set: &str, query: &Query) 
 async fn get(
     entities: &Entities,
     actor: Actor<'_>,
-    (id, query): (&EntityId, &Query),
+    id: &EntityId,
+    query: &Query,
     format: AnswerFormat,
     asked: &EntityRequest<'_>,
 ) -> Result<EntityResult, Fault> {
@@ -274,7 +276,8 @@ async fn get(
 async fn create(
     entities: &Entities,
     actor: Actor<'_>,
-    (set, query): (&str, &Query),
+    set: &str,
+    query: &Query,
     asked: &EntityRequest<'_>,
     rng: &mut dyn Rng,
 ) -> Result<EntityResult, Fault> {
@@ -304,7 +307,8 @@ async fn create(
 async fn update(
     entities: &Entities,
     actor: Actor<'_>,
-    (id, query): (&EntityId, &Query),
+    id: &EntityId,
+    query: &Query,
     asked: &EntityRequest<'_>,
 ) -> Result<EntityResult, Fault> {
     let read = read_write(asked, query).and_then(|(body, _)| Ok((body, preconditions(asked.headers)?)));
@@ -313,7 +317,7 @@ async fn update(
         Err(refused) => return Ok(Err(refused)),
     };
     let body = entities::EntityBody { json: &body, service_root: asked.service_root };
-    let done = entities.update(actor, (id, &preconditions), body).await?;
+    let done = entities.update(actor, id, &preconditions, body).await?;
     Ok(done.map_err(Into::into).map(|version| {
         let mut response = empty();
         response.headers_mut().insert(ETAG, entity_tag(version));
@@ -324,7 +328,8 @@ async fn update(
 async fn delete(
     entities: &Entities,
     actor: Actor<'_>,
-    (id, query): (&EntityId, &Query),
+    id: &EntityId,
+    query: &Query,
     asked: &EntityRequest<'_>,
 ) -> Result<EntityResult, Fault> {
     let preconditions = match check_options(query, &[]).and_then(|()| preconditions(asked.headers)) {

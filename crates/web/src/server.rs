@@ -337,7 +337,7 @@ where
 {
     let (limits, connection) = (service.limits, &place.connection);
     let answers = service_fn(|request: Request<Incoming>| {
-        let answer = answer(&service.app, (request, peer), connection, limits.request_timeout);
+        let answer = answer(&service.app, request, peer, connection, limits.request_timeout);
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(connection)));
@@ -408,7 +408,8 @@ enum Next<E> {
 /// and never waits for it.
 fn answer(
     app: &impl Responder,
-    (request, peer): (Request<Incoming>, SocketAddr),
+    request: Request<Incoming>,
+    peer: SocketAddr,
     connection: &Arc<Connection>,
     limit: Duration,
 ) -> impl Future<Output = Response<ResponseBody>> + 'static {

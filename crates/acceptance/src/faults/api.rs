@@ -28,7 +28,7 @@ async fn opens_one_seat(scene: &Scene<'_>, call: impl AsyncFn() -> u16) {
         assert_eq!(status, 200);
     }
     assert_eq!(call().await, 200);
-    assert!(scene.shares_the_house() || live(scene).await == before + 1, "one seat");
+    assert!(scene.shares_the_server() || live(scene).await == before + 1, "one seat");
 }
 
 pub(super) async fn first_call(scene: &mut Scene<'_>) {
@@ -45,15 +45,15 @@ pub(super) async fn later_call(scene: &mut Scene<'_>) {
     assert_eq!(scene.status(&token).await, 200);
 }
 
-async fn send(scene: &Scene<'_>, token: &str, (method, path, body): (Method, &str, &Value)) -> HttpAnswer {
+async fn send(scene: &Scene<'_>, token: &str, method: &Method, path: &str, body: &Value) -> HttpAnswer {
     let client = scene.client();
-    let ask = client.ask(&method, &format!("{ODATA}/{path}")).bearer(token);
+    let ask = client.ask(method, &format!("{ODATA}/{path}")).bearer(token);
     if body.is_null() { ask.send().await } else { ask.body("application/json", body.to_string()).send().await }
 }
 
 async fn create(scene: &Scene<'_>, token: &str) -> HttpAnswer {
     let body = json!({ "CurrencySign": format!("{:03X}", scene.number % 0x1000), "Name": scene.name("currency") });
-    send(scene, token, (Method::POST, "General_Currencies", &body)).await
+    send(scene, token, &Method::POST, "General_Currencies", &body).await
 }
 
 async fn created(scene: &Scene<'_>, token: &str) -> String {
@@ -78,25 +78,25 @@ pub(super) async fn change_entity(scene: &mut Scene<'_>) {
     let (id, name) = (created(scene, &token).await, scene.name("changed"));
     let body = json!({ "Name": name });
     let change = async || {
-        let answer = send(scene, &token, (Method::PATCH, &id, &body)).await;
+        let answer = send(scene, &token, &Method::PATCH, &id, &body).await;
         assert_eq!(answer.status, 204, "{}", answer.text());
     };
     if !scene.act(change).await.is_done() {
         change().await;
     }
-    let read = send(scene, &token, (Method::GET, &id, &Value::Null)).await;
+    let read = send(scene, &token, &Method::GET, &id, &Value::Null).await;
     assert!(read.text().contains(&name), "{}", read.text());
 }
 
 pub(super) async fn delete_entity(scene: &mut Scene<'_>) {
     let token = token(scene).await;
     let id = created(scene, &token).await;
-    let delete = async || send(scene, &token, (Method::DELETE, &id, &Value::Null)).await.status.as_u16();
+    let delete = async || send(scene, &token, &Method::DELETE, &id, &Value::Null).await.status.as_u16();
     match scene.act(delete).await {
         Acted::Done(status) => assert_eq!(status, 204),
         Acted::Stopped => assert!(matches!(delete().await, 204 | 404)),
     }
-    assert_eq!(send(scene, &token, (Method::GET, &id, &Value::Null)).await.status, 404);
+    assert_eq!(send(scene, &token, &Method::GET, &id, &Value::Null).await.status, 404);
 }
 
 async fn call_as(scene: &Scene<'_>, authorization: &str) -> u16 {
@@ -121,7 +121,7 @@ pub(super) async fn log_in_by_erp_login(scene: &mut Scene<'_>) {
         assert_eq!(first, session, "the same while it lives");
     }
     assert_eq!(call_as(scene, &session).await, 200);
-    assert!(scene.shares_the_house() || live(scene).await == before + 1, "one seat");
+    assert!(scene.shares_the_server() || live(scene).await == before + 1, "one seat");
 }
 
 pub(super) async fn call_by_erp_session(scene: &mut Scene<'_>) {

@@ -14,7 +14,7 @@ async fn token(scene: &Scene<'_>) -> String {
 }
 
 /// API calls, uses and refusals noted in memory are written.
-pub(super) async fn beat(scene: &mut Scene<'_>) {
+pub(super) async fn tick(scene: &mut Scene<'_>) {
     let (app, mut alice) = (scene.app("my.trusted.app/first"), scene.alice());
     let tokens = scene.tokens(&app, &mut alice).await;
     let next = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
@@ -23,9 +23,9 @@ pub(super) async fn beat(scene: &mut Scene<'_>) {
         assert_eq!(scene.status(token).await, 200);
     }
     assert_eq!(scene.status("nonsense").await, 401);
-    let beat = async || scene.or_stop(scene.server.server.tick().await).await;
-    if !scene.act(beat).await.is_done() {
-        beat().await;
+    let tick = async || scene.or_stop(scene.server.server.tick().await).await;
+    if !scene.act(tick).await.is_done() {
+        tick().await;
     }
     let store = scene.server.store().await;
     let digest = Presented::<model::reference_token::ReferenceTokenValue>::new(&key).digest();
@@ -38,9 +38,9 @@ pub(super) async fn close_due_sessions(scene: &mut Scene<'_>) {
     let token = token(scene).await;
     assert_eq!(scene.status(&token).await, 200);
     scene.server.advance(Duration::from_mins(21));
-    let beat = async || scene.or_stop(scene.server.server.tick().await).await;
-    if !scene.act(beat).await.is_done() {
-        beat().await;
+    let tick = async || scene.or_stop(scene.server.server.tick().await).await;
+    if !scene.act(tick).await.is_done() {
+        tick().await;
     }
     assert_eq!(scene.status(&token).await, 200, "another session");
 }

@@ -25,7 +25,7 @@ const ALONE: &[&str] = &[
     "rotate_key",
     "replace_keys",
     "rotate_key_by_command",
-    "beat",
+    "tick",
     "close_due_sessions",
     "seal_and_sign",
     "keep_keys",
@@ -85,7 +85,7 @@ flows! {
         administrator_revokes_token install_application disable_application_by_command disable_user_by_command
         set_password_by_command erase_user create_user_by_command create_role_by_command end_sessions_by_command
         change_setting_by_command rotate_key_by_command renew_audit_key;
-    Background in background: beat close_due_sessions seal_and_sign keep_keys tidy follow;
+    Background in background: tick close_due_sessions seal_and_sign keep_keys tidy follow;
 }
 
 pub fn all() -> &'static [Flow] {

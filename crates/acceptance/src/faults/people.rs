@@ -212,7 +212,7 @@ async fn csrf_of(browser: &mut Browser) -> String {
     browser.open("/profile/language").await.form("csrf").field("csrf").expect("a token").to_owned()
 }
 
-async fn send_picture(browser: &mut Browser, (name, content): (&str, &[u8])) {
+async fn send_picture(browser: &mut Browser, name: &str, content: &[u8]) {
     let csrf = csrf_of(browser).await;
     let mut body = Vec::new();
     for (name, value) in [("csrf", csrf.as_bytes()), (name, content)] {
@@ -238,13 +238,13 @@ async fn picture(scene: &mut Scene<'_>, is_removal: bool) {
     let mut file = Vec::new();
     let image = DynamicImage::ImageRgb8(RgbImage::from_pixel(30, 20, image::Rgb([200, 10, 10])));
     image.write_to(&mut Cursor::new(&mut file), ImageFormat::Png).expect("drawn in memory");
-    let (part, kind) =
-        if is_removal { (("remove", b"1".as_slice()), "image/svg+xml") } else { (("picture", &*file), "image/png") };
+    let (name, content, kind) =
+        if is_removal { ("remove", b"1".as_slice(), "image/svg+xml") } else { ("picture", &*file, "image/png") };
     if is_removal {
-        send_picture(&mut person, ("picture", &file)).await;
+        send_picture(&mut person, "picture", &file).await;
     }
-    if !scene.act(async || send_picture(&mut person, part).await).await.is_done() {
-        send_picture(&mut person, part).await;
+    if !scene.act(async || send_picture(&mut person, name, content).await).await.is_done() {
+        send_picture(&mut person, name, content).await;
     }
     assert_eq!(kind_of_picture(&mut person).await, kind);
 }

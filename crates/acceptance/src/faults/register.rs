@@ -203,7 +203,7 @@ pub(super) async fn change_settings(scene: &mut Scene<'_>) {
     let body = json!({ "seats_per_user": name });
     changed(scene, Method::PATCH, "/settings", &body, &[]).await;
     let settings = scene.admin_api().await.get("/settings").await.json();
-    assert!(scene.shares_the_house() || settings["seats_per_user"] == name, "{settings}");
+    assert!(scene.shares_the_server() || settings["seats_per_user"] == name, "{settings}");
 }
 
 pub(super) async fn rotate_key(scene: &mut Scene<'_>) {
@@ -392,7 +392,7 @@ pub(super) async fn change_setting_by_command(scene: &mut Scene<'_>) {
     };
     commanded(scene, change).await;
     let settings = scene.admin_api().await.get("/settings").await.json();
-    assert!(scene.shares_the_house() || settings["seats_per_application"] == scene.number + 1000, "{settings}");
+    assert!(scene.shares_the_server() || settings["seats_per_application"] == scene.number + 1000, "{settings}");
 }
 
 pub(super) async fn rotate_key_by_command(scene: &mut Scene<'_>) {

@@ -194,7 +194,7 @@ impl<'s> Scene<'s> {
     }
 
     /// Whether other flows run on the same server now.
-    pub fn shares_the_house(&self) -> bool {
+    pub fn shares_the_server(&self) -> bool {
         self.parties.load(Ordering::Relaxed) > 1
     }
 
@@ -219,7 +219,7 @@ impl<'s> Scene<'s> {
         &self,
         command: impl AsyncFnOnce(&ElevatedAdminService<'_>, &mut Moment<'_>) -> Answer<T, R>,
     ) -> Result<T, R> {
-        let opened = ElevatedAdminService::open(&self.desk, &self.stage.master, "testdb").await;
+        let opened = ElevatedAdminService::open(&self.command_line, &self.stage.master, "testdb").await;
         let operator = self.or_stop(opened).await.expect("the demo has it");
         let mut rng: Box<dyn Rng> = self.server.rng();
         let done = command(&operator, &mut self.server.moment(&mut rng)).await;

@@ -93,18 +93,18 @@ async fn offered(browser: &mut Browser) -> (HttpAnswer, String) {
     (page, key)
 }
 
-async fn accept(scene: &Scene<'_>, browser: &mut Browser, (page, key): &(HttpAnswer, String)) -> HttpAnswer {
+async fn accept(scene: &Scene<'_>, browser: &mut Browser, page: &HttpAnswer, key: &str) -> HttpAnswer {
     let (code, password) = (app_code(key, scene.server.now()), browser.password.clone());
     browser.submit(page, "offer", &[("code", &code), ("password", &password)]).await
 }
 
 async fn with_app(scene: &Scene<'_>) -> WithApp {
     let mut browser = scene.signed_in().await;
-    let offer = offered(&mut browser).await;
-    let shown = accept(scene, &mut browser, &offer).await;
+    let (page, key) = offered(&mut browser).await;
+    let shown = accept(scene, &mut browser, &page, &key).await;
     assert_eq!(shown.page(), "profile-recovery-codes", "{}", shown.text());
     scene.server.advance(STEP);
-    WithApp { browser, key: offer.1, recovery_codes: shown.every(".codes code") }
+    WithApp { browser, key, recovery_codes: shown.every(".codes code") }
 }
 
 /// Signs in at another browser with password and code.
@@ -119,8 +119,8 @@ async fn sign_in_by_app(scene: &Scene<'_>, person: &Browser, key: &str) -> (Brow
 /// The factor exists with its recovery codes, or neither exists.
 pub(super) async fn set_up_app(scene: &mut Scene<'_>) {
     let mut person = scene.signed_in().await;
-    let offer = offered(&mut person).await;
-    let acted = scene.act(async || accept(scene, &mut person, &offer).await).await;
+    let (page, key) = offered(&mut person).await;
+    let acted = scene.act(async || accept(scene, &mut person, &page, &key).await).await;
     scene.server.advance(STEP);
     let mut elsewhere = Browser { jar: BTreeMap::new(), ..person.clone() };
     let is_set_up = elsewhere.sign_in().await.page() == "second-step";
@@ -131,13 +131,17 @@ pub(super) async fn set_up_app(scene: &mut Scene<'_>) {
             assert_eq!(person.open("/profile/two-step").await.page(), "profile-two-step", "this sign-in goes on");
         }
         Acted::Stopped if !is_set_up => {
-            let offer = offered(&mut person).await;
-            assert_eq!(accept(scene, &mut person, &offer).await.page(), "profile-recovery-codes", "the same again");
+            let (page, key) = offered(&mut person).await;
+            assert_eq!(
+                accept(scene, &mut person, &page, &key).await.page(),
+                "profile-recovery-codes",
+                "the same again"
+            );
             return;
         }
         Acted::Stopped => {}
     }
-    assert_eq!(sign_in_by_app(scene, &person, &offer.1).await.1, "account");
+    assert_eq!(sign_in_by_app(scene, &person, &key).await.1, "account");
 }
 
 pub(super) async fn prove_code(scene: &mut Scene<'_>) {

@@ -32,7 +32,7 @@ const SEATS: &str = "100000";
 pub struct Stage {
     pub server: TestServer,
     /// The command line's database: a process of its own. Its operations are counted and fail like the server's.
-    pub(super) desk: Database,
+    pub(super) command_line: Database,
     pub(super) injector: Arc<FaultInjector>,
     pub(super) master: MasterKey,
     pub(super) passwords: Passwords,
@@ -56,7 +56,7 @@ pub struct Stage {
 impl Stage {
     pub async fn open(place: TestDatabase) -> Self {
         let injector = Arc::<FaultInjector>::default();
-        let desk = place.open().await.with_faults(Arc::clone(&injector));
+        let command_line = place.open().await.with_faults(Arc::clone(&injector));
         let server = Box::pin(TestServer::under_faults(place, &injector)).await;
         let mut rng = server.rng();
         let set = server.operator().await.change_setting(("seats", SEATS), &mut server.moment(&mut rng)).await;
@@ -77,7 +77,7 @@ impl Stage {
             }
         });
         Self {
-            desk,
+            command_line,
             injector,
             master: MasterKey::new(&MASTER_KEY),
             passwords,
@@ -171,7 +171,7 @@ impl Stage {
 #[derive(Default)]
 struct Trails {
     newest: HashMap<Chain, i64>,
-    told: HashSet<String>,
+    reported: HashSet<String>,
 }
 
 impl Trails {
@@ -185,7 +185,7 @@ impl Trails {
             *newest = last.number;
             for line in seals.iter().flat_map(|seal| seal.events.lines()) {
                 let (event, _) = StoredEvent::parse(line).unwrap_or_else(|| panic!("no event: {line}"));
-                assert!(self.told.insert(event.id.clone()), "told twice: {event:?}");
+                assert!(self.reported.insert(event.id.clone()), "told twice: {event:?}");
             }
         }
     }

@@ -75,17 +75,17 @@ pub(super) async fn reused_refresh(scene: &mut Scene<'_>) {
     assert_eq!(app.refresh(third.refresh()).await.refusal().1, "invalid_grant");
 }
 
-async fn revoke(scene: &Scene<'_>, (uri, secret): (&str, &str), token: &str) {
+async fn revoke(scene: &Scene<'_>, uri: &str, secret: &str, token: &str) {
     let fields = [("client_id", uri), ("client_secret", secret), ("token", token)];
     let answer = scene.client().post("/id/connect/revocation", &fields).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
 /// The token is refused from the answer on; after a fault, from the next answer on.
-async fn revoked(scene: &Scene<'_>, client: (&str, &str), token: &str, access: &str) {
+async fn revoked(scene: &Scene<'_>, uri: &str, secret: &str, token: &str, access: &str) {
     assert_eq!(scene.status(access).await, 200);
-    if !scene.act(async || revoke(scene, client, token).await).await.is_done() {
-        revoke(scene, client, token).await;
+    if !scene.act(async || revoke(scene, uri, secret, token).await).await.is_done() {
+        revoke(scene, uri, secret, token).await;
     }
     assert_eq!(scene.status(access).await, 401);
 }
@@ -93,26 +93,26 @@ async fn revoked(scene: &Scene<'_>, client: (&str, &str), token: &str, access: &
 pub(super) async fn revoke_refresh_token(scene: &mut Scene<'_>) {
     let (app, mut alice) = (scene.app(FIRST), scene.alice());
     let tokens = scene.tokens(&app, &mut alice).await;
-    revoked(scene, (FIRST, "first-secret"), tokens.refresh(), &tokens.access).await;
+    revoked(scene, FIRST, "first-secret", tokens.refresh(), &tokens.access).await;
     assert_eq!(app.refresh(tokens.refresh()).await.refusal().1, "invalid_grant");
 }
 
 pub(super) async fn revoke_access_token(scene: &mut Scene<'_>) {
     let (app, mut alice) = (scene.app(FIRST), scene.alice());
     let tokens = scene.tokens(&app, &mut alice).await;
-    revoked(scene, (FIRST, "first-secret"), &tokens.access, &tokens.access).await;
+    revoked(scene, FIRST, "first-secret", &tokens.access, &tokens.access).await;
     assert_eq!(app.refresh(tokens.refresh()).await.refusal().1, "invalid_grant");
 }
 
 pub(super) async fn revoke_service_token(scene: &mut Scene<'_>) {
     let token = TokenAnswer::read(&scene.app(SERVICE).service_token("read").await).access;
-    revoked(scene, (SERVICE, "service-secret"), &token, &token).await;
+    revoked(scene, SERVICE, "service-secret", &token, &token).await;
 }
 
 pub(super) async fn revoke_reference_token(scene: &mut Scene<'_>) {
     let app = scene.application().await;
     let value = super::api::service_key(scene, &app.uri).await;
-    revoked(scene, (&app.uri, "secret"), &value, &value).await;
+    revoked(scene, &app.uri, "secret", &value, &value).await;
 }
 
 /// Anyone who has a token may revoke it.

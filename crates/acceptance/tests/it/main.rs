@@ -1,6 +1,6 @@
 //! The protocol endpoints, tested from outside. Each file covers one specification.
 
-mod house;
+mod gatehouse;
 mod oauth_responses;
 mod odata_v4;
 mod oidc_core;

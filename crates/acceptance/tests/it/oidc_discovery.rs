@@ -10,7 +10,7 @@ const JWKS: &str = "/id/.well-known/openid-configuration/jwks";
 #[tokio::test]
 async fn the_document_says_what_clients_need() {
     let server = TestServer::open().await;
-    let told = server.client().get(DISCOVERY).await.json();
+    let metadata = server.client().get(DISCOVERY).await.json();
     let root = "http://localhost:8080";
     for (name, expected) in [
         ("issuer", json!(format!("{root}/id"))),
@@ -23,12 +23,12 @@ async fn the_document_says_what_clients_need() {
         ("request_parameter_supported", json!(false)),
         ("request_uri_parameter_supported", json!(false)),
     ] {
-        assert_eq!(told[name], expected, "{name}");
+        assert_eq!(metadata[name], expected, "{name}");
     }
-    let algorithms = told["id_token_signing_alg_values_supported"].as_array().expect("a list");
+    let algorithms = metadata["id_token_signing_alg_values_supported"].as_array().expect("a list");
     assert!(algorithms.contains(&json!("RS256")), "§3 demands it");
     assert!(!algorithms.contains(&json!("none")));
-    let list = |name: &str| told[name].as_array().expect("a list").clone();
+    let list = |name: &str| metadata[name].as_array().expect("a list").clone();
     assert!(list("scopes_supported").contains(&json!("openid")));
     for claim in ["sub", "iss", "auth_time", "nonce", "sid", "name", "email", "email_verified"] {
         assert!(list("claims_supported").contains(&json!(claim)), "{claim}");

@@ -13,7 +13,7 @@ async fn ask(server: &TestServer, (app, secret): (&str, &str), token: &str) -> H
     server.client().post(INTROSPECTION, &[("client_id", app), ("client_secret", secret), ("token", token)]).await
 }
 
-async fn told(server: &TestServer, client: (&str, &str), token: &str) -> Value {
+async fn introspect(server: &TestServer, client: (&str, &str), token: &str) -> Value {
     let answer = ask(server, client, token).await;
     assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "no-store"), "{}", answer.text());
     answer.json()
@@ -25,7 +25,7 @@ const AS_FIRST: (&str, &str) = (FIRST, "first-secret");
 async fn a_live_token_is_described_to_its_own_application() {
     let server = TestServer::open().await;
     let tokens = server.app(FIRST).sign_in(&mut server.browser("alice"), "openid read offline_access").await;
-    let access = told(&server, AS_FIRST, &tokens.access).await;
+    let access = introspect(&server, AS_FIRST, &tokens.access).await;
     let claims = acceptance::jwt::claims(&tokens.access);
     assert_eq!(access["active"], json!(true));
     for name in ["iss", "sub", "exp", "jti", "sid", "aud"] {
@@ -33,10 +33,10 @@ async fn a_live_token_is_described_to_its_own_application() {
     }
     assert_eq!((&access["client_id"], &access["username"]), (&json!(FIRST), &json!("alice")));
     assert_eq!((&access["scope"], &access["token_type"]), (&json!("openid read offline_access"), &json!("Bearer")));
-    let refresh = told(&server, AS_FIRST, tokens.refresh()).await;
+    let refresh = introspect(&server, AS_FIRST, tokens.refresh()).await;
     assert_eq!((&refresh["active"], &refresh["sid"]), (&json!(true), &claims["sid"]));
     let service = TokenAnswer::read(&server.app(SERVICE).service_token("read").await).access;
-    let service = told(&server, (SERVICE, "service-secret"), &service).await;
+    let service = introspect(&server, (SERVICE, "service-secret"), &service).await;
     assert_eq!((&service["active"], &service["username"]), (&json!(true), &json!("svc.integration")));
     assert_eq!(service.get("sub"), None);
 }
@@ -48,23 +48,27 @@ async fn whatever_is_dead_or_of_others_is_just_not_active() {
     let mut browser = server.browser("alice");
     let tokens = app.sign_in(&mut browser, "openid read offline_access").await;
     let inactive = json!({ "active": false });
-    assert_eq!(told(&server, (PORTAL, "portal-secret"), &tokens.access).await, inactive, "another application's");
-    assert_eq!(told(&server, (PORTAL, "portal-secret"), tokens.refresh()).await, inactive, "another application's");
+    assert_eq!(introspect(&server, (PORTAL, "portal-secret"), &tokens.access).await, inactive, "another application's");
+    assert_eq!(
+        introspect(&server, (PORTAL, "portal-secret"), tokens.refresh()).await,
+        inactive,
+        "another application's"
+    );
     for nonsense in ["x", tokens.id(), &tokens.access[1..], "enrt_"] {
-        assert_eq!(told(&server, AS_FIRST, nonsense).await, inactive, "{nonsense}");
+        assert_eq!(introspect(&server, AS_FIRST, nonsense).await, inactive, "{nonsense}");
     }
     let newer = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
-    assert_eq!(told(&server, AS_FIRST, tokens.refresh()).await, inactive, "spent");
-    assert_eq!(told(&server, AS_FIRST, newer.refresh()).await["active"], json!(true));
+    assert_eq!(introspect(&server, AS_FIRST, tokens.refresh()).await, inactive, "spent");
+    assert_eq!(introspect(&server, AS_FIRST, newer.refresh()).await["active"], json!(true));
     server.advance(Duration::from_hours(2));
-    assert_eq!(told(&server, AS_FIRST, &newer.access).await, inactive, "expired");
+    assert_eq!(introspect(&server, AS_FIRST, &newer.access).await, inactive, "expired");
 }
 
 #[tokio::test]
 async fn asking_opens_no_session_and_takes_no_seat() {
     let server = TestServer::open().await;
     let token = TokenAnswer::read(&server.app(SERVICE).service_token("").await).access;
-    assert_eq!(told(&server, (SERVICE, "service-secret"), &token).await["active"], json!(true));
+    assert_eq!(introspect(&server, (SERVICE, "service-secret"), &token).await["active"], json!(true));
     let trail = server.audit().await;
     assert!(trail.iter().any(|row| row.kind == "introspection"));
     assert!(trail.iter().all(|row| row.kind != "session-opened"));

@@ -25,17 +25,17 @@ async fn the_document_is_served_at_its_well_known_places_byte_for_byte_alike() {
 #[tokio::test]
 async fn nothing_is_claimed_but_what_there_is() {
     let server = TestServer::open().await;
-    let told = metadata(&server).await;
-    assert_eq!(told["grant_types_supported"], json!(["authorization_code", "client_credentials", "refresh_token"]));
-    assert_eq!(told["response_types_supported"], json!(["code", "code id_token", "id_token"]));
-    assert_eq!(told["response_modes_supported"], json!(["query", "fragment", "form_post"]));
-    assert_eq!(told["code_challenge_methods_supported"], json!(["S256"]));
-    assert_eq!(told["authorization_response_iss_parameter_supported"], true);
+    let metadata = metadata(&server).await;
+    assert_eq!(metadata["grant_types_supported"], json!(["authorization_code", "client_credentials", "refresh_token"]));
+    assert_eq!(metadata["response_types_supported"], json!(["code", "code id_token", "id_token"]));
+    assert_eq!(metadata["response_modes_supported"], json!(["query", "fragment", "form_post"]));
+    assert_eq!(metadata["code_challenge_methods_supported"], json!(["S256"]));
+    assert_eq!(metadata["authorization_response_iss_parameter_supported"], true);
     let methods = json!(["client_secret_basic", "client_secret_post", "none"]);
-    assert_eq!(told["token_endpoint_auth_methods_supported"], methods);
-    assert_eq!(told["revocation_endpoint_auth_methods_supported"], methods);
+    assert_eq!(metadata["token_endpoint_auth_methods_supported"], methods);
+    assert_eq!(metadata["revocation_endpoint_auth_methods_supported"], methods);
     let proving = json!(["client_secret_basic", "client_secret_post"]);
-    assert_eq!(told["introspection_endpoint_auth_methods_supported"], proving);
+    assert_eq!(metadata["introspection_endpoint_auth_methods_supported"], proving);
     for absent in [
         "registration_endpoint",
         "pushed_authorization_request_endpoint",
@@ -43,15 +43,15 @@ async fn nothing_is_claimed_but_what_there_is() {
         "dpop_signing_alg_values_supported",
         "tls_client_certificate_bound_access_tokens",
     ] {
-        assert!(told.get(absent).is_none(), "{absent}");
+        assert!(metadata.get(absent).is_none(), "{absent}");
     }
 }
 
 #[tokio::test]
 async fn every_endpoint_begins_with_the_issuer_and_answers() {
     let server = TestServer::open().await;
-    let told = metadata(&server).await;
-    let issuer = told["issuer"].as_str().expect("an issuer");
+    let metadata = metadata(&server).await;
+    let issuer = metadata["issuer"].as_str().expect("an issuer");
     assert_eq!(issuer, "http://localhost:8080/id");
     for (name, method, status) in [
         ("authorization_endpoint", Method::GET, 400),
@@ -62,7 +62,7 @@ async fn every_endpoint_begins_with_the_issuer_and_answers() {
         ("revocation_endpoint", Method::POST, 400),
         ("introspection_endpoint", Method::POST, 400),
     ] {
-        let path = told[name].as_str().and_then(|url| url.strip_prefix("http://localhost:8080")).expect(name);
+        let path = metadata[name].as_str().and_then(|url| url.strip_prefix("http://localhost:8080")).expect(name);
         assert!(path.starts_with("/id/"), "{name}");
         assert_eq!(server.client().ask(&method, path).send().await.status, status, "{name}");
     }
@@ -71,9 +71,9 @@ async fn every_endpoint_begins_with_the_issuer_and_answers() {
 #[tokio::test]
 async fn the_scopes_it_lists_can_be_had() {
     let server = TestServer::open().await;
-    let told = metadata(&server).await;
+    let metadata = metadata(&server).await;
     let listed: Vec<_> =
-        told["scopes_supported"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+        metadata["scopes_supported"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     for scope in ["openid", "profile", "email", "offline_access", "read", "update"] {
         assert!(listed.contains(&scope), "{scope}");
     }

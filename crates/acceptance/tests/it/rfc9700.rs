@@ -178,7 +178,7 @@ async fn a_repeat_is_told_with_both_addresses(server: TestServer) {
     assert_dead(&app, &[&third]).await;
     drop(node);
     let trail = server.audit().await;
-    let told = |kind: &str| -> Vec<(String, String)> {
+    let events_of = |kind: &str| -> Vec<(String, String)> {
         let rows = trail.iter().filter(|row| row.kind == kind && row.application == FIRST);
         let mut pairs: Vec<_> = rows.map(|row| (row.address.clone(), row.earlier_address.clone())).collect();
         pairs.sort();
@@ -193,9 +193,9 @@ async fn a_repeat_is_told_with_both_addresses(server: TestServer) {
         pair(HERE, "198.51.100.7"),
     ];
     repeated.sort();
-    assert_eq!(told("token-repeated"), repeated);
-    assert_eq!(told("token-refreshed"), [pair(HERE, ""), pair("198.51.100.7", "")], "no other rotation");
-    assert_eq!(told("token-reused"), [pair(HERE, "198.51.100.7")]);
+    assert_eq!(events_of("token-repeated"), repeated);
+    assert_eq!(events_of("token-refreshed"), [pair(HERE, ""), pair("198.51.100.7", "")], "no other rotation");
+    assert_eq!(events_of("token-reused"), [pair(HERE, "198.51.100.7")]);
 }
 
 async fn what_proved_a_token_is_remembered_over_a_restart(server: TestServer) {
@@ -234,8 +234,8 @@ async fn racing_uses_of_a_refresh_token_have_one_successor(server: TestServer) {
         assert_eq!(error, (uri == NATIVE).then_some("interaction_required"), "{uri}: and so does the sign-in");
     }
     let trail = server.audit().await;
-    let told = |kind: &str| trail.iter().filter(|row| row.kind == kind).count();
-    assert_eq!((told("token-refreshed"), told("token-repeated")), (4, 126), "each tells what it was");
+    let events_of = |kind: &str| trail.iter().filter(|row| row.kind == kind).count();
+    assert_eq!((events_of("token-refreshed"), events_of("token-repeated")), (4, 126), "each tells what it was");
 }
 
 async fn a_refresh_token_has_an_absolute_end(server: TestServer) {

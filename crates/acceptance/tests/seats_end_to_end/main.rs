@@ -5,7 +5,7 @@
     reason = "tests are told by the environment where PostgreSQL is, and wait with an end"
 )]
 
+mod disturbances;
 mod nodes;
 mod rules;
 mod town;
-mod weather;

@@ -38,9 +38,9 @@ async fn the_nodes_share_the_seats_and_the_timers() {
     steady(&first, &second).await;
     town.pass(Duration::from_mins(19));
     assert_eq!(second.status(&tokens[0]).await, 200);
-    second.beat().await;
+    second.tick().await;
     town.pass(Duration::from_mins(1) + SLACK);
-    first.beat().await;
+    first.tick().await;
     assert_eq!(town.live().await, 1, "the first node knows of no call, and closes what it knows nothing of");
     assert_eq!(first.status(&tokens[0]).await, 200);
     assert_eq!(second.status(&fifth).await, 200);
@@ -133,8 +133,8 @@ async fn a_restart_closes_no_session_of_a_shared_database() {
 async fn steady(first: &Node, second: &Node) {
     let deadline = Instant::now() + Duration::from_millis(1500);
     while Instant::now() < deadline {
-        first.beat().await;
-        second.beat().await;
+        first.tick().await;
+        second.tick().await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

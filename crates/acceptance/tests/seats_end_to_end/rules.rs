@@ -58,10 +58,10 @@ async fn twenty_minutes_without_a_call_free_the_seat_and_the_token_opens_anew() 
     town.pass(19 * MINUTE);
     assert_eq!(node.status(&alice.token).await, 200, "a call resets the timer");
     town.set_clock(Timestamp(town.now().plus(IDLE).0 - 1));
-    node.beat().await;
+    node.tick().await;
     assert_eq!(town.live().await, 1, "not earlier");
     town.pass(SLACK + Duration::from_micros(1));
-    node.beat().await;
+    node.tick().await;
     assert_eq!(town.live().await, 0, "and at most a second later");
     assert_eq!(town.closings().await, ["timer"]);
     assert_eq!(node.status(&alice.token).await, 200, "the token lives on: a new session");
@@ -145,7 +145,7 @@ async fn an_administrator_ends_sessions_one_by_one_or_all_of_a_user_or_an_applic
     for token in [&alice.token, &bob.token, &service, &reader] {
         assert_eq!(node.status(token).await, 200);
     }
-    node.beat().await;
+    node.tick().await;
     town.operator(async |operator, moment| {
         let (seats, sessions) = operator.sessions().await.expect("no fault");
         assert_eq!((seats.seats, seats.used, seats.reserved), (Some(5), 4, 1));

@@ -108,7 +108,7 @@ impl Town {
         let mut rng = SystemRng;
         let mut moment = Moment { now: town.now(), rng: &mut rng };
         let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await.expect("hashed");
-        seed((&database, &master), DemoInstance::TestDb, &passwords, &mut moment).await.expect("seeded");
+        seed(&database, &master, DemoInstance::TestDb, &passwords, &mut moment).await.expect("seeded");
         database.close().await;
         town
     }
@@ -135,7 +135,7 @@ impl Town {
             Some(DefaultInstance::OfEveryHost("testdb")),
             platform,
         );
-        let server = server.await.expect("the house opens");
+        let server = server.await.expect("the server opens");
         let doors = HttpService::new(AppState::new(Arc::clone(&server), TrustedProxies::default()));
         Node { server, doors }
     }
@@ -317,7 +317,7 @@ impl Node {
         }
     }
 
-    pub(crate) async fn beat(&self) {
+    pub(crate) async fn tick(&self) {
         self.server.tick().await.expect("no fault");
     }
 }

@@ -10,7 +10,7 @@ use crate::database::Change;
 use crate::town::Key;
 
 /// As in the product.
-pub(crate) const BEAT: Duration = Duration::from_millis(200);
+pub(crate) const TICK: Duration = Duration::from_millis(200);
 pub(crate) const FUSE: Duration = Duration::from_secs(2);
 pub(crate) const STEADY: Duration = Duration::from_secs(1);
 
@@ -50,7 +50,7 @@ pub(crate) struct Node {
     pub(crate) read: usize,
     pub(crate) followed: Timestamp,
     pub(crate) steady_since: Timestamp,
-    pub(crate) next_beat: Timestamp,
+    pub(crate) next_tick: Timestamp,
 }
 
 impl Node {
@@ -65,7 +65,7 @@ impl Node {
             read,
             followed: time,
             steady_since: time,
-            next_beat: time.plus(BEAT),
+            next_tick: time.plus(TICK),
         }
     }
 

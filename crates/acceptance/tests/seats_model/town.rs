@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::database::{Database, NodeId, Opened};
 use crate::laws::Served;
-use crate::nodes::{BEAT, FUSE, Node, Stage, Work};
+use crate::nodes::{FUSE, Node, Stage, TICK, Work};
 
 pub(crate) const NODES: usize = 3;
 pub(crate) const ACCOUNTS: usize = 6;
@@ -165,9 +165,9 @@ impl Town {
         let end = self.time.plus(span);
         while self.time < end {
             self.doze(end);
-            let beats = self.nodes.iter().filter(|node| node.up).map(|node| node.next_beat);
+            let ticks = self.nodes.iter().filter(|node| node.up).map(|node| node.next_tick);
             let work = self.nodes.iter().flat_map(|node| node.work.iter().map(|(since, _)| since.plus(ANSWERS_WITHIN)));
-            let next = beats.chain(work).min().unwrap_or(end).clamp(self.time, end);
+            let next = ticks.chain(work).min().unwrap_or(end).clamp(self.time, end);
             self.time = next;
             for node in 0..NODES {
                 while let Some(late) =
@@ -175,8 +175,8 @@ impl Town {
                 {
                     self.work(node, late)?;
                 }
-                if self.nodes[node].up && self.nodes[node].next_beat <= self.time {
-                    self.beat(node);
+                if self.nodes[node].up && self.nodes[node].next_tick <= self.time {
+                    self.tick(node);
                 }
             }
         }
@@ -197,18 +197,18 @@ impl Town {
         }
         self.time = wake;
         for node in self.nodes.iter_mut().filter(|node| node.up) {
-            node.next_beat = wake;
-            if self.database.up && wake.since(node.followed) >= BEAT {
+            node.next_tick = wake;
+            if self.database.up && wake.since(node.followed) >= TICK {
                 // The node followed the feed all the time.
                 node.followed = wake;
             }
         }
     }
 
-    fn beat(&mut self, node: NodeId) {
+    fn tick(&mut self, node: NodeId) {
         let (time, database) = (self.time, &self.database);
         let node = &mut self.nodes[node];
-        node.next_beat = time.plus(BEAT);
+        node.next_tick = time.plus(TICK);
         if !database.up {
             return;
         }
@@ -250,7 +250,7 @@ impl Town {
         let which = which % self.nodes[id].work.len();
         let (_, work) = self.nodes[id].work.swap_remove(which);
         if !self.database.up && !matches!(work, Work::Call { stage: Stage::Opened(..), .. }) {
-            return Ok(()); // 503, or again at the next beat
+            return Ok(()); // 503, or again at the next tick
         }
         match work {
             Work::Flush(extensions) => self.flush(id, &extensions),

@@ -295,11 +295,11 @@ async fn a_bad_new_certificate_is_refused_and_the_old_one_stays() {
         ("contains no PEM section", &|| fs::write(&chain, "").expect("written")),
         ("is not PEM", &|| fs::write(&chain, "-----BEGIN CERTIFICATE-----\n!\n").expect("written")),
     ];
-    for (told, spoil) in spoil {
+    for (expected, spoil) in spoil {
         spoil();
-        let problem = certificate.reload().expect_err(told).to_string();
-        assert!(problem.contains(told), "{problem}");
-        assert_eq!(presented(&server, good.clone()).await, good, "{told}");
+        let problem = certificate.reload().expect_err(expected).to_string();
+        assert!(problem.contains(expected), "{problem}");
+        assert_eq!(presented(&server, good.clone()).await, good, "{expected}");
     }
 }
 
@@ -311,11 +311,11 @@ async fn changed_files_are_noticed_and_a_signal_is_obeyed() {
         let files = Files::new(&ecdsa(), "before");
         let certificate = files.load();
         let mut current = certificate.subscribe();
-        let told = Arc::new(Notify::new());
-        let keeping = tokio::spawn(certificate.keep_fresh(every, told.clone()));
+        let signal = Arc::new(Notify::new());
+        let keeping = tokio::spawn(certificate.keep_fresh(every, signal.clone()));
         files.write(&ecdsa(), "afterwards");
         if every == never_look {
-            told.notify_one();
+            signal.notify_one();
         }
         timeout(PATIENCE, current.changed()).await.expect("noticed in time").expect("still kept");
         drop(current);

@@ -57,7 +57,7 @@ const MAX_KNOWN: Duration = Duration::from_secs(2);
 const MAX_NEW: Duration = Duration::from_secs(10);
 
 /// Results of one storm.
-struct Felt {
+struct GuessingResults {
     guesses: u32,
     /// Number of compared guesses, if it has a maximum.
     compared: Option<u32>,
@@ -65,8 +65,8 @@ struct Felt {
     new: Duration,
 }
 
-impl Felt {
-    fn told(&self, kind: Kind) -> Storm {
+impl GuessingResults {
+    fn report(&self, kind: Kind) -> Storm {
         let compared = self.compared.map(|compared| Goal {
             what: "guesses compared",
             measured: compared.to_string(),
@@ -105,8 +105,8 @@ pub(super) async fn measure(binary: &Binary, effort: Effort) -> Result<Vec<Storm
         let (server, _) = installation.serve()?;
         let people = People::at(server.address).await?;
         let device = people.sign_in("alice", HOME, None).await?.device;
-        let felt = people.feel(kind, &device, if effort.quick { 2 } else { 10 }).await?;
-        storms.push(felt.told(kind));
+        let results = people.sign_in_during(kind, &device, if effort.quick { 2 } else { 10 }).await?;
+        storms.push(results.report(kind));
         server.stop()?;
     }
     Ok(storms)
@@ -152,7 +152,7 @@ impl People {
     }
 
     /// Signs in during a storm.
-    async fn feel(&self, kind: Kind, device: &str, times: u32) -> Result<Felt> {
+    async fn sign_in_during(&self, kind: Kind, device: &str, times: u32) -> Result<GuessingResults> {
         let storm = Guessing::begin(kind, self.address, &csrf(self.address).await?).await;
         let (mut known, mut new) = (Duration::ZERO, Duration::ZERO);
         for round in 0..times {
@@ -163,7 +163,7 @@ impl People {
         }
         let (guesses, compared) = storm.end().await?;
         let compared = (kind == Kind::OneAccount).then_some(compared);
-        Ok(Felt { guesses, compared, known, new })
+        Ok(GuessingResults { guesses, compared, known, new })
     }
 }
 

@@ -87,20 +87,20 @@ pub(super) async fn measure(binary: &Binary, effort: Effort, shape: Shape) -> Re
     let of = |value: fn(&Round) -> f64| Spread::of(rounds.iter().map(value));
     let (memory, times) = (of(|round| round.memory), of(|round| round.storm_p99 / round.quiet_p99));
     let left = rounds.iter().map(|round| round.left).max().unwrap_or_default();
-    let told = |spread: Spread| format!("{:.1} ({:.1}–{:.1})", spread.median, spread.low, spread.high);
+    let text = |spread: Spread| format!("{:.1} ({:.1}–{:.1})", spread.median, spread.low, spread.high);
     let goal = |what, measured, bound, is_met| Goal { what, measured, bound, is_met };
     Ok(Storm {
         name: shape.name().to_owned(),
         goals: vec![
             goal(
                 "memory above idle, MiB",
-                told(memory),
+                text(memory),
                 format!("at most {MAX_MEMORY:.0}"),
                 memory.median <= MAX_MEMORY,
             ),
             goal(
                 "p99 of a token by that without",
-                told(times),
+                text(times),
                 format!("at most {MAX_TIMES:.1}"),
                 times.median <= MAX_TIMES,
             ),

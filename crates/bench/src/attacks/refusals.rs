@@ -25,7 +25,7 @@ const REQUESTS_EACH: u32 = 200;
 const MAX_GROWTH: f64 = 5.0;
 
 /// Results of one span, with or without the storm.
-struct Felt {
+struct SpanResults {
     /// In microseconds; or the first answer without a token.
     p99: Result<f64>,
     /// In MB.
@@ -37,15 +37,15 @@ pub(super) async fn measure(binary: &Binary, effort: Effort) -> Result<Storm> {
     let installation = Installation::with_data(binary)?;
     eprintln!("a storm of refusals: without");
     // Warms caches, pools and the first pages of tables.
-    feel(&installation, span / 4, None).await?;
-    let quiet = feel(&installation, span, None).await?;
+    measure_span(&installation, span / 4, None).await?;
+    let quiet = measure_span(&installation, span, None).await?;
     eprintln!("a storm of refusals: with");
     let refused = Arc::new(AtomicU32::new(0));
-    let storm = feel(&installation, span, Some(&refused)).await?;
-    Ok(told(span, refused.load(Ordering::Relaxed), quiet.p99?, quiet.growth, &storm))
+    let storm = measure_span(&installation, span, Some(&refused)).await?;
+    Ok(report(span, refused.load(Ordering::Relaxed), quiet.p99?, quiet.growth, &storm))
 }
 
-fn told(span: Duration, refused: u32, quiet_p99: f64, quiet_growth: f64, storm: &Felt) -> Storm {
+fn report(span: Duration, refused: u32, quiet_p99: f64, quiet_growth: f64, storm: &SpanResults) -> Storm {
     let growth = storm.growth - quiet_growth;
     let p99 = match &storm.p99 {
         Ok(p99) => format!("{p99:.0} µs, {:.1} times {quiet_p99:.0} µs", p99 / quiet_p99),
@@ -83,7 +83,11 @@ fn told(span: Duration, refused: u32, quiet_p99: f64, quiet_growth: f64, storm: 
 }
 
 /// Runs a server from start to stop. After the stop, the database is one file.
-async fn feel(installation: &Installation<'_>, span: Duration, refused: Option<&Arc<AtomicU32>>) -> Result<Felt> {
+async fn measure_span(
+    installation: &Installation<'_>,
+    span: Duration,
+    refused: Option<&Arc<AtomicU32>>,
+) -> Result<SpanResults> {
     let before = installation.database_bytes()?;
     let (server, _) = installation.serve()?;
     let mut attackers = JoinSet::new();
@@ -99,7 +103,7 @@ async fn feel(installation: &Installation<'_>, span: Duration, refused: Option<&
     attackers.shutdown().await;
     server.stop()?;
     let growth = installation.database_bytes()?.saturating_sub(before);
-    Ok(Felt { p99, growth: growth as f64 / 1e6 })
+    Ok(SpanResults { p99, growth: growth as f64 / 1e6 })
 }
 
 /// Sends refused requests until the task is aborted.

@@ -6,9 +6,9 @@ use super::{Chapter, NO_POSTGRES, spread, table, verdict};
 use crate::crowd::{Crowd, InUse};
 use crate::fairness::Beside;
 use crate::lists::{Lists, Opened};
-use crate::revocations::Felt;
+use crate::revocations::RevocationDelays;
 use crate::seats::Openings;
-use crate::storm::{Storm, Weather};
+use crate::storm::{PathLatencies, Storm};
 
 /// A revocation reaches every node within a second (in milliseconds).
 const MAX_REVOCATION_DELAY: f64 = 1000.0;
@@ -48,12 +48,12 @@ impl Chapter {
         Self { text, json: json!({ "seats": openings.iter().map(json).collect::<Vec<_>>() }) }
     }
 
-    pub(crate) fn revocations(felt: &[Felt]) -> Self {
-        if felt.is_empty() {
+    pub(crate) fn revocations(delays: &[RevocationDelays]) -> Self {
+        if delays.is_empty() {
             return Self { text: format!("revocation: {NO_POSTGRES}"), json: json!({ "kills": null }) };
         }
         let head = ["revoked on one of three nodes", "kills", "p50 ms", "p99 ms", "longest ms", "p99 at most", ""];
-        let row = |one: &Felt| {
+        let row = |one: &RevocationDelays| {
             vec![
                 one.what.to_owned(),
                 one.revocations.to_string(),
@@ -64,15 +64,15 @@ impl Chapter {
                 verdict(one.p99 < MAX_REVOCATION_DELAY).to_owned(),
             ]
         };
-        let json = |one: &Felt| {
+        let json = |one: &RevocationDelays| {
             json!({
                 "token": one.what, "kills": one.revocations, "p50_ms": one.p50, "p99_ms": one.p99, "longest_ms": one.most,
                 "met": one.p99 < MAX_REVOCATION_DELAY,
             })
         };
         Self {
-            text: table(&head, &felt.iter().map(row).collect::<Vec<_>>()),
-            json: json!({ "kills": felt.iter().map(json).collect::<Vec<_>>() }),
+            text: table(&head, &delays.iter().map(row).collect::<Vec<_>>()),
+            json: json!({ "kills": delays.iter().map(json).collect::<Vec<_>>() }),
         }
     }
 
@@ -150,11 +150,11 @@ impl Chapter {
             "at most",
             "",
         ];
-        let rows: Vec<_> = storm.weather.iter().map(Weather::row).collect();
+        let rows: Vec<_> = storm.paths.iter().map(PathLatencies::row).collect();
         let compared = spread(storm.sign_ins_per_second, 0);
         let text = format!("{}\nPasswords compared a second meanwhile: {compared}\n", table(&head, &rows));
         let json = json!({
-            "token_path": storm.weather.iter().map(Weather::json).collect::<Vec<_>>(),
+            "token_path": storm.paths.iter().map(PathLatencies::json).collect::<Vec<_>>(),
             "sign_ins_per_second": storm.sign_ins_per_second.json(),
         });
         Self { text, json: json!({ "storm": json }) }
@@ -240,7 +240,7 @@ impl InUse {
     }
 }
 
-impl Weather {
+impl PathLatencies {
     fn is_met(&self) -> bool {
         self.times.median <= MAX_TIMES
     }

@@ -2,9 +2,9 @@
 
 use model::audit::{AuditEvent, AuditKind};
 use model::seat::CloseReason;
-use model::{ApplicationId, Ctx, Moment, TrustedApplication, UserId};
-pub use store::ConnectedApplication;
+use model::{Ctx, Moment, TrustedApplication, UserId};
 use store::{Batch, Change, ChangeKind, CommitOutcome, SessionsToClose};
+pub use store::{ConnectedApplication, ConsentParties};
 
 use crate::account::Account;
 use crate::audit::AuditWriter;
@@ -30,16 +30,17 @@ impl Account<'_> {
     pub async fn withdraw_consent(
         &self,
         ctx: &mut Ctx<'_>,
-        (user, application): (UserId, &TrustedApplication),
+        user: UserId,
+        application: &TrustedApplication,
     ) -> Answer<(), NotConnected> {
-        let who = (user, application.id);
-        if !is_connected(&self.memory.store, who, &ctx.moment()).await? {
+        let parties = ConsentParties { user, application: application.id };
+        if !is_connected(&self.memory.store, parties, &ctx.moment()).await? {
             return Ok(Err(NotConnected));
         }
         // The use of a session by an application is in memory first. Without a flush, a session still in use could
         // close.
         self.memory.flush_sessions(ctx.now).await?;
-        let mut batch = withdrawal_batch(&self.memory.store, who, &mut ctx.moment());
+        let mut batch = withdrawal_batch(&self.memory.store, parties, &mut ctx.moment());
         let event = AuditEvent::done(ctx.now, AuditKind::ConsentWithdrawn, ctx.request)
             .application(application.uri.as_str())
             .user(user);
@@ -52,19 +53,15 @@ impl Account<'_> {
 
     /// The application leaves the user's API sessions, as if it had not called. A session that no other application
     /// uses closes, and its seat is free. The application's tokens stay valid, and its next call opens a session again.
-    pub async fn release_sessions(
-        &self,
-        moment: &mut Moment<'_>,
-        (user, application): (UserId, ApplicationId),
-    ) -> Result<(), Fault> {
+    pub async fn release_sessions(&self, moment: &mut Moment<'_>, of: ConsentParties) -> Result<(), Fault> {
         self.memory.flush_sessions(moment.now).await?;
         let mut batch = Batch::from(vec![
             self.memory.store.move_seats(),
-            self.memory.store.leave_sessions_of_user(application, user),
+            self.memory.store.leave_sessions_of_user(of.application, of.user),
         ]);
         batch.append(close_sessions(&self.memory.store, SessionsToClose::Unused, CloseReason::Released, moment));
         // Memory relists which applications use the sessions, as after a withdrawn consent.
-        let change = Change { kind: ChangeKind::ConsentWithdrawn, subject: user.0 };
+        let change = Change { kind: ChangeKind::ConsentWithdrawn, subject: of.user.0 };
         batch.announce(change, moment.now);
         match self.memory.commit(batch, moment.now).await? {
             CommitOutcome::Committed => Ok(()),

@@ -125,7 +125,7 @@ impl Account<'_> {
         browser: &SignedIn,
         refusal: EmailRefusal,
     ) -> Answer<T, EmailRefusal> {
-        let event = AuditEvent::refused(now, AuditKind::EmailChange, request, (Asker::Authenticated, &refusal));
+        let event = AuditEvent::refused(now, AuditKind::EmailChange, request, Asker::Authenticated, &refusal);
         self.audit.put(event.user(browser.user.id).session(browser.session.id))?;
         Ok(Err(refusal))
     }

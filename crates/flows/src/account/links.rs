@@ -35,7 +35,8 @@ impl Account<'_> {
     pub async fn choose_password(
         &self,
         ctx: &mut Ctx<'_>,
-        (code, password): (&Presented<LinkCode>, &Presented<Password>),
+        code: &Presented<LinkCode>,
+        password: &Presented<Password>,
     ) -> Answer<User, LinkRefusal> {
         let found = self.link(code, ctx.now).await?.filter(|(purpose, _)| purpose.sets_password());
         let Some((purpose, user)) = found else {
@@ -68,7 +69,7 @@ impl Account<'_> {
     }
 
     pub(crate) fn refuse_link<T>(&self, ctx: &Ctx<'_>, kind: AuditKind) -> Answer<T, LinkRefusal> {
-        self.audit.put(AuditEvent::refused(ctx.now, kind, ctx.request, (Asker::Stranger, &DeadLink)))?;
+        self.audit.put(AuditEvent::refused(ctx.now, kind, ctx.request, Asker::Stranger, &DeadLink))?;
         Ok(Err(LinkRefusal::Spent))
     }
 }

@@ -17,6 +17,13 @@ use crate::auth::passwords::is_same;
 use crate::auth::strength::Weakness;
 use crate::memory::live_sessions::close_sessions;
 
+/// Both passwords as typed.
+#[derive(Clone, Copy)]
+pub struct PasswordChange<'a> {
+    pub current: &'a Presented<Password>,
+    pub new: &'a Presented<Password>,
+}
+
 /// A refused password change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordRefusal {
@@ -38,8 +45,9 @@ impl Account<'_> {
         &self,
         ctx: &mut Ctx<'_>,
         browser: &SignedIn,
-        (current, new): (&Presented<Password>, &Presented<Password>),
+        change: PasswordChange<'_>,
     ) -> Answer<Presented<SessionCookie>, PasswordRefusal> {
+        let PasswordChange { current, new } = change;
         match self.auth.confirm_password(ctx, browser, current).await? {
             Ok(()) => {}
             Err(refusal) => return Ok(Err(refusal.wait().map_or(PasswordRefusal::Wrong, PasswordRefusal::Throttled))),

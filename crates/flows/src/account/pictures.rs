@@ -82,7 +82,8 @@ impl Account<'_> {
     pub async fn choose_picture(
         &self,
         ctx: &mut Ctx<'_>,
-        (browser, file): (&SignedIn, Vec<u8>),
+        browser: &SignedIn,
+        file: Vec<u8>,
     ) -> Answer<(), PictureRefusal> {
         if file.len() > LARGEST_PICTURE {
             return Ok(Err(PictureRefusal::TooLarge));

@@ -25,7 +25,8 @@ impl Account<'_> {
     pub async fn choose_language(
         &self,
         ctx: &mut Ctx<'_>,
-        (browser, language): (&SignedIn, Option<Language>),
+        browser: &SignedIn,
+        language: Option<Language>,
     ) -> Answer<(), ConcurrentChange> {
         let tag = language.map(Language::tag);
         for _ in 0..MAX_ATTEMPTS {

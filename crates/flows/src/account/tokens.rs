@@ -5,7 +5,8 @@ use std::sync::Arc;
 use model::application::{API_SCOPES, ReferenceTokenPolicy};
 use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::reference_token::{
-    IssueRefusal, NewTokenRequest, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, check_issue, masked,
+    IssueConditions, IssueRefusal, NewTokenRequest, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue,
+    check_issue, masked,
 };
 use model::refusal::{Refusal, RefusalDetails};
 use model::session::RECENT_SIGN_IN;
@@ -151,7 +152,7 @@ impl Account<'_> {
         request: &RequestInfo,
         refusal: OwnTokenRefusal,
     ) -> Answer<T, OwnTokenRefusal> {
-        let event = AuditEvent::refused(now, AuditKind::TokenRefused, request, (Asker::Authenticated, &refusal));
+        let event = AuditEvent::refused(now, AuditKind::TokenRefused, request, Asker::Authenticated, &refusal);
         self.audit.put(event.user(browser.user.id).session(browser.session.id))?;
         Ok(Err(refusal))
     }
@@ -175,7 +176,10 @@ impl Account<'_> {
             scope: draft.scope,
             expires_at: draft.expires_at,
         };
-        let conditions = (browser.user.is_admin(), self.memory.settings().reference_tokens_must_expire);
+        let conditions = IssueConditions {
+            by_administrator: browser.user.is_admin(),
+            must_expire: self.memory.settings().reference_tokens_must_expire,
+        };
         if let Err(refusal) = check_issue(now, application, &browser.user, &wish, conditions) {
             return Err(OwnTokenRefusal::Rule(refusal));
         }

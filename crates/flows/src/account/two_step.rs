@@ -19,7 +19,7 @@ use store::{Batch, Change, ChangeKind, CommitOutcome, SessionsToClose, Statement
 use crate::account::Account;
 use crate::audit::AuditWriter;
 use crate::auth::browser_session::SignedIn;
-use crate::auth::passkeys::{Ceremony, CeremonyPurpose, RegisteredPasskey};
+use crate::auth::passkeys::{Ceremony, CeremonyPurpose, PasskeyAnswer, PasskeyChallenge, RegisteredPasskey};
 use crate::memory::live_sessions::close_sessions;
 use crate::platform::seal::{MacPurpose, SealedSecret};
 use crate::{Answer, Fault};
@@ -65,7 +65,7 @@ pub struct AuthenticatorOffer {
 pub enum TwoStepChange<'a> {
     AddApp { offer: &'a Presented<AuthenticatorOffer>, code: &'a str },
     RemoveApp,
-    AddPasskey { state: &'a str, answer: &'a str, name: &'a str },
+    AddPasskey { answer: PasskeyAnswer<'a>, name: &'a str },
     RemovePasskey(PasskeyId),
     NewRecoveryCodes,
 }
@@ -189,10 +189,10 @@ impl Account<'_> {
         browser: &SignedIn,
         form: &str,
         now: Timestamp,
-    ) -> Result<Option<Ceremony>, Fault> {
+    ) -> Result<Option<PasskeyChallenge>, Fault> {
         let user = &browser.user;
         let known = self.memory.store.passkeys(user.id).await?;
-        self.auth.registration((user.id, user.login.as_str(), &user.name), (registering(browser), form), &known, now)
+        self.auth.registration(user, registering(browser, form), &known, now)
     }
 
     /// Every change requires the password, because an unattended browser must not be enough. If there is a second
@@ -291,11 +291,10 @@ impl Account<'_> {
                 let needless = self.memory.store.delete_needless_recovery_codes(user.id);
                 planned(vec![delete, needless], None, TwoStepRefusal::Overtaken)
             }
-            TwoStepChange::AddPasskey { state, answer, name } => {
+            TwoStepChange::AddPasskey { answer, name } => {
                 let Some(name) = passkey_name(name) else { return Ok(Err(TwoStepRefusal::PasskeyName)) };
-                let about = (registering(browser), form);
                 let RegisteredPasskey { credential, record, spend } =
-                    match self.auth.judge_registration(about, (state, answer), moment.now)? {
+                    match self.auth.judge_registration(registering(browser, form), answer, moment.now)? {
                         Ok(made) => made,
                         Err(refusal) => return Ok(Err(TwoStepRefusal::Passkey(refusal))),
                     };
@@ -353,16 +352,15 @@ impl Account<'_> {
     }
 
     fn refuse_change<T>(&self, ctx: &mut Ctx<'_>, user: &User, refusal: TwoStepRefusal) -> Answer<T, TwoStepRefusal> {
-        let event =
-            AuditEvent::refused(ctx.now, AuditKind::TwoStepChange, ctx.request, (Asker::Authenticated, &refusal))
-                .user(user.id);
+        let event = AuditEvent::refused(ctx.now, AuditKind::TwoStepChange, ctx.request, Asker::Authenticated, &refusal)
+            .user(user.id);
         self.audit.put(event)?;
         Ok(Err(refusal))
     }
 }
 
-fn registering(browser: &SignedIn) -> CeremonyPurpose {
-    CeremonyPurpose::Register(browser.user.id, browser.session.secret)
+fn registering<'a>(browser: &SignedIn, form: &'a str) -> Ceremony<'a> {
+    Ceremony { purpose: CeremonyPurpose::Register(browser.user.id, browser.session.secret), form }
 }
 
 /// Bound to the sign-in: an offer ends with it.

@@ -61,7 +61,7 @@ impl Account<'_> {
                 WhoRefusal::Token(_) => Asker::Stranger,
                 WhoRefusal::NotAPerson => Asker::Authenticated,
             };
-            let event = AuditEvent::refused(ctx.now, AuditKind::UserInfo, ctx.request, (asker, refusal));
+            let event = AuditEvent::refused(ctx.now, AuditKind::UserInfo, ctx.request, asker, refusal);
             self.audit.put(event)?;
         }
         Ok(answer)

@@ -110,7 +110,7 @@ impl Admission<'_> {
         let Some(administrator) = self.administrator_at(browser) else {
             let refusal = AdmissionRefusal::NotAnAdministrator(browser.user.id);
             let event =
-                AuditEvent::refused(ctx.now, AuditKind::AdminChange, ctx.request, (Asker::Authenticated, &refusal))
+                AuditEvent::refused(ctx.now, AuditKind::AdminChange, ctx.request, Asker::Authenticated, &refusal)
                     .user(browser.user.id);
             self.auth.audit.put(event)?;
             return Ok(Err(refusal));

@@ -1,7 +1,7 @@
 //! Administration of users' consents.
 
 use model::{Moment, TrustedApplication};
-use store::ConnectedApplication;
+use store::{ConnectedApplication, ConsentParties};
 
 use crate::Answer;
 use crate::admin::{AdminRefusal, AdminService};
@@ -36,11 +36,11 @@ impl AdminService<'_> {
             Ok(application) => application,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let who = (user.id, application.id);
-        if !is_connected(&self.store, who, moment).await? {
+        let parties = ConsentParties { user: user.id, application: application.id };
+        if !is_connected(&self.store, parties, moment).await? {
             return Ok(Err(AdminRefusal::Unknown(format!("consent of {login} to {uri}"))));
         }
-        let mut batch = withdrawal_batch(&self.store, who, moment);
+        let mut batch = withdrawal_batch(&self.store, parties, moment);
         let event = Self::user_event("withdraw-consent", user.id, Some(&user.login), moment);
         batch.push(self.event_statement(&event.application(application.uri.as_str()), moment));
         self.commit(batch, AdminRefusal::Overtaken, moment).await

@@ -2,7 +2,8 @@
 
 use model::application::ServiceAccess;
 use model::reference_token::{
-    IssueRefusal, NewTokenRequest, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, check_issue,
+    IssueConditions, IssueRefusal, NewTokenRequest, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue,
+    check_issue,
 };
 use model::seat::CloseReason;
 use model::{Moment, ReferenceTokenId, User};
@@ -92,7 +93,8 @@ impl ElevatedAdminService<'_> {
         };
         let Some(holder) = holder else { return Ok(Err(invalid(IssueRefusal::NoSystemUser))) };
         let must_expire = self.store().settings().await?.reference_tokens_must_expire;
-        if let Err(refusal) = check_issue(moment.now, &application, &holder, &draft.wish, (true, must_expire)) {
+        let conditions = IssueConditions { by_administrator: true, must_expire };
+        if let Err(refusal) = check_issue(moment.now, &application, &holder, &draft.wish, conditions) {
             return Ok(Err(invalid(refusal)));
         }
         let (token, value) = new_token(&draft.wish, &application, &holder, self.actor(), moment);

@@ -215,7 +215,7 @@ mod tests {
         };
         let buffer = AuditBuffer::default();
         let refusal = MalformedRequest { cause: "malformed", problem: "x" };
-        let event = AuditEvent::refused(Timestamp(5), AuditKind::ApiCall, &request, (Asker::Authenticated, &refusal))
+        let event = AuditEvent::refused(Timestamp(5), AuditKind::ApiCall, &request, Asker::Authenticated, &refusal)
             .detail(&serde_json::json!({ "path": "/a\nb" }));
         buffer.put(event.clone()).expect("there is room");
         buffer.put(event).expect("there is room");

@@ -125,9 +125,9 @@ impl Sealer {
     }
 
     fn write_memory(&self, version: i64, remembered: &RememberedEnd) -> Statement {
-        let numbers = (remembered.head.seal, remembered.signed.seal);
         let mark = self.mark.lock().clone();
-        self.store.update_audit_memory(version, numbers, self.secret.seal(remembered), mark.as_ref())
+        let (head, signed) = (remembered.head.seal, remembered.signed.seal);
+        self.store.update_audit_memory(version, head, signed, self.secret.seal(remembered), mark.as_ref())
     }
 
     /// Signs the newest seal. A failed guard means that another node signed or sealed meanwhile.

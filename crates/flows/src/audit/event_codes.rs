@@ -217,7 +217,7 @@ impl AuditedStore {
     ) -> (Uuid, [Statement; 4]) {
         let close_id = moment.id();
         let key = self.codes.as_ref().map(|codes| codes.of_closing(&close_id.to_string()));
-        (close_id, self.store.close_api_sessions(closing, reason, (close_id, moment.now), key.as_deref()))
+        (close_id, self.store.close_api_sessions(closing, reason, close_id, moment.now, key.as_deref()))
     }
 }
 

@@ -66,9 +66,10 @@ impl Auth<'_> {
     /// An attempt with a password.
     pub(crate) fn attempt(
         &self,
-        (login, password): (Option<&Login>, &Presented<Password>),
+        login: Option<&Login>,
+        password: &Presented<Password>,
         address: IpAddr,
-        door: PasswordSource<'_>,
+        source: PasswordSource<'_>,
         now: Timestamp,
     ) -> SignInAttempt {
         let Some(login) = login else { return SignInAttempt::new(None, address) };
@@ -76,7 +77,7 @@ impl Auth<'_> {
         let key = &self.state.throttle.key;
         let attempt = SignInAttempt::new(Some(GuessedAccount::Password(account)), address)
             .guessing(key.guess(&account, password.expose()));
-        match door {
+        match source {
             PasswordSource::Page(browser) => attempt
                 .known(self.known_device(&account, browser.devices, now))
                 .by_browser(Some(key.turn(browser.form))),

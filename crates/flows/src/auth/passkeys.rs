@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::session::SessionCookie;
 pub use model::two_step::PasskeyRefusal;
-use model::{RootUrl, Timestamp, UserId};
+use model::{RootUrl, Timestamp, User, UserId};
 use oauth::secret::{Digest, Presented};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,10 +31,25 @@ pub const CEREMONY_LIFETIME: Duration = Duration::from_mins(10);
 const TOUCH: Duration = Duration::from_mins(2);
 
 /// Options for the browser's script, and the state that must come back with its answer.
-pub struct Ceremony {
+pub struct PasskeyChallenge {
     /// `CredentialCreationOptions` or `CredentialRequestOptions` as JSON, binary values in base64url.
     pub options: String,
     pub state: String,
+}
+
+/// An answer of the browser's script, with the state of its challenge.
+#[derive(Clone, Copy)]
+pub struct PasskeyAnswer<'a> {
+    pub state: &'a str,
+    /// The `PublicKeyCredential` as JSON.
+    pub credential: &'a str,
+}
+
+/// What a challenge is bound to: its purpose, and the token of the page's form, which is the browser's.
+#[derive(Clone, Copy)]
+pub(crate) struct Ceremony<'a> {
+    pub(crate) purpose: CeremonyPurpose,
+    pub(crate) form: &'a str,
 }
 
 /// Purpose of a challenge: an answer for one purpose is never valid for another.
@@ -108,18 +123,17 @@ impl Auth<'_> {
     }
 
     /// For the sign-in page: a user with a passkey signs in with it alone. `form` is the page's form token.
-    pub fn passkey_challenge(&self, form: &str, now: Timestamp) -> Result<Option<Ceremony>, Fault> {
-        self.challenge(CeremonyPurpose::SignIn, form, None, now)
+    pub fn passkey_challenge(&self, form: &str, now: Timestamp) -> Result<Option<PasskeyChallenge>, Fault> {
+        self.challenge(Ceremony { purpose: CeremonyPurpose::SignIn, form }, None, now)
     }
 
     /// `allowed` lists the passkeys that may answer. With `None`, any that the authenticator finds may.
     pub(crate) fn challenge(
         &self,
-        about: CeremonyPurpose,
-        form: &str,
+        ceremony: Ceremony<'_>,
         allowed: Option<&[StoredPasskey]>,
         now: Timestamp,
-    ) -> Result<Option<Ceremony>, Fault> {
+    ) -> Result<Option<PasskeyChallenge>, Fault> {
         let Some(RelyingParty(webauthn)) = &self.state.relying_party else { return Ok(None) };
         let (options, state) = webauthn.start_discoverable_authentication().map_err(Fault::failed)?;
         let mut options = to_json(&options)?;
@@ -131,29 +145,29 @@ impl Auth<'_> {
             let named = |passkey: &StoredPasskey| json!({ "type": "public-key", "id": URL_SAFE_NO_PAD.encode(&passkey.credential) });
             options["publicKey"]["allowCredentials"] = allowed.iter().map(named).collect();
         }
-        Ok(Some(Ceremony { options: options.to_string(), state: self.pack(about, form, &state, now)? }))
+        Ok(Some(PasskeyChallenge { options: options.to_string(), state: self.pack(ceremony, &state, now)? }))
     }
 
     /// Verifies an answer (WebAuthn §7.2). If the challenge names a user, the passkey must be that user's.
     pub(crate) async fn judge_passkey(
         &self,
-        (about, form): (CeremonyPurpose, &str),
-        (packed, answer): (&str, &str),
+        ceremony: Ceremony<'_>,
+        answer: PasskeyAnswer<'_>,
         now: Timestamp,
     ) -> Result<Result<VerifiedPasskey, PasskeyRefusal>, Fault> {
-        let state = self.unpack::<DiscoverableAuthentication>(about, form, packed, now);
+        let state = self.unpack::<DiscoverableAuthentication>(ceremony, answer.state, now);
         let (Some((state, expires_at)), Some(RelyingParty(webauthn))) = (state, &self.state.relying_party) else {
             return Ok(Err(PasskeyRefusal::Stale));
         };
-        let Ok(answer) = serde_json::from_str::<PublicKeyCredential>(answer) else {
+        let Ok(credential) = serde_json::from_str::<PublicKeyCredential>(answer.credential) else {
             return Ok(Err(PasskeyRefusal::Unreadable));
         };
-        let Some(passkey) = self.memory.store.passkey_by_credential(answer.get_credential_id()).await? else {
+        let Some(passkey) = self.memory.store.passkey_by_credential(credential.get_credential_id()).await? else {
             return Ok(Err(PasskeyRefusal::Unknown));
         };
-        let handle = answer.get_user_unique_id();
+        let handle = credential.get_user_unique_id();
         let is_theirs = handle.is_none_or(|handle| handle == passkey.user.0.as_bytes());
-        let is_meant = match about {
+        let is_meant = match ceremony.purpose {
             CeremonyPurpose::SignIn => handle.is_some(),
             CeremonyPurpose::SecondStep(user) | CeremonyPurpose::Register(user, _) => passkey.user == user,
         };
@@ -162,14 +176,14 @@ impl Auth<'_> {
         }
         let mut record: Passkey = serde_json::from_str(&passkey.record).map_err(Fault::failed)?;
         let key = DiscoverableKey::from(&record);
-        let result = match judge_answer(webauthn.finish_discoverable_authentication_v2(&answer, state, &key)) {
+        let result = match judge_answer(webauthn.finish_discoverable_authentication_v2(&credential, state, &key)) {
             Ok(result) => result,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let _changed = record.update_credential(&result);
         let written = serde_json::to_string(&record).map_err(Fault::failed)?;
         let spends = [
-            self.memory.store.spend_challenge(&digest(packed), expires_at),
+            self.memory.store.spend_challenge(&digest(answer.state), expires_at),
             self.memory.store.use_passkey(&passkey, &written, now),
         ];
         Ok(Ok(VerifiedPasskey { synced: result.backup_eligible(), passkey, spends }))
@@ -178,71 +192,63 @@ impl Auth<'_> {
     /// Options for a new passkey. It should be discoverable without a login, so that it can be the only factor.
     pub(crate) fn registration(
         &self,
-        (user, login, name): (UserId, &str, &str),
-        (about, form): (CeremonyPurpose, &str),
+        user: &User,
+        ceremony: Ceremony<'_>,
         known: &[StoredPasskey],
         now: Timestamp,
-    ) -> Result<Option<Ceremony>, Fault> {
+    ) -> Result<Option<PasskeyChallenge>, Fault> {
         let Some(RelyingParty(webauthn)) = &self.state.relying_party else { return Ok(None) };
         let known = known.iter().map(|passkey| passkey.credential.clone()).collect();
-        let (options, state) =
-            webauthn.start_passkey_registration(user.0, login, name, Some(known)).map_err(Fault::failed)?;
+        let (options, state) = webauthn
+            .start_passkey_registration(user.id.0, user.login.as_str(), &user.name, Some(known))
+            .map_err(Fault::failed)?;
         let mut options = to_json(&options)?;
         options["publicKey"]["authenticatorSelection"]["residentKey"] = "preferred".into();
-        Ok(Some(Ceremony { options: options.to_string(), state: self.pack(about, form, &state, now)? }))
+        Ok(Some(PasskeyChallenge { options: options.to_string(), state: self.pack(ceremony, &state, now)? }))
     }
 
     /// Verifies a new passkey (WebAuthn §7.1), without attestation: the authenticator's maker is not checked.
     pub(crate) fn judge_registration(
         &self,
-        (about, form): (CeremonyPurpose, &str),
-        (packed, answer): (&str, &str),
+        ceremony: Ceremony<'_>,
+        answer: PasskeyAnswer<'_>,
         now: Timestamp,
     ) -> Result<Result<RegisteredPasskey, PasskeyRefusal>, Fault> {
-        let state = self.unpack::<PasskeyRegistration>(about, form, packed, now);
+        let state = self.unpack::<PasskeyRegistration>(ceremony, answer.state, now);
         let (Some((state, expires_at)), Some(RelyingParty(webauthn))) = (state, &self.state.relying_party) else {
             return Ok(Err(PasskeyRefusal::Stale));
         };
-        let Ok(answer) = serde_json::from_str::<RegisterPublicKeyCredential>(answer) else {
+        let Ok(credential) = serde_json::from_str::<RegisterPublicKeyCredential>(answer.credential) else {
             return Ok(Err(PasskeyRefusal::Unreadable));
         };
-        let Ok(made) = webauthn.finish_passkey_registration(&answer, &state) else {
+        let Ok(made) = webauthn.finish_passkey_registration(&credential, &state) else {
             return Ok(Err(PasskeyRefusal::Wrong));
         };
         let record = serde_json::to_string(&made).map_err(Fault::failed)?;
-        let spend = self.memory.store.spend_challenge(&digest(packed), expires_at);
+        let spend = self.memory.store.spend_challenge(&digest(answer.state), expires_at);
         Ok(Ok(RegisteredPasskey { credential: made.cred_id().clone(), record, spend }))
     }
 
     /// `made_at.state.tag`; no part is secret.
-    fn pack(
-        &self,
-        about: CeremonyPurpose,
-        form: &str,
-        state: &impl Serialize,
-        now: Timestamp,
-    ) -> Result<String, Fault> {
+    fn pack(&self, ceremony: Ceremony<'_>, state: &impl Serialize, now: Timestamp) -> Result<String, Fault> {
         let state = URL_SAFE_NO_PAD.encode(serde_json::to_vec(state).map_err(Fault::failed)?);
         let made_at = now.seconds().to_string();
-        let tag = self
-            .memory
-            .current()
-            .secret
-            .load()
-            .sign(MacPurpose::Ceremony, &[&about.bytes(), form.as_bytes(), made_at.as_bytes(), state.as_bytes()]);
+        let tag = self.memory.current().secret.load().sign(
+            MacPurpose::Ceremony,
+            &[&ceremony.purpose.bytes(), ceremony.form.as_bytes(), made_at.as_bytes(), state.as_bytes()],
+        );
         Ok(format!("{made_at}.{state}.{tag}"))
     }
 
     fn unpack<T: DeserializeOwned>(
         &self,
-        about: CeremonyPurpose,
-        form: &str,
+        ceremony: Ceremony<'_>,
         packed: &str,
         now: Timestamp,
     ) -> Option<(T, Timestamp)> {
         let (made_at, rest) = packed.split_once('.')?;
         let (state, tag) = rest.split_once('.')?;
-        let parts = [&about.bytes(), form.as_bytes(), made_at.as_bytes(), state.as_bytes()];
+        let parts = [&ceremony.purpose.bytes(), ceremony.form.as_bytes(), made_at.as_bytes(), state.as_bytes()];
         if !self.memory.current().secret.load().verify(MacPurpose::Ceremony, &parts, tag) {
             return None;
         }

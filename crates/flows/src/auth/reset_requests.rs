@@ -93,7 +93,7 @@ pub(crate) fn audit_unsent(
     user: Option<&User>,
     unsent: ResetNotSent,
 ) -> Result<(), Fault> {
-    let mut event = AuditEvent::refused(now, AuditKind::PasswordReset, request, (Asker::Stranger, &unsent));
+    let mut event = AuditEvent::refused(now, AuditKind::PasswordReset, request, Asker::Stranger, &unsent);
     event.user = user.map(|user| user.id);
     audit.put(event)
 }

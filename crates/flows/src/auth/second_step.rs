@@ -13,7 +13,9 @@ use uuid::Uuid;
 
 use crate::auth::Auth;
 use crate::auth::guesses::SignInCookies;
-use crate::auth::passkeys::{Ceremony, CeremonyPurpose, PasskeyRefusal, VerifiedPasskey};
+use crate::auth::passkeys::{
+    Ceremony, CeremonyPurpose, PasskeyAnswer, PasskeyChallenge, PasskeyRefusal, VerifiedPasskey,
+};
 use crate::auth::reset_requests::ResetRequestKind;
 use crate::platform::seal::{MacPurpose, SealedSecret};
 
@@ -35,7 +37,7 @@ pub enum FirstStep {}
 pub struct SecondStep {
     pub login: String,
     pub by_app: bool,
-    pub by_passkey: Option<Ceremony>,
+    pub by_passkey: Option<PasskeyChallenge>,
     pub by_recovery_code: bool,
 }
 
@@ -44,7 +46,7 @@ pub struct SecondStep {
 pub enum SecondFactorProof<'a> {
     Code(&'a str),
     RecoveryCode(&'a str),
-    Passkey { state: &'a str, answer: &'a str },
+    Passkey(PasskeyAnswer<'a>),
 }
 
 /// The proofs that can be guessed.
@@ -116,7 +118,10 @@ impl Auth<'_> {
         let passkeys = self.memory.store.passkeys(user.id).await?;
         let by_passkey = match passkeys.as_slice() {
             [] => None,
-            allowed => self.challenge(CeremonyPurpose::SecondStep(user.id), form, Some(allowed), now)?,
+            allowed => {
+                let ceremony = Ceremony { purpose: CeremonyPurpose::SecondStep(user.id), form };
+                self.challenge(ceremony, Some(allowed), now)?
+            }
         };
         Ok(Some(SecondStep {
             login: user.login.as_str().to_owned(),
@@ -131,17 +136,17 @@ impl Auth<'_> {
     pub async fn take_second_step(
         &self,
         ctx: &mut Ctx<'_>,
-        (first_steps, shown): (&[Presented<FirstStep>], SecondFactorProof<'_>),
+        first_steps: &[Presented<FirstStep>],
+        shown: SecondFactorProof<'_>,
         browser: SignInCookies<'_>,
     ) -> Answer<(SignedIn, Presented<SessionCookie>), SecondStepRefusal> {
         let Some(user) = self.first_step_of(browser.form, first_steps, ctx.now).await? else {
             return self.refuse_sign_in(ctx, None, SecondStepRefusal::FirstStepStale);
         };
         let code = match shown {
-            SecondFactorProof::Passkey { state, answer } => {
-                let about = (CeremonyPurpose::SecondStep(user.id), browser.form);
-                let answer = (about, (state, answer));
-                let done = self.open_by_passkey(ctx, answer, browser.signed_in).await?;
+            SecondFactorProof::Passkey(answer) => {
+                let ceremony = Ceremony { purpose: CeremonyPurpose::SecondStep(user.id), form: browser.form };
+                let done = self.open_by_passkey(ctx, ceremony, answer, browser.signed_in).await?;
                 return Ok(done.map_err(SecondStepRefusal::Passkey));
             }
             SecondFactorProof::Code(code) => TypedCode::Code(code),
@@ -199,36 +204,40 @@ impl Auth<'_> {
         Ok(Ok(opened))
     }
 
-    /// Signs in with a passkey alone. The authenticator verifies its user, so a passkey counts as two factors.
+    /// Signs in with a passkey alone; `form` is the page's form token. The authenticator verifies its user, so a passkey counts as two factors.
     pub async fn sign_in_by_passkey(
         &self,
         ctx: &mut Ctx<'_>,
-        (form, state, answer): (&str, &str, &str),
+        form: &str,
+        answer: PasskeyAnswer<'_>,
         previous: Option<&SignedIn>,
     ) -> Answer<(SignedIn, Presented<SessionCookie>), PasskeyRefusal> {
-        self.open_by_passkey(ctx, ((CeremonyPurpose::SignIn, form), (state, answer)), previous).await
+        let ceremony = Ceremony { purpose: CeremonyPurpose::SignIn, form };
+        self.open_by_passkey(ctx, ceremony, answer, previous).await
     }
 
     async fn open_by_passkey(
         &self,
         ctx: &mut Ctx<'_>,
-        (about, answer): ((CeremonyPurpose, &str), (&str, &str)),
+        ceremony: Ceremony<'_>,
+        answer: PasskeyAnswer<'_>,
         previous: Option<&SignedIn>,
     ) -> Answer<(SignedIn, Presented<SessionCookie>), PasskeyRefusal> {
         let mut refusal = (PasskeyRefusal::Answered, None);
         for _ in 0..MAX_ATTEMPTS {
-            let VerifiedPasskey { passkey, synced, spends } = match self.judge_passkey(about, answer, ctx.now).await? {
-                Ok(judged) => judged,
-                Err(refused) => {
-                    refusal = (refused, None);
-                    break;
-                }
-            };
+            let VerifiedPasskey { passkey, synced, spends } =
+                match self.judge_passkey(ceremony, answer, ctx.now).await? {
+                    Ok(judged) => judged,
+                    Err(refused) => {
+                        refusal = (refused, None);
+                        break;
+                    }
+                };
             let Some(user) = self.memory.store.user(passkey.user).await?.filter(User::may_sign_in) else {
                 refusal = (PasskeyRefusal::Unknown, Some(passkey.user));
                 break;
             };
-            let after_password = matches!(about.0, CeremonyPurpose::SecondStep(_));
+            let after_password = matches!(ceremony.purpose, CeremonyPurpose::SecondStep(_));
             let proof = AuthenticationMethod::Passkey { synced, after_password };
             let opening = NewSession { user: Arc::new(user), proof, spends: spends.into() };
             if let Some(opened) = self.open_identity_session(ctx, &opening, previous).await? {

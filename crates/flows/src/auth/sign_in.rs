@@ -9,7 +9,7 @@ use model::session::SessionCookie;
 pub use model::session::SignInRefusal;
 use model::throttle::Throttled;
 use model::two_step::AuthenticationMethod;
-use model::user::{Password, PasswordHash};
+use model::user::{Password, PasswordCredentials, PasswordHash};
 use model::{Ctx, Login, User, UserId};
 use oauth::secret::Presented;
 use store::{Batch, CommitOutcome};
@@ -59,12 +59,13 @@ impl Auth<'_> {
     pub async fn sign_in(
         &self,
         ctx: &mut Ctx<'_>,
-        (login, password): (&str, &Presented<Password>),
+        credentials: PasswordCredentials<'_>,
         browser: SignInCookies<'_>,
         pending: Option<&PendingAuthorization>,
     ) -> Answer<SignInOutcome, SignInRefusal> {
-        let shown = (login, password, PasswordSource::Page(browser));
-        let PasswordMatch { user, better_hash } = match self.check_password(ctx, shown, User::check_sign_in).await? {
+        let source = PasswordSource::Page(browser);
+        let checked = self.check_password(ctx, credentials, source, User::check_sign_in).await?;
+        let PasswordMatch { user, better_hash } = match checked {
             Ok(proven) => proven,
             Err(denied) => return self.refuse_sign_in(ctx, denied.user, denied.refusal),
         };
@@ -96,8 +97,9 @@ impl Auth<'_> {
         browser: &SignedIn,
         password: &Presented<Password>,
     ) -> Answer<(), SignInRefusal> {
-        let shown = (browser.user.login.as_str(), password, PasswordSource::SignedIn(browser.session.id));
-        match self.check_password(ctx, shown, User::check_sign_in).await? {
+        let credentials = PasswordCredentials { login: browser.user.login.as_str(), password };
+        let source = PasswordSource::SignedIn(browser.session.id);
+        match self.check_password(ctx, credentials, source, User::check_sign_in).await? {
             Ok(_) => Ok(Ok(())),
             Err(denied) => self.refuse_sign_in(ctx, Some(browser.user.id), denied.refusal),
         }
@@ -110,7 +112,7 @@ impl Auth<'_> {
         refusal: R,
     ) -> Answer<T, R> {
         self.memory.meters.sign_ins.add(refusal.cause());
-        let mut event = AuditEvent::refused(ctx.now, AuditKind::SignIn, ctx.request, (Asker::Stranger, &refusal));
+        let mut event = AuditEvent::refused(ctx.now, AuditKind::SignIn, ctx.request, Asker::Stranger, &refusal);
         event.user = user;
         self.audit.put(event)?;
         Ok(Err(refusal))
@@ -121,11 +123,13 @@ impl Auth<'_> {
     pub(crate) async fn check_password(
         &self,
         ctx: &mut Ctx<'_>,
-        (login, password, door): (&str, &Presented<Password>, PasswordSource<'_>),
+        credentials: PasswordCredentials<'_>,
+        source: PasswordSource<'_>,
         may: impl Fn(&User) -> Result<(), SignInRefusal>,
     ) -> Answer<PasswordMatch, FailedSignIn> {
+        let PasswordCredentials { login, password } = credentials;
         let login = Login::typed(login);
-        let attempt = self.attempt((login.as_ref(), password), ctx.request.address, door, ctx.now);
+        let attempt = self.attempt(login.as_ref(), password, ctx.request.address, source, ctx.now);
         let place = match self.begin_attempt(&attempt, ctx.now).await? {
             Ok(place) => place,
             Err(held) => {

@@ -197,7 +197,7 @@ impl ThrottleState {
         let counters = self.history.counters(attempt, now);
         let one = |counter: &FailureCounter| {
             let under_way = self.under_way.get(counter).copied().unwrap_or_default();
-            self.history.admit(attempt, counter, (now, free), under_way)
+            self.history.admit(attempt, counter, now, free, under_way)
         };
         let admission = counters.iter().map(one).max().unwrap_or(GuessAdmission::Now);
         (counters, admission)
@@ -328,7 +328,7 @@ impl Throttle {
     pub(crate) fn held(&self, attempt: &SignInAttempt, now: Timestamp, free: FreeFailures) -> Option<Throttled> {
         let state = self.state.lock();
         let counters = state.history.counters(attempt, now);
-        let refused = |counter: &FailureCounter| match state.history.admit(attempt, counter, (now, free), 0) {
+        let refused = |counter: &FailureCounter| match state.history.admit(attempt, counter, now, free, 0) {
             GuessAdmission::Refused(held) => Some(held),
             GuessAdmission::Now | GuessAdmission::Lease | GuessAdmission::AfterOthers => None,
         };

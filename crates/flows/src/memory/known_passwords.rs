@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use model::seat::FUTURE;
-use model::user::Password;
+use model::user::PasswordCredentials;
 use model::{ApplicationId, Timestamp, User, UserId};
-use oauth::secret::Presented;
 use quick_cache::sync::Cache;
 
 use crate::{Answer, Fault};
@@ -52,11 +51,8 @@ impl KnownPasswords {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), known: Cache::new(MAX_KNOWN) }
     }
 
-    pub(crate) fn tag(
-        &self,
-        application: ApplicationId,
-        (login, password): (&str, &Presented<Password>),
-    ) -> PasswordTag {
+    pub(crate) fn tag(&self, application: ApplicationId, credentials: PasswordCredentials<'_>) -> PasswordTag {
+        let PasswordCredentials { login, password } = credentials;
         let login = login.trim().to_ascii_lowercase();
         let mut context = hmac::Context::with_key(&self.key);
         for part in [application.0.as_bytes().as_slice(), login.as_bytes(), password.expose().as_bytes()] {
@@ -74,7 +70,8 @@ impl KnownPasswords {
     /// Runs `proving` once for all concurrent callers. Only a right password is kept.
     pub(crate) async fn learn<R>(
         &self,
-        (tag, now): (PasswordTag, Timestamp),
+        tag: PasswordTag,
+        now: Timestamp,
         proving: impl Future<Output = Answer<User, R>>,
     ) -> Answer<KnownPassword, R> {
         self.known.remove_if(&tag, |known| !known.is_fresh(now));
@@ -111,13 +108,14 @@ impl KnownPassword {
 
 #[cfg(test)]
 mod tests {
+    use oauth::secret::Presented;
     use uuid::Uuid;
 
     use super::*;
 
     fn tag(passwords: &KnownPasswords, application: u128, login: &str, password: &str) -> PasswordTag {
-        let password = Presented::new(password);
-        passwords.tag(ApplicationId(Uuid::from_u128(application)), (login, &password))
+        let credentials = PasswordCredentials { login, password: &Presented::new(password) };
+        passwords.tag(ApplicationId(Uuid::from_u128(application)), credentials)
     }
 
     #[test]

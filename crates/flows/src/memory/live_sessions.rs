@@ -85,7 +85,7 @@ pub(crate) struct ApiSessions {
     live: RwLock<HashMap<SessionKey, Arc<LiveSession>>>,
     /// Sessions closed a moment ago: a database answer in flight may still list them as live.
     closed_lately: Mutex<RecentlyClosed>,
-    pub(crate) looks: SeatQueries,
+    pub(crate) queries: SeatQueries,
     waiting: UnwrittenSessions,
     /// When the clock was last checked for having been set back.
     minded: AtomicI64,

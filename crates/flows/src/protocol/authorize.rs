@@ -18,7 +18,7 @@ use oauth::client::ClientId;
 use oauth::redirect::RedirectMatch;
 use oauth::scope::Scope;
 use oauth::secret::{AuthorizationCode, Presented};
-use store::{Batch, CommitOutcome};
+use store::{Batch, CommitOutcome, ConsentParties};
 
 use crate::audit::AuditWriter;
 use crate::auth::browser_session::SignedIn;
@@ -170,7 +170,10 @@ impl Protocol<'_> {
         };
         let browser = user.map(|user| user.browser);
         let consented = match browser {
-            Some(browser) => self.memory.store.consent(browser.user.id, verified.application.id).await?,
+            Some(browser) => {
+                let parties = ConsentParties { user: browser.user.id, application: verified.application.id };
+                self.memory.store.consent(parties).await?
+            }
             None => Scope::default(),
         };
         let who = user.map(|RequestUser { browser, for_this_request }| SignInState {
@@ -180,8 +183,8 @@ impl Protocol<'_> {
             is_another: hint.as_ref().is_some_and(|hint| hint.sub != browser.user.login.as_str()),
             consented: &consented,
         });
-        let client = (&*verified.application, verified.redirect_match);
-        match (next_step(ctx.now, client, asked, &grantable, who), browser) {
+        let next = next_step(ctx.now, &verified.application, verified.redirect_match, asked, &grantable, who);
+        match (next, browser) {
             (Err(refusal), _) => self.respond_refusal(ctx, verified, &refusal),
             (Ok(NextStep::Issue), Some(browser)) => {
                 let needed = verified.application.require_consent;
@@ -217,8 +220,11 @@ impl Protocol<'_> {
             Ok(grantable) => grantable,
         };
         for _ in 0..MAX_ATTEMPTS {
-            let (known, before) =
-                self.memory.store.consent_as_written(browser.user.id, verified.application.id).await?;
+            let (known, before) = self
+                .memory
+                .store
+                .consent_as_written(ConsentParties { user: browser.user.id, application: verified.application.id })
+                .await?;
             let agreed = known.union(&grantable.scope);
             let agreement = Agreement::Now { before, agreed };
             if let Some(response) = self.issue(ctx, verified, &grantable, browser, agreement).await? {
@@ -272,12 +278,12 @@ impl Protocol<'_> {
         };
         let mut batch = Batch::new().with(self.memory.store.touch_identity_session(browser.session.id, now));
         let mut writer = AuditWriter::new(&self.memory.store, ctx.rng, now);
-        let who = (browser.user.id, application.id);
+        let parties = ConsentParties { user: browser.user.id, application: application.id };
         match agreement {
             Agreement::NotNeeded => {}
-            Agreement::Earlier(consented) => batch.push(self.memory.store.rely_on_consent(who, &consented)),
+            Agreement::Earlier(consented) => batch.push(self.memory.store.rely_on_consent(parties, &consented)),
             Agreement::Now { before, agreed } => {
-                batch.push(self.memory.store.remember_consent(who, (&before, &agreed), now));
+                batch.push(self.memory.store.remember_consent(parties, &before, &agreed, now));
                 let detail = serde_json::json!({ "scope": agreed.to_string() });
                 batch
                     .push(writer.event(&about(AuditEvent::done(now, AuditKind::Consent, ctx.request)).detail(&detail)));
@@ -319,7 +325,7 @@ impl Protocol<'_> {
             _ => (AuditKind::Authorize, Asker::Stranger),
         };
         let event =
-            AuditEvent::refused(ctx.now, kind, ctx.request, (asker, refusal)).application(to.application.uri.as_str());
+            AuditEvent::refused(ctx.now, kind, ctx.request, asker, refusal).application(to.application.uri.as_str());
         self.audit.put(event)?;
         // The application cannot read the headers of a redirect, so the reference goes into the description for its
         // developer.
@@ -346,7 +352,7 @@ impl Protocol<'_> {
         client_id: Option<&ClientId>,
         refusal: TargetRefusal,
     ) -> Result<TargetRefusal, Fault> {
-        let mut event = AuditEvent::refused(ctx.now, AuditKind::Authorize, ctx.request, (Asker::Stranger, &refusal));
+        let mut event = AuditEvent::refused(ctx.now, AuditKind::Authorize, ctx.request, Asker::Stranger, &refusal);
         event.application = client_id.map(|id| id.as_str().to_owned());
         self.audit.put(event)?;
         Ok(refusal)

@@ -52,8 +52,8 @@ impl Protocol<'_> {
         };
         let answer = match request {
             TokenRequest::AuthorizationCode { code, redirect_uri, verifier } => {
-                let shown = (code, redirect_uri.as_deref(), verifier.as_ref());
-                self.redeem_code(ctx, client, shown).await?.map_err(ExchangeRefusal::Code)
+                let answer = self.redeem_code(ctx, client, code, redirect_uri.as_deref(), verifier.as_ref()).await?;
+                answer.map_err(ExchangeRefusal::Code)
             }
             TokenRequest::RefreshToken { refresh_token, scope } => {
                 let answer = self.refresh(ctx, client, refresh_token, scope.as_ref()).await?;
@@ -84,7 +84,7 @@ impl Protocol<'_> {
         credentials: &ClientCredentials,
         refusal: ClientRefusal,
     ) -> Answer<T, ClientRefusal> {
-        let event = AuditEvent::refused(ctx.now, AuditKind::TokenRefused, ctx.request, (Asker::Stranger, &refusal))
+        let event = AuditEvent::refused(ctx.now, AuditKind::TokenRefused, ctx.request, Asker::Stranger, &refusal)
             .application(credentials.client_id().as_str());
         self.audit.put(event)?;
         Ok(Err(refusal))
@@ -98,7 +98,7 @@ impl Protocol<'_> {
         refusal: ExchangeRefusal,
     ) -> Answer<T, ExchangeRefusal> {
         self.memory.meters.tokens_refused.add(refusal.cause());
-        let event = AuditEvent::refused(ctx.now, AuditKind::TokenRefused, ctx.request, (asker, &refusal))
+        let event = AuditEvent::refused(ctx.now, AuditKind::TokenRefused, ctx.request, asker, &refusal)
             .application(credentials.client_id().as_str());
         self.audit.put(event)?;
         Ok(Err(refusal))
@@ -142,7 +142,9 @@ impl Protocol<'_> {
         &self,
         ctx: &mut Ctx<'_>,
         client: AuthenticatedClient<'_>,
-        (code, redirect_uri, verifier): (&Presented<AuthorizationCode>, Option<&str>, Option<&Verifier>),
+        code: &Presented<AuthorizationCode>,
+        redirect_uri: Option<&str>,
+        verifier: Option<&Verifier>,
     ) -> Answer<TokenResponse, RedeemRefusal> {
         let unknown = RedeemRefusal::Unknown { length: code.expose().len() };
         let Some(id) = authorization_of(code) else { return Ok(Err(unknown)) };
@@ -158,7 +160,8 @@ impl Protocol<'_> {
                         ctx.now,
                         AuditKind::CodeReused,
                         ctx.request,
-                        (Asker::Authenticated, &refusal),
+                        Asker::Authenticated,
+                        &refusal,
                     );
                     let event = with_subject(event, client, &authorization);
                     self.end_authorization(&mut ctx.moment(), authorization.id, refusal.cause(), &event).await?;
@@ -212,7 +215,8 @@ impl Protocol<'_> {
                         ctx.now,
                         AuditKind::TokenReused,
                         ctx.request,
-                        (Asker::Authenticated, &refusal),
+                        Asker::Authenticated,
+                        &refusal,
                     );
                     let event = with_subject(event, client, &authorization).repeating(authorization.rotated_by());
                     self.end_authorization(&mut ctx.moment(), authorization.id, refusal.cause(), &event).await?;
@@ -226,8 +230,8 @@ impl Protocol<'_> {
             };
             let (change, kind, earlier) = match rotation {
                 Rotation::Advance => {
-                    let by = (&ctx.request.origin(), ctx.now);
-                    (self.memory.store.advance_family(id, shown, by), AuditKind::TokenRefreshed, None)
+                    let advance = self.memory.store.advance_family(id, shown, &ctx.request.origin(), ctx.now);
+                    (advance, AuditKind::TokenRefreshed, None)
                 }
                 Rotation::Repeat => {
                     (self.memory.store.expect_family_stands(id), AuditKind::TokenRepeated, authorization.rotated_by())
@@ -302,8 +306,7 @@ impl Protocol<'_> {
         let issuing = self.issuing(&settings, application, moment);
         let lifetime = issuing.lifetime;
         let TokenInputs { authorization, user, scope, nonce } = tokens;
-        let access =
-            claims::user_access_token(&issuing, application, user, authorization, (scope, generation, &unique));
+        let access = claims::user_access_token(&issuing, application, user, authorization, scope, generation, &unique);
         let access_token = self.sign_access_token(application, access, moment).await?;
         let id_token = if scope.contains("openid") {
             let algorithm = application.id_token_algorithm.unwrap_or(settings.id_token_algorithm);

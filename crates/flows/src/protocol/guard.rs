@@ -41,7 +41,8 @@ impl Caller {
 /// Audits one answered call. The path excludes the query, which may contain anything.
 pub(crate) fn audit_call(
     memory: &InstanceMemory,
-    (now, request): (Timestamp, &RequestInfo),
+    now: Timestamp,
+    request: &RequestInfo,
     call: &ApiCallReport<'_>,
 ) -> Result<(), Fault> {
     // A path is ASCII (RFC 3986 §3.3), so the cut cannot split a character.
@@ -163,7 +164,7 @@ impl Protocol<'_> {
         match answer {
             Err(refusal) => {
                 let asker = refusal.asker();
-                let event = AuditEvent::refused(ctx.now, AuditKind::UserInfo, ctx.request, (asker, &refusal));
+                let event = AuditEvent::refused(ctx.now, AuditKind::UserInfo, ctx.request, asker, &refusal);
                 self.audit.put(event)?;
                 Ok(Err(refusal))
             }

@@ -12,7 +12,7 @@ use model::claims::Epochs;
 use model::guard::GuardRefusal;
 use model::legacy::{AttemptedScheme, LegacyRefusal, LegacyScheme, check_application, check_open, check_person};
 use model::seat::SessionKey;
-use model::user::Password;
+use model::user::PasswordCredentials;
 use model::{
     ApiSessionId, ApplicationId, Ctx, InstanceSettings, Login, Timestamp, TrustedApplication, User, UserId, UserType,
 };
@@ -39,8 +39,7 @@ pub enum ErpSession {}
 /// A login and password sent by a legacy client.
 pub struct LegacyPassword<'a> {
     pub scheme: LegacyScheme,
-    pub login: &'a str,
-    pub password: &'a Presented<Password>,
+    pub credentials: PasswordCredentials<'a>,
     /// The calling application, if the client names it.
     pub application: Option<&'a str>,
 }
@@ -278,11 +277,11 @@ impl LegacySchemes<'_> {
         /// Attempts when concurrent changes to the user win the race.
         const TRIES: usize = 4;
         let memory = self.memory.kept();
-        let (tag, now) = (memory.known_passwords.tag(application.id, (shown.login, shown.password)), ctx.now);
-        let login = Login::typed(shown.login);
-        let network = self.known_network(&memory, (login.as_ref(), ctx.request.address), now).await?;
-        let door = PasswordSource::Client(network);
-        let attempt = self.auth.attempt((login.as_ref(), shown.password), ctx.request.address, door, now);
+        let (tag, now) = (memory.known_passwords.tag(application.id, shown.credentials), ctx.now);
+        let login = Login::typed(shown.credentials.login);
+        let network = self.known_network(&memory, login.as_ref(), ctx.request.address, now).await?;
+        let source = PasswordSource::Client(network);
+        let attempt = self.auth.attempt(login.as_ref(), shown.credentials.password, ctx.request.address, source, now);
         for _ in 0..TRIES {
             if let Some(held) = self.auth.state.throttle.held(&attempt, now, self.auth.free_failures()) {
                 return Ok(Err(FailedSignIn::held(held).into()));
@@ -290,9 +289,9 @@ impl LegacySchemes<'_> {
             let known = if let Some(known) = memory.known_passwords.get(tag, now) {
                 known
             } else {
-                let proving = self.check_password_for(application, shown, door, ctx);
+                let proving = self.check_password_for(application, shown, source, ctx);
                 // Boxed: the future is large, and most calls do not need it.
-                match Box::pin(memory.known_passwords.learn((tag, now), proving)).await? {
+                match Box::pin(memory.known_passwords.learn(tag, now, proving)).await? {
                     Ok(known) => known,
                     Err(away) => return Ok(Err(away)),
                 }
@@ -315,11 +314,11 @@ impl LegacySchemes<'_> {
         &self,
         application: &TrustedApplication,
         shown: &LegacyPassword<'_>,
-        door: PasswordSource<'_>,
+        source: PasswordSource<'_>,
         ctx: &mut Ctx<'_>,
     ) -> Answer<User, LegacyDenial> {
         let may = |user: &User| check_person(user, application);
-        let proven = match self.auth.check_password(ctx, (shown.login, shown.password, door), may).await? {
+        let proven = match self.auth.check_password(ctx, shown.credentials, source, may).await? {
             Ok(proven) => proven,
             Err(denied) => return Ok(Err(denied.into())),
         };
@@ -348,7 +347,7 @@ impl LegacySchemes<'_> {
         request: &RequestInfo,
     ) -> Result<(), Fault> {
         let attempted = AttemptedScheme { scheme: shown.scheme, refusal: &away.refusal };
-        let mut event = AuditEvent::refused(now, AuditKind::SignIn, request, (Asker::Stranger, &attempted));
+        let mut event = AuditEvent::refused(now, AuditKind::SignIn, request, Asker::Stranger, &attempted);
         event.user = away.user;
         let settings = self.memory.settings();
         let named = shown.application.or(settings.default_legacy_application.as_deref());

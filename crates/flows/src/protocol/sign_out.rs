@@ -43,7 +43,8 @@ impl Protocol<'_> {
         &self,
         ctx: &mut Ctx<'_>,
         params: &Params,
-        (browser, confirmed): (Option<&SignedIn>, bool),
+        browser: Option<&SignedIn>,
+        confirmed: bool,
     ) -> Result<SignOutOutcome, Fault> {
         self.memory.renew(ctx.now).await?;
         let hint = params.get("id_token_hint").and_then(|hint| self.read_hint(hint));
@@ -59,7 +60,7 @@ impl Protocol<'_> {
             Ok(redirect) => redirect,
             Err(refusal) => {
                 let asker = if browser.is_some() { Asker::Authenticated } else { Asker::Stranger };
-                let mut event = AuditEvent::refused(ctx.now, AuditKind::SignOut, ctx.request, (asker, &refusal));
+                let mut event = AuditEvent::refused(ctx.now, AuditKind::SignOut, ctx.request, asker, &refusal);
                 event.application = application.as_ref().map(|application| application.uri.to_string());
                 self.audit.put(event)?;
                 None

@@ -88,8 +88,8 @@ async fn answer(server: Arc<Server>, mut stopping: StopSignal) {
             }
             _ = stopping.wait_for(|stop| *stop) => None,
         };
-        let Some(request) = request else { return };
-        let done = server.handle_reset_request(request).await;
+        let Some((id, request)) = request else { return };
+        let done = server.handle_reset_request(id, request).await;
         server.end_turn("reset-requests", done, "a forgotten password could not be looked into");
     }
 }

@@ -154,7 +154,7 @@ impl Instance {
 
     /// Audits one answered API call.
     pub fn audit_call(&self, now: Timestamp, request: &RequestInfo, call: &ApiCallReport<'_>) -> Result<(), Fault> {
-        guard::audit_call(&self.memory, (now, request), call)
+        guard::audit_call(&self.memory, now, request, call)
     }
 
     pub(crate) fn password_reset(&self) -> PasswordReset<'_> {
@@ -162,8 +162,8 @@ impl Instance {
     }
 
     /// Audits a request rejected before any flow ran: malformed, or a form without a valid CSRF token.
-    pub fn audit_refusal(&self, ctx: &Ctx<'_>, (kind, refusal): (AuditKind, &dyn Refusal)) -> Result<(), Fault> {
-        self.audit().put(AuditEvent::refused(ctx.now, kind, ctx.request, (Asker::Stranger, refusal)))
+    pub fn audit_refusal(&self, ctx: &Ctx<'_>, kind: AuditKind, refusal: &dyn Refusal) -> Result<(), Fault> {
+        self.audit().put(AuditEvent::refused(ctx.now, kind, ctx.request, Asker::Stranger, refusal))
     }
 
     /// Periodic maintenance: deletes expired rows, forgets old revocations.

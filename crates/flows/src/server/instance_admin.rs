@@ -59,12 +59,12 @@ impl InstanceAdmin {
     /// Sends the administrator an e-mail about a service token that they issued.
     pub fn tell_issued(&self, uri: &str, token: &ReferenceToken) {
         let about = (masked(&token.tail), token.description.as_str());
-        self.instance.mail().write_to(&self.user, |letter| letter.service_token_issued(uri, (&about.0, about.1)));
+        self.instance.mail().write_to(&self.user, |letter| letter.service_token_issued(uri, &about.0, about.1));
     }
 
     /// Audits a change on a page that was refused before any flow ran.
     pub fn audit_refusal(&self, now: Timestamp, refusal: &impl Refusal) -> Result<(), Fault> {
-        let event = AuditEvent::refused(now, AuditKind::AdminChange, &self.request, (Asker::Authenticated, refusal))
+        let event = AuditEvent::refused(now, AuditKind::AdminChange, &self.request, Asker::Authenticated, refusal)
             .user(self.user.id);
         self.instance.audit().put(event)
     }

@@ -98,7 +98,7 @@ async fn fill(database: &Database, master: &MasterKey) -> Result<()> {
     let mut moment = Moment { now: SystemPlatform.now(), rng: &mut rng };
     let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await?;
     for instance in DemoInstance::ALL {
-        seed((database, master), instance, &passwords, &mut moment).await?;
+        seed(database, master, instance, &passwords, &mut moment).await?;
     }
     Ok(())
 }

@@ -75,9 +75,9 @@ fn an_unknown_key_is_refused_with_its_line_at_every_level() {
         ("[master_key]", "[log]\nlevle = \"info\"\n[master_key]", "line 4", "`levle`"),
         ("[master_key]", "[other]\n[master_key]", "line 3", "`other`"),
     ] {
-        let told = refusal(old, new);
-        assert!(told.starts_with(&format!("etc/gatehouse.toml, {line}: unknown ")), "{told}");
-        assert!(told.contains(key) && told.contains("^^") && told.contains("→"), "{told}");
+        let message = refusal(old, new);
+        assert!(message.starts_with(&format!("etc/gatehouse.toml, {line}: unknown ")), "{message}");
+        assert!(message.contains(key) && message.contains("^^") && message.contains("→"), "{message}");
     }
 }
 
@@ -106,9 +106,9 @@ fn a_wrong_value_is_refused_with_its_line_and_what_to_write() {
         ("https://erp.example.com/", "https://*.example.com/", "line 7", "wildcards are not supported"),
         ("[master_key]", "[metrics]\nlisten = \"127.0.0.1:1\"\nhosts = [\"*\"]\n[master_key]", "line 5", "wildcards"),
     ] {
-        let told = refusal(old, new);
-        assert!(told.starts_with(&format!("etc/gatehouse.toml, {line}: ")), "{told}");
-        assert!(told.contains(hint), "{told}");
+        let message = refusal(old, new);
+        assert!(message.starts_with(&format!("etc/gatehouse.toml, {line}: ")), "{message}");
+        assert!(message.contains(hint), "{message}");
     }
 }
 
@@ -124,8 +124,8 @@ fn two_instances_share_neither_name_nor_host() {
         ("other", "https://erp.example.com:8443", "line 11"),
         ("other", "https://alias.example.com", "line 11"),
     ] {
-        let told = second(name, url).expect_err(url).to_string();
-        assert!(told.contains(line), "{told}");
+        let message = second(name, url).expect_err(url).to_string();
+        assert!(message.contains(line), "{message}");
     }
 }
 
@@ -146,8 +146,8 @@ fn no_mistake_shows_the_database_password() {
         "database = \"postgres://me:hunter2@db/x\" x",
         "database = \"postgres://me:hunter2@db/x",
     ] {
-        let told = refusal("database = \"sqlite:gatehouse.db\"", text);
-        assert!(!told.contains("hunter2"), "{told}");
+        let message = refusal("database = \"sqlite:gatehouse.db\"", text);
+        assert!(!message.contains("hunter2"), "{message}");
     }
     let config = with("sqlite:gatehouse.db", "postgres://me:hunter2@db/x").expect("good");
     assert!(!format!("{config:?}").contains("hunter2"));
@@ -171,9 +171,9 @@ fn everything_that_is_missing_is_told_at_once() {
     let text =
         SMALL.replace("sqlite:gatehouse.db", "env:URL") + "[tls]\ncertificate = \"no.pem\"\nprivate_key = \"no.key\"\n";
     let problems = Provisions::fetch(&parse(&text).expect("good"), &no_variables).expect_err("nothing is there");
-    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    assert_eq!(told.len(), 3, "{told:?}");
-    for (problem, name) in told.iter().zip(["URL", "KEY", "no.pem"]) {
+    let message: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(message.len(), 3, "{message:?}");
+    for (problem, name) in message.iter().zip(["URL", "KEY", "no.pem"]) {
         assert!(problem.contains(name), "{problem}");
     }
 }
@@ -192,13 +192,13 @@ fn a_key_file_holds_32_bytes_that_only_its_owner_can_read() {
     assert_eq!(key_file(good.as_bytes(), 0o600).expect("good").bytes(), &[9; 32]);
     assert_eq!(key_file(good.as_bytes(), 0o400).expect("good").bytes(), &[9; 32]);
     for mode in [0o640, 0o604, 0o620, 0o644] {
-        let told = key_file(good.as_bytes(), mode).expect_err("open to others").to_string();
-        assert!(told.contains("chmod 600"), "{told}");
+        let message = key_file(good.as_bytes(), mode).expect_err("open to others").to_string();
+        assert!(message.contains("chmod 600"), "{message}");
     }
     for content in [&b""[..], b"x", STANDARD.encode([9; 31]).as_bytes(), STANDARD.encode([9; 33]).as_bytes(), &[9; 32]]
     {
-        let told = key_file(content, 0o600).expect_err("not a key").to_string();
-        assert!(told.contains("32 bytes in base64") && told.contains("openssl rand"), "{told}");
+        let message = key_file(content, 0o600).expect_err("not a key").to_string();
+        assert!(message.contains("32 bytes in base64") && message.contains("openssl rand"), "{message}");
     }
 }
 
@@ -220,11 +220,11 @@ fn a_key_is_never_printed() {
 
 #[test]
 fn a_key_written_into_the_configuration_is_refused_and_not_shown() {
-    let told = refusal("[master_key]\nenvironment = \"KEY\"", "master_key = \"c2VjcmV0\"");
-    assert!(told.contains("line 3") && !told.contains("c2VjcmV0"), "{told}");
-    let told = refusal("environment = \"KEY\"", "value = \"c2VjcmV0\"");
-    assert!(told.contains("line 4") && told.contains("`value`"), "{told}");
-    assert!(!told.contains("c2VjcmV0"), "{told}");
+    let message = refusal("[master_key]\nenvironment = \"KEY\"", "master_key = \"c2VjcmV0\"");
+    assert!(message.contains("line 3") && !message.contains("c2VjcmV0"), "{message}");
+    let message = refusal("environment = \"KEY\"", "value = \"c2VjcmV0\"");
+    assert!(message.contains("line 4") && message.contains("`value`"), "{message}");
+    assert!(!message.contains("c2VjcmV0"), "{message}");
 }
 
 const MAIL: &str = "[mail]\nhost = \"smtp.example.com\"\nfrom = \"Gatehouse <no-reply@example.com>\"\n";
@@ -263,12 +263,15 @@ fn a_mail_section_that_cannot_work_is_refused_with_its_line() {
         ("password = \"hunter2\"", "line 6", "secrets are not allowed"),
         ("port = 70000", "line 6", "u16"),
     ] {
-        let told = with_mail(more).expect_err(more).to_string();
-        assert!(told.starts_with(&format!("etc/gatehouse.toml, {line}: ")) && told.contains(hint), "{more}: {told}");
-        assert!(!told.contains("hunter2"), "{told}");
+        let message = with_mail(more).expect_err(more).to_string();
+        assert!(
+            message.starts_with(&format!("etc/gatehouse.toml, {line}: ")) && message.contains(hint),
+            "{more}: {message}"
+        );
+        assert!(!message.contains("hunter2"), "{message}");
     }
-    let told = refusal("[master_key]", "[mail]\nhost = \"x\"\nfrom = \"nobody\"\n[master_key]");
-    assert!(told.contains("line 5") && told.contains("no-reply@example.com"), "{told}");
+    let message = refusal("[master_key]", "[mail]\nhost = \"x\"\nfrom = \"nobody\"\n[master_key]");
+    assert!(message.contains("line 5") && message.contains("no-reply@example.com"), "{message}");
     let problems = Provisions::fetch(
         &with_mail("username = \"gate\"\npassword = { environment = \"SMTP\" }").expect("good"),
         &a_key,
@@ -317,7 +320,7 @@ fn figures_and_traces_are_off_unless_asked_for() {
         ("[audit]\npublish = { fiel = \"x\" }", "`fiel`"),
         ("[audit]", "`publish`"),
     ] {
-        let told = section(text).expect_err(text).to_string();
-        assert!(told.contains(hint), "{told}");
+        let message = section(text).expect_err(text).to_string();
+        assert!(message.contains(hint), "{message}");
     }
 }

@@ -115,8 +115,8 @@ fn the_audit_is_listed_the_newest_first_and_by_what_is_wanted() {
     installation.run(&["role", "create", "Sales"]).done();
     installation.run(&["user", "disable", "eve"]).done();
     let list = |arguments: &[&str]| -> Vec<String> {
-        let told = installation.json(&[&["audit", "list"][..], arguments].concat());
-        let events = told.as_array().expect("a list").iter();
+        let found = installation.json(&[&["audit", "list"][..], arguments].concat());
+        let events = found.as_array().expect("a list").iter();
         events.map(|event| event["detail"]["what"].as_str().unwrap_or_default().to_owned()).collect()
     };
     // Events of one command have the same time, and therefore no order.

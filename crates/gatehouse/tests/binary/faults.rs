@@ -47,14 +47,14 @@ fn a_database_locked_by_another_is_told_to_come_back_to_and_loses_nothing() {
     // Requests that only read continue; their audit events wait.
     assert_eq!(service_token(site, "sync", &service).status, 200);
     assert_eq!(site.get("/id/.well-known/openid-configuration", &[]).status, 200);
-    let told = || installation.audit().iter().filter(|(kind, _)| kind == "token-issued").count();
-    let before = told();
+    let issued = || installation.audit().iter().filter(|(kind, _)| kind == "token-issued").count();
+    let before = issued();
     other.execute_batch("ROLLBACK").expect("the end of the lock");
 
     let answer = app.refresh(site, &refresh_token);
     assert_eq!(answer.status, 200, "the token that was not taken is good: {answer:?}");
     server.stop();
-    assert!(told() > before, "the audit has what was answered meanwhile");
+    assert!(issued() > before, "the audit has what was answered meanwhile");
 }
 
 #[test]

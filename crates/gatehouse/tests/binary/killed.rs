@@ -68,8 +68,8 @@ fn what_was_acknowledged_outlives_a_kill() {
     }
     server.stop();
     let trail = audit(&folder.path().join("demo/gatehouse.db"));
-    let told = |kind: &str| trail.iter().filter(|(known, _)| known == kind).count();
-    assert_eq!((told("sign-in"), told("code-issued"), told("code-redeemed")), (rounds, rounds, rounds));
-    assert!(told("token-refreshed") >= refreshed, "{} of {refreshed}", told("token-refreshed"));
-    assert_eq!(told("code-reused"), rounds);
+    let count = |kind: &str| trail.iter().filter(|(known, _)| known == kind).count();
+    assert_eq!((count("sign-in"), count("code-issued"), count("code-redeemed")), (rounds, rounds, rounds));
+    assert!(count("token-refreshed") >= refreshed, "{} of {refreshed}", count("token-refreshed"));
+    assert_eq!(count("code-reused"), rounds);
 }

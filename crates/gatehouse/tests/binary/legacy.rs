@@ -45,12 +45,12 @@ fn an_operator_switches_the_legacy_schemes_off_with_knowledge() {
         all.iter().find(|one| one["scheme"] == scheme).cloned().unwrap_or_default()
     };
     until("uses are written down", SOON, || scheme(&report(), "ErpLogin")["uses"] == 2);
-    let told = report();
+    let uses = report();
     assert_eq!(
-        (&told["switchedOn"], &told["sunset"], &told["unused"]),
+        (&uses["switchedOn"], &uses["sunset"], &uses["unused"]),
         (&json!(true), &Value::Null, &json!(["old/unused"]))
     );
-    let basics = scheme(&told, "Basic");
+    let basics = scheme(&uses, "Basic");
     assert_eq!((&basics["application"], &basics["users"]), (&json!("old/excel"), &json!(1)));
     assert_eq!(basics["people"][0]["login"], "admin");
     assert!(basics["lastUsedAt"].as_i64() >= basics["firstUsedAt"].as_i64() && basics["lastUsedAt"].is_i64());

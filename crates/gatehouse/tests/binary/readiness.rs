@@ -250,8 +250,8 @@ fn the_operators_listener_names_instances_and_the_doctor_reads_it() {
         assert!(figures.contains(line), "{line}: {figures}");
     }
     // The configuration has port 0, so the doctor is given the chosen port.
-    let told = instances.replace("127.0.0.1:0", &format!("127.0.0.1:{}", operator.port));
-    installation.configure("sqlite:house.db", "", &told);
+    let changed = instances.replace("127.0.0.1:0", &format!("127.0.0.1:{}", operator.port));
+    installation.configure("sqlite:house.db", "", &changed);
     let report = installation.run(&["doctor"]).stdout;
     assert!(report.contains("checks passed"), "{report}");
     std::fs::rename(installation.path("house.db"), installation.path("aside.db")).expect("moved");

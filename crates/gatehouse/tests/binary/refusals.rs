@@ -268,7 +268,7 @@ fn a_refusal_is_explained_right_after_it() {
         let refused = service_token(site, "nobody", "guessed");
         assert_eq!(refused.status, 401);
         let reference = refused.header("x-request-id").expect("every answer has one");
-        let told = installation.run(&["why", reference]).done();
-        assert!(told.contains("(unknown_application)"), "{told}");
+        let explanation = installation.run(&["why", reference]).done();
+        assert!(explanation.contains("(unknown_application)"), "{explanation}");
     }
 }

@@ -256,10 +256,10 @@ fn a_secret_that_no_key_opens_is_named_with_an_exit_code_and_the_others_are_rota
     let ran = installation.run(&["master-key", "rotate", "--json"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("instance erp, table audit_keys, row strange"), "{}", ran.stderr);
-    let told: Value = serde_json::from_str(&ran.stdout).expect("JSON");
-    assert_eq!((&told["previous"], &told["neither"]), (&json!(0), &json!(1)), "{told}");
-    assert_eq!(told["unopened"], json!([{ "instance": "erp", "table": "audit_keys", "row": "strange" }]));
-    assert_eq!(told["resealed"], told["current"]);
+    let report: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert_eq!((&report["previous"], &report["neither"]), (&json!(0), &json!(1)), "{report}");
+    assert_eq!(report["unopened"], json!([{ "instance": "erp", "table": "audit_keys", "row": "strange" }]));
+    assert_eq!(report["resealed"], report["current"]);
     rotating.forget_old_key();
     installation.serve().stop();
     let ran = installation.run(&["master-key", "check"]);
@@ -313,8 +313,8 @@ fn a_new_root_secret_is_followed_by_a_running_server(rotating: &Rotating) {
     server.stop();
     assert_eq!(rotating.check().0, number(&installation.json(&["master-key", "check"])["current"]));
     installation.run(&["audit", "verify"]).done();
-    let told = installation.run(&["audit", "export"]).done();
-    assert_eq!(told.matches("rotate-root-secret").count(), 1, "the audit tells of it");
+    let exported = installation.run(&["audit", "export"]).done();
+    assert_eq!(exported.matches("rotate-root-secret").count(), 1, "the audit tells of it");
 }
 
 #[test]

@@ -60,8 +60,8 @@ fn no_secret_is_logged_at_any_level() {
         // The secret itself, and its encoding in forms and URLs.
         let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         for shape in [secret.as_str(), &encoded] {
-            let told = log.lines().find(|line| line.contains(shape));
-            assert_eq!(told, None, "{shape}");
+            let found = log.lines().find(|line| line.contains(shape));
+            assert_eq!(found, None, "{shape}");
         }
         let signature = secret.rsplit('.').next().expect("split gives one at least");
         assert!(!log.contains(signature), "{secret}");

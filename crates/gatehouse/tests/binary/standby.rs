@@ -180,12 +180,12 @@ fn after_a_failover_that_lost_changes_every_node_holds_what_the_database_does() 
     let [one, other] = town.nodes;
     one.stop();
     other.stop();
-    let told = look(&town.address.url(), async |database| {
+    let found = look(&town.address.url(), async |database| {
         let id = database.instances().await.expect("no fault")[0].id;
         let trail = flows::audit::sealed_trail(&Store::new(database, id)).await.expect("no fault");
         trail.iter().filter(|event| event.kind == "database-rewound").count()
     });
-    assert_eq!(told, 2, "each node tells what it knew");
+    assert_eq!(found, 2, "each node tells what it knew");
     expect_break(&town.installation);
 }
 

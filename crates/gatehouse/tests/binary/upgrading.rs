@@ -30,7 +30,7 @@ fn version(url: &str) -> (i64, i64) {
 fn commands_leave_older_tables_and_migrate_brings_them_up(installation: &Installation, url: &str) {
     make_older(url);
     let (_, known) = version(url);
-    let told = format!("the database is at an older version ({OLDER}; this program needs {known})");
+    let refusal = format!("the database is at an older version ({OLDER}; this program needs {known})");
     for arguments in [
         &["user", "list"][..],
         &["user", "create", "alice"],
@@ -44,7 +44,7 @@ fn commands_leave_older_tables_and_migrate_brings_them_up(installation: &Install
         &["why", "019a1b2c3d4e0000000000000000002a"],
     ] {
         let said = installation.run(arguments).refused();
-        assert!(said.contains(&told) && said.contains("run `gatehouse migrate` or start the server"), "{said}");
+        assert!(said.contains(&refusal) && said.contains("run `gatehouse migrate` or start the server"), "{said}");
     }
     let doctor = installation.run(&["doctor", "--json"]).stdout;
     assert!(doctor.contains(&format!("schema version {OLDER}, this program needs {known}")), "{doctor}");

@@ -222,7 +222,7 @@ impl ApplicationRecord {
         let service = system_user.map(|user| user.id);
         let uri = self.application_uri.clone();
         problems.take("ApplicationUri", uri.parse::<ClientId>());
-        let application = self.read((RedirectUri::register, &mut problems), (registration, uri), service);
+        let application = self.read(RedirectUri::register, &mut problems, registration, uri, service);
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
@@ -234,7 +234,8 @@ impl ApplicationRecord {
     /// the register connects with it.
     pub fn restore(
         text: &str,
-        (registration, uri): (Registration, String),
+        registration: Registration,
+        uri: String,
         system_user: Option<UserId>,
     ) -> TrustedApplication {
         let stored = Stored::read(text, &Self { scope: String::new(), ..Self::blank(RecordClientType::None) });
@@ -242,7 +243,7 @@ impl ApplicationRecord {
         record.split_restored();
         let mut problems = Problems(stored.problems.iter().map(ToString::to_string).collect());
         problems.take("ApplicationUri", uri.parse::<ClientId>());
-        let application = record.clone().read((RedirectUri::parse, &mut problems), (registration, uri), system_user);
+        let application = record.clone().read(RedirectUri::parse, &mut problems, registration, uri, system_user);
         let is_good = problems.0.is_empty();
         let reads_whole = stored.members.is_empty() && stored.problems.is_empty();
         let stored = (!reads_whole || !is_good).then(|| {
@@ -285,8 +286,10 @@ impl ApplicationRecord {
     /// Builds the application that the record describes, and collects all problems.
     fn read(
         self,
-        (address, problems): (ReadAddress, &mut Problems),
-        (registration, uri): (Registration, String),
+        address: ReadAddress,
+        problems: &mut Problems,
+        registration: Registration,
+        uri: String,
         system_user: Option<UserId>,
     ) -> TrustedApplication {
         let redirect_uris = problems.uris("ImpersonateLoginUrl", &self.impersonate_login_url, address);

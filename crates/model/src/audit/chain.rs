@@ -176,8 +176,8 @@ impl fmt::Display for SealEntry<'_> {
 
 /// Hash of a seal: one line per field, each ended by a line feed. The main chain's name is left out, because it was
 /// once the only chain.
-pub fn seal_hash(of: ChainId, head: (i64, Timestamp), previous: &str, count: i64, contents: SealHash) -> SealHash {
-    let (number, at) = (head.0, head.1.micros());
+pub fn seal_hash(of: ChainId, number: i64, at: Timestamp, previous: &str, count: i64, contents: SealHash) -> SealHash {
+    let at = at.micros();
     let ChainId { instance, chain } = of;
     let form = match chain {
         Chain::Main => "gatehouse-seal-1",
@@ -213,7 +213,7 @@ impl Seal {
             lines.push_str(&line);
             lines.push('\n');
         }
-        let hash = seal_hash(of.into(), (number, at), &previous, count, SealHash::of(contents.as_bytes()));
+        let hash = seal_hash(of.into(), number, at, &previous, count, SealHash::of(contents.as_bytes()));
         Self { number, at, first_at, last_at, count, previous, hash: hash.to_string(), contents, events: lines, people }
     }
 
@@ -230,7 +230,7 @@ impl Seal {
             (first_at, last_at) = (first_at.min(at), last_at.max(at));
             count += 1;
         }
-        let hash = seal_hash(of.into(), (number, at), &previous, count, SealHash::of(contents.as_bytes()));
+        let hash = seal_hash(of.into(), number, at, &previous, count, SealHash::of(contents.as_bytes()));
         let (hash, events, people) = (hash.to_string(), calls.lines().to_owned(), String::new());
         Self { number, at, first_at, last_at, count, previous, hash, contents, events, people }
     }
@@ -238,7 +238,7 @@ impl Seal {
     /// The hash of the stored content, regardless of the value in `hash`.
     pub fn actual_hash(&self, of: impl Into<ChainId>) -> SealHash {
         let contents = SealHash::of(self.contents.as_bytes());
-        seal_hash(of.into(), (self.number, self.at), &self.previous, self.count, contents)
+        seal_hash(of.into(), self.number, self.at, &self.previous, self.count, contents)
     }
 
     pub fn bytes(&self) -> i64 {

@@ -346,7 +346,7 @@ mod tests {
     fn refusal(address: [u8; 4], number: u64, at: i64) -> AuditEvent {
         let at = Timestamp(START + at);
         let request = RequestInfo { address: address.into(), user_agent: None, id: RequestId::new(at, 1, number) };
-        AuditEvent::refused(at, AuditKind::TokenRefused, &request, (Asker::Stranger, &Wrong))
+        AuditEvent::refused(at, AuditKind::TokenRefused, &request, Asker::Stranger, &Wrong)
     }
 
     fn whole(folding: &mut RefusalFolding, events: impl IntoIterator<Item = AuditEvent>) -> usize {

@@ -264,8 +264,8 @@ fn attribute_value(attribute: &'static Attribute, value: &Json) -> Result<Entity
         (AttributeKind::Enum(_), _) => (None, "a member of its enumeration"),
         (AttributeKind::Names(longest), Json::Object(texts)) => (Some(names(attribute, texts, longest)?), ""),
         (AttributeKind::Names(_), _) => (None, "an object of texts by language"),
-        (AttributeKind::Amount, value) => (Some(measure(attribute.name, value, AMOUNT)?), ""),
-        (AttributeKind::Quantity, value) => (Some(measure(attribute.name, value, QUANTITY)?), ""),
+        (AttributeKind::Amount, value) => (Some(measure(attribute.name, value, &AMOUNT)?), ""),
+        (AttributeKind::Quantity, value) => (Some(measure(attribute.name, value, &QUANTITY)?), ""),
         (AttributeKind::Guid, _) => (None, "no value"),
     };
     read.ok_or_else(|| wrong(attribute.name, expected))
@@ -318,11 +318,19 @@ fn names(
     Ok(if names.is_empty() { EntityValue::Null } else { EntityValue::Names(names) })
 }
 
-const AMOUNT: (&str, &str) = ("Currency", "an object of Value and Currency");
-const QUANTITY: (&str, &str) = ("Unit", "an object of Value and Unit");
+/// The form of a number with a code.
+struct MeasureForm {
+    /// The member that has the code.
+    code: &'static str,
+    expected: &'static str,
+}
+
+const AMOUNT: MeasureForm = MeasureForm { code: "Currency", expected: "an object of Value and Currency" };
+const QUANTITY: MeasureForm = MeasureForm { code: "Unit", expected: "an object of Value and Unit" };
 
 /// A number with its currency or unit. A refusal names the wrong part.
-fn measure(name: &str, value: &Json, (unit, expected): (&str, &'static str)) -> Result<EntityValue, EntityRefusal> {
+fn measure(name: &str, value: &Json, form: &MeasureForm) -> Result<EntityValue, EntityRefusal> {
+    let MeasureForm { code: unit, expected } = *form;
     let Json::Object(members) = value else { return Err(wrong(name, expected)) };
     let (mut number, mut code) = (None, None);
     for (part, value) in members.iter().filter(|(part, _)| !part.starts_with("@odata.")) {

@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(
             SessionOpening::new(NOW, &who, SLACK).step(&sight(2, later, own(later))),
             OpeningStep::Join,
-            "a full house or not"
+            "whether or not seats are free"
         );
         let prolonged = OpeningStep::Prolong(NOW.plus(IDLE));
         assert_eq!(
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_house_is_swept_once_before_anybody_is_refused() {
+    fn without_a_free_seat_sessions_are_swept_once_before_anybody_is_refused() {
         let who = Login::parse("alice").expect("valid");
         let full = sight(2, NOW, None);
         let mut opening = SessionOpening::new(NOW, &who, SLACK);

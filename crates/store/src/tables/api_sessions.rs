@@ -16,7 +16,7 @@ use model::{
 use oauth::secret::sha256;
 use uuid::Uuid;
 
-use crate::tables::{ExaminedTable, before, count, damaged};
+use crate::tables::{ExaminedTable, PageQuery, before, count, damaged};
 use crate::{DamagedRow, Database, Fault, SqlRow, SqlValue, Statement, Store, statement, values};
 
 /// A live session, as last written.
@@ -298,13 +298,13 @@ impl Store {
 
     pub async fn live_api_session(&self, key: &SessionKey) -> Result<Option<ApiSessionRow>, Fault> {
         let sql = select_sessions!("AND s.key = $2");
-        Ok(self.list(KIND, (sql, values![key.as_text()]), read).await?.pop())
+        Ok(self.list(KIND, sql, values![key.as_text()], read).await?.pop())
     }
 
     /// All live sessions, newest first, at most `most`.
     pub async fn live_api_sessions(&self, most: u32) -> Result<Vec<ApiSessionRow>, Fault> {
         let sql = select_sessions!("ORDER BY s.opened_at DESC, s.id LIMIT $2");
-        self.list(KIND, (sql, values![most]), read).await
+        self.list(KIND, sql, values![most], read).await
     }
 
     /// The next live sessions after an id, newest first, at most `limit`; optionally of one user.
@@ -315,11 +315,11 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<ApiSessionRow>, Fault> {
         let before = before(id.map(|id| id.0));
-        let asked = match user {
+        let (sql, params) = match user {
             None => (SESSIONS_BEFORE, vec![]),
             Some(user) => (SESSIONS_OF_USER, values![user.0]),
         };
-        self.page((KIND, 0), asked, (before, limit), read).await
+        self.page(PageQuery { kind: KIND, sql, params, key: 0 }, before, limit, read).await
     }
 
     /// The live sessions that this selects.
@@ -367,7 +367,7 @@ impl Store {
             let reason = row.opt_text(2)?.as_deref().and_then(CloseReason::parse);
             Ok(ClosedApiSession { id: ApiSessionId(row.uuid(0)?), key: key(row)?, reason })
         };
-        self.list(KIND, (sql, values![close_id]), closed).await
+        self.list(KIND, sql, values![close_id], closed).await
     }
 
     pub fn insert_seats(&self) -> Statement {
@@ -504,7 +504,8 @@ impl Store {
         &self,
         closing: SessionsToClose,
         reason: CloseReason,
-        (close_id, now): (Uuid, Timestamp),
+        close_id: Uuid,
+        now: Timestamp,
         key: Option<&str>,
     ) -> [Statement; 4] {
         let (condition, mut params) = closing.condition();

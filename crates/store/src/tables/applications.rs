@@ -6,6 +6,7 @@ use oauth::secret::{ClientSecret, Digest};
 
 use uuid::Uuid;
 
+use crate::tables::PageQuery;
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// A secret to be written. Only its digest is stored.
@@ -57,7 +58,7 @@ fn read(row: &SqlRow, secrets: Vec<Secret>) -> Result<TrustedApplication, Damage
         version: row.int(4)?,
         ..Registration::new(ApplicationId(row.uuid(0)?), secrets)
     };
-    Ok(ApplicationRecord::restore(&row.text(2)?, (registration, row.text(1)?), system_user))
+    Ok(ApplicationRecord::restore(&row.text(2)?, registration, row.text(1)?, system_user))
 }
 
 impl Store {
@@ -89,8 +90,8 @@ impl Store {
 
     /// The next applications after an `ApplicationUri`, in its order, at most `limit`.
     pub async fn applications_after(&self, uri: &str, limit: u32) -> Result<Vec<TrustedApplication>, Fault> {
-        let found = (APPLICATIONS_AFTER, vec![]);
-        let mut page = self.page((KIND, 1), found, (uri.to_owned(), limit), |row| Ok(row.clone())).await?;
+        let query = PageQuery { kind: KIND, sql: APPLICATIONS_AFTER, params: vec![], key: 1 };
+        let mut page = self.page(query, uri.to_owned(), limit, |row| Ok(row.clone())).await?;
         let secrets = page.iter().map(async |row| {
             let rows = self.rows(SECRETS_OF, values![row.text(0)?]).await?;
             Ok::<_, Fault>(self.readable("secret of an application", &rows, |row| secret(row, 0)))

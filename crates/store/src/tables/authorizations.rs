@@ -10,7 +10,7 @@ use oauth::pkce::Challenge;
 use oauth::scope::Scope;
 use oauth::secret::Digest;
 
-use crate::tables::{ExaminedTable, damaged};
+use crate::tables::{ConsentParties, ExaminedTable, damaged};
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 macro_rules! select_authorizations {
@@ -147,7 +147,8 @@ impl Store {
         &self,
         id: AuthorizationId,
         from: Generation,
-        (by, now): (&RequestOrigin, Timestamp),
+        by: &RequestOrigin,
+        now: Timestamp,
     ) -> Statement {
         self.bound(
             "UPDATE authorizations SET generation = generation + 1, rotated_at = $4, rotated_address = $5, \
@@ -193,16 +194,11 @@ impl Store {
     }
 
     /// Ends all authorizations that a user gave an application.
-    pub fn end_authorizations_between(
-        &self,
-        (user, application): (UserId, ApplicationId),
-        reason: &'static str,
-        now: Timestamp,
-    ) -> Statement {
+    pub fn end_authorizations_between(&self, of: ConsentParties, reason: &'static str, now: Timestamp) -> Statement {
         self.bound(
             "UPDATE authorizations SET state = 'ended', ended_at = $4, end_reason = $5 \
              WHERE instance = $1 AND user_id = $2 AND application = $3 AND state <> 'ended'",
-            values![user.0, application.0, now.micros(), reason],
+            values![of.user.0, of.application.0, now.micros(), reason],
         )
     }
 
@@ -216,7 +212,7 @@ impl Store {
         let sql = "SELECT id FROM authorizations WHERE instance = $1 AND user_id = $2 AND ended_at >= $3 \
                    AND end_reason = $4";
         let params = values![user.0, since.micros(), reason];
-        self.list(KIND, (sql, params), |row| row.uuid(0).map(AuthorizationId)).await
+        self.list(KIND, sql, params, |row| row.uuid(0).map(AuthorizationId)).await
     }
 
     /// Authorizations that ended since. Their access tokens may still be unexpired. Excludes those that ended with
@@ -224,7 +220,7 @@ impl Store {
     pub async fn authorizations_ended_since(&self, since: Timestamp) -> Result<Vec<AuthorizationId>, Fault> {
         let sql = "SELECT id FROM authorizations WHERE instance = $1 AND ended_at IS NOT NULL AND ended_at >= $2 \
                    AND end_reason NOT IN ('sign_out', 'ended_by_administrator')";
-        self.list(KIND, (sql, values![since.micros()]), |row| row.uuid(0).map(AuthorizationId)).await
+        self.list(KIND, sql, values![since.micros()], |row| row.uuid(0).map(AuthorizationId)).await
     }
 
     /// Number of live refresh token families.

@@ -64,13 +64,13 @@ impl Store {
     /// The user's last requested change, expired or not.
     pub async fn email_change(&self, user: UserId) -> Result<Option<EmailChange>, Fault> {
         // A row that cannot be read is no change: the user requests it again.
-        Ok(self.list(KIND, (select_changes!("AND user_id = $2"), values![user.0]), read).await?.pop())
+        Ok(self.list(KIND, select_changes!("AND user_id = $2"), values![user.0], read).await?.pop())
     }
 
     /// The change that one side answers with this code, expired or not.
     pub async fn email_change_by_code(&self, code: &Digest<LinkCode>) -> Result<Option<EmailChange>, Fault> {
         let sql = select_changes!("AND (old_digest = $2 OR new_digest = $2)");
-        Ok(self.list(KIND, (sql, values![*code.as_bytes()]), read).await?.pop())
+        Ok(self.list(KIND, sql, values![*code.as_bytes()], read).await?.pop())
     }
 
     /// Replaces the user's earlier change, whose codes become invalid.

@@ -59,7 +59,7 @@ impl Store {
     /// A user's sign-ins that were not ended, most recently used first. The caller checks their timers.
     pub async fn identity_sessions_of(&self, user: UserId, limit: u32) -> Result<Vec<SignInRow>, Fault> {
         let sql = select_sign_ins!("AND user_id = $2 ORDER BY last_seen DESC, id LIMIT $3");
-        self.list(KIND, (sql, values![user.0, limit]), read).await
+        self.list(KIND, sql, values![user.0, limit], read).await
     }
 
     /// Goes into the batch with the statement that creates or renews the sign-in.
@@ -140,6 +140,6 @@ impl Store {
     /// Sign-ins that ended since. Their tokens may still be unexpired.
     pub async fn sessions_ended_since(&self, since: Timestamp) -> Result<Vec<SessionId>, Fault> {
         let sql = "SELECT id FROM identity_sessions WHERE instance = $1 AND ended_at IS NOT NULL AND ended_at >= $2";
-        self.list(KIND, (sql, values![since.micros()]), |row| row.uuid(0).map(SessionId)).await
+        self.list(KIND, sql, values![since.micros()], |row| row.uuid(0).map(SessionId)).await
     }
 }

@@ -58,7 +58,7 @@ impl Store {
                 last_at: row.time(5)?,
             })
         };
-        self.list(KIND, (sql, vec![]), read).await
+        self.list(KIND, sql, vec![], read).await
     }
 
     /// Uses with their users, most recent first, at most `most`.
@@ -77,6 +77,6 @@ impl Store {
             };
             Ok((seen, Login::kept(row.text(6)?).0))
         };
-        self.list(KIND, (sql, values![most]), read).await
+        self.list(KIND, sql, values![most], read).await
     }
 }

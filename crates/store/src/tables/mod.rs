@@ -32,7 +32,7 @@ pub use api_sessions::{
 pub use applications::NewSecret;
 pub use audit::{WaitingBlock, lines_of};
 pub use changes::{Change, ChangeKind, FeedEnd, FeedMark};
-pub use consents::ConnectedApplication;
+pub use consents::{ConnectedApplication, ConsentParties};
 pub use identity_sessions::SignInRow;
 pub use instances::StoredInstance;
 pub use keys::{StoredKey, StoredKeys, UnreadableKey};
@@ -170,7 +170,7 @@ impl Store {
         read: impl Fn(&SqlRow) -> Result<T, DamagedRow>,
     ) -> Vec<T> {
         let tell = |row: &SqlRow, damage: &DamagedRow| {
-            self.database().unreadable().tell(*self.instance(), kind, (row, damage));
+            self.database().unreadable().tell(*self.instance(), kind, row, damage);
         };
         let read = |row: &SqlRow| read(row).inspect_err(|damage| tell(row, damage)).ok();
         rows.iter().filter_map(read).collect()
@@ -179,21 +179,22 @@ impl Store {
     async fn list<T>(
         &self,
         kind: &'static str,
-        (sql, params): (&'static str, Vec<SqlValue>),
+        sql: &'static str,
+        params: Vec<SqlValue>,
         read: impl Fn(&SqlRow) -> Result<T, DamagedRow>,
     ) -> Result<Vec<T>, Fault> {
         Ok(self.readable(kind, &self.rows(sql, params).await?, read))
     }
 
-    /// A page of a list: `limit` records, if there are that many. The last two parameters are the key after which the
-    /// page begins, and the number of rows; `key` is the index of the row's key column.
+    /// A page of a list: `limit` records after a key, if there are that many.
     async fn page<T>(
         &self,
-        (kind, key): (&'static str, usize),
-        (sql, first): (&'static str, Vec<SqlValue>),
-        (mut after, limit): (String, u32),
+        query: PageQuery,
+        mut after: String,
+        limit: u32,
         read: impl Fn(&SqlRow) -> Result<T, DamagedRow>,
     ) -> Result<Vec<T>, Fault> {
+        let PageQuery { kind, sql, params: first, key } = query;
         let mut page = Vec::new();
         loop {
             let wanted = limit.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
@@ -212,6 +213,18 @@ impl Store {
         params.insert(0, SqlValue::from(self.instance().0));
         params
     }
+}
+
+/// The statement of a page of a list.
+struct PageQuery {
+    /// The kind of record, for the log.
+    kind: &'static str,
+    /// Its last two parameters are the key after which the page begins, and the number of rows.
+    sql: &'static str,
+    /// The parameters before these two.
+    params: Vec<SqlValue>,
+    /// The index of the row's key column.
+    key: usize,
 }
 
 /// Sizes of parameter lists in statements. Few sizes mean few prepared texts.

@@ -30,7 +30,7 @@ impl Store {
         let sql = "SELECT id, browser, request, session, met_at, expires_at FROM pending_authorizations \
                    WHERE instance = $1 AND id = $2";
         // A row that cannot be read is no request: the user starts again at the application.
-        Ok(self.list("pending authorization", (sql, values![id]), read).await?.pop())
+        Ok(self.list("pending authorization", sql, values![id], read).await?.pop())
     }
 
     /// Stores the request under this id, for a user who has authenticated. An existing row gets the newer user and

@@ -3,7 +3,7 @@ use model::{ApplicationId, ReferenceTokenId, Timestamp, UserId};
 use oauth::secret::Digest;
 use uuid::Uuid;
 
-use crate::tables::{ExaminedTable, before, damaged};
+use crate::tables::{ExaminedTable, PageQuery, before, damaged};
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// The columns that [`read`] expects, in its order.
@@ -59,7 +59,7 @@ fn read(row: &SqlRow) -> Result<ReferenceToken, DamagedRow> {
 impl Store {
     pub async fn reference_token(&self, digest: &Digest<ReferenceTokenValue>) -> Result<Option<ReferenceToken>, Fault> {
         // A row that cannot be read gives no access.
-        Ok(self.list(KIND, (select_tokens!("AND digest = $2"), values![*digest.as_bytes()]), read).await?.pop())
+        Ok(self.list(KIND, select_tokens!("AND digest = $2"), values![*digest.as_bytes()], read).await?.pop())
     }
 
     pub async fn reference_token_by_id(&self, id: ReferenceTokenId) -> Result<Option<ReferenceToken>, Fault> {
@@ -74,12 +74,12 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<ReferenceToken>, Fault> {
         let before = before(id.map(|id| id.0));
-        let asked = match of {
+        let (sql, params) = match of {
             TokensOf::Everybody => (TOKENS_BEFORE, vec![]),
             TokensOf::Application(application) => (TOKENS_OF_APPLICATION, values![application.0]),
             TokensOf::User(user) => (TOKENS_OF_USER, values![user.0]),
         };
-        self.page((KIND, 0), asked, (before, limit), read).await
+        self.page(PageQuery { kind: KIND, sql, params, key: 0 }, before, limit, read).await
     }
 
     /// A user's own tokens that are not revoked, including expired ones; newest first, at most `limit`.
@@ -87,7 +87,7 @@ impl Store {
         let sql = select_tokens!(
             "AND user_id = $2 AND kind = 'personal' AND revoked_at IS NULL ORDER BY created_at DESC, id LIMIT $3"
         );
-        self.list(KIND, (sql, values![user.0, limit]), read).await
+        self.list(KIND, sql, values![user.0, limit], read).await
     }
 
     /// All of a user's own tokens that work now, without a limit.
@@ -96,7 +96,7 @@ impl Store {
             "AND user_id = $2 AND kind = 'personal' AND revoked_at IS NULL \
              AND (expires_at IS NULL OR expires_at > $3) ORDER BY id"
         );
-        self.list(KIND, (sql, values![user.0, now.micros()]), read).await
+        self.list(KIND, sql, values![user.0, now.micros()], read).await
     }
 
     pub fn insert_reference_token(&self, token: &ReferenceToken) -> Statement {
@@ -150,7 +150,7 @@ impl Store {
     /// Service tokens revoked since. They may still be unexpired.
     pub async fn access_tokens_revoked_since(&self, since: Timestamp) -> Result<Vec<Uuid>, Fault> {
         let sql = "SELECT id FROM revoked_tokens WHERE instance = $1 AND revoked_at >= $2";
-        self.list("revoked token", (sql, values![since.micros()]), |row| row.uuid(0)).await
+        self.list("revoked token", sql, values![since.micros()], |row| row.uuid(0)).await
     }
 
     /// Revocations older than any live token. A small batch.

@@ -1,7 +1,7 @@
 use model::entities::Permissions;
 use model::stored::{JsonMembers, written_over};
 
-use crate::tables::ExaminedTable;
+use crate::tables::{ExaminedTable, PageQuery};
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// The permissions of a role.
@@ -48,7 +48,8 @@ impl Store {
 
     /// The next roles after a name, ordered by name, at most `limit`.
     pub async fn roles_after(&self, name: &str, limit: u32) -> Result<Vec<Role>, Fault> {
-        self.page((KIND, 0), (ROLES_AFTER, vec![]), (name.to_owned(), limit), read).await
+        let query = PageQuery { kind: KIND, sql: ROLES_AFTER, params: vec![], key: 0 };
+        self.page(query, name.to_owned(), limit, read).await
     }
 
     /// Guarded: a name is used once.

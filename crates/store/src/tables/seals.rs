@@ -137,7 +137,8 @@ impl Store {
     pub fn update_audit_memory(
         &self,
         read: i64,
-        (head, signed): (i64, i64),
+        head: i64,
+        signed: i64,
         remembered: Vec<u8>,
         behind: Option<&FeedMark>,
     ) -> Statement {

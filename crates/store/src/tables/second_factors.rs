@@ -100,11 +100,11 @@ impl Store {
     /// Oldest first.
     pub async fn passkeys(&self, user: UserId) -> Result<Vec<StoredPasskey>, Fault> {
         let sql = select_passkeys!("AND user_id = $2 ORDER BY created_at, id");
-        self.list(KIND, (sql, values![user.0]), passkey).await
+        self.list(KIND, sql, values![user.0], passkey).await
     }
 
     pub async fn passkey_by_credential(&self, credential: &[u8]) -> Result<Option<StoredPasskey>, Fault> {
-        Ok(self.list(KIND, (select_passkeys!("AND credential = $2"), values![credential]), passkey).await?.pop())
+        Ok(self.list(KIND, select_passkeys!("AND credential = $2"), values![credential], passkey).await?.pop())
     }
 
     /// Guarded: a credential is registered once, for one user.

@@ -5,7 +5,7 @@ use model::mail::EmailAddress;
 use model::user::PasswordHash;
 use model::{Email, Login, Timestamp, User, UserId, UserType};
 
-use crate::tables::ExaminedTable;
+use crate::tables::{ExaminedTable, PageQuery};
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// Attributes of a new user.
@@ -112,7 +112,7 @@ impl Store {
     }
 
     pub async fn users(&self) -> Result<Vec<User>, Fault> {
-        self.list(KIND, (select_users!("ORDER BY u.login_folded"), vec![]), read).await
+        self.list(KIND, select_users!("ORDER BY u.login_folded"), vec![], read).await
     }
 
     pub async fn user_row(&self, id: UserId) -> Result<Option<UserRow>, Fault> {
@@ -121,7 +121,8 @@ impl Store {
 
     /// The next users after a folded login, ordered by login, at most `limit`.
     pub async fn users_after(&self, login: &str, limit: u32) -> Result<Vec<UserRow>, Fault> {
-        self.page((KIND, 17), (USERS_AFTER, vec![]), (login.to_owned(), limit), read_row).await
+        let query = PageQuery { kind: KIND, sql: USERS_AFTER, params: vec![], key: 17 };
+        self.page(query, login.to_owned(), limit, read_row).await
     }
 
     /// Stores an administrator's change. Guarded by the version that was read; `ends_tokens` increments the epoch.
@@ -272,7 +273,7 @@ impl Store {
     /// Users with this address, case-insensitive; at most `most`.
     pub async fn users_by_email(&self, address: &EmailAddress, most: i64) -> Result<Vec<User>, Fault> {
         let sql = select_users!("AND lower(u.email) = $2 ORDER BY u.login_folded LIMIT $3");
-        self.list(KIND, (sql, values![address.folded(), most]), read).await
+        self.list(KIND, sql, values![address.folded(), most], read).await
     }
 
     /// Stores a confirmed address. Guarded by the epoch and the address that were read.

@@ -32,12 +32,12 @@ async fn the_room_on_the_files_disk_is_told() {
     const LEEWAY: u64 = 1024 * 1024 * 1024;
     let place = sqlite();
     let database = place.open().await;
-    let told = database.free_bytes().await.expect("a file is on a disk");
+    let reported = database.free_bytes().await.expect("a file is on a disk");
     let mut df = std::process::Command::new("df");
     df.args(["--block-size=1", "--output=avail"]).arg(place.url.trim_start_matches("sqlite:"));
     let output = String::from_utf8(df.output().expect("df runs").stdout).expect("text");
     let free: u64 = output.lines().nth(1).and_then(|line| line.trim().parse().ok()).expect("a number");
-    assert!(told.abs_diff(free) < LEEWAY, "{told}, and not {free}");
+    assert!(reported.abs_diff(free) < LEEWAY, "{reported}, and not {free}");
 }
 
 #[tokio::test]

@@ -160,21 +160,21 @@ async fn what_is_remembered_is_read_with_the_chain_and_written_once(place: Place
     assert_eq!(store.audit_secret().await.expect("no fault"), Some(vec![7]));
     assert_eq!(there.audit_secret().await.expect("no fault"), None, "of another instance");
 
-    refused(store, store.update_audit_memory(1, (3, 3), vec![3], None)).await;
-    refused(there, there.update_audit_memory(0, (3, 3), vec![3], None)).await;
-    done(store, store.update_audit_memory(0, (3, 3), vec![3], None)).await;
-    refused(store, store.update_audit_memory(0, (3, 3), vec![4], None)).await;
+    refused(store, store.update_audit_memory(1, 3, 3, vec![3], None)).await;
+    refused(there, there.update_audit_memory(0, 3, 3, vec![3], None)).await;
+    done(store, store.update_audit_memory(0, 3, 3, vec![3], None)).await;
+    refused(store, store.update_audit_memory(0, 3, 3, vec![4], None)).await;
     let mut batch = Batch::new();
     batch.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, NOW);
     assert_eq!(store.commit(batch).await.expect("no fault"), CommitOutcome::Committed);
     let mark = store.newest_change().await.expect("no fault").expect("just announced");
     assert!(store.has_change(&mark).await.expect("no fault") && !there.has_change(&mark).await.expect("no fault"));
-    done(store, store.update_audit_memory(1, (3, 3), vec![3], Some(&mark))).await;
+    done(store, store.update_audit_memory(1, 3, 3, vec![3], Some(&mark))).await;
     // The database went back behind that change, and another one has its number.
     let lost = format!("UPDATE changes SET id = 'another' WHERE instance = '{}'", store.instance());
     done(store, store::statement(lost, vec![])).await;
     assert!(!store.has_change(&mark).await.expect("no fault"));
-    refused(store, store.update_audit_memory(2, (3, 3), vec![4], Some(&mark))).await;
+    refused(store, store.update_audit_memory(2, 3, 3, vec![4], Some(&mark))).await;
     let kept = read(9).await;
     assert_eq!((kept.remembered_head, kept.remembered_checkpoint, kept.asked), (hash(2), None, None));
     let row = kept.row.expect("it is kept");
@@ -259,8 +259,8 @@ async fn an_event_that_is_sealed_while_the_trail_is_read_is_told_once(place: Pla
     ids.sort_unstable();
     let expected = [(1, ""), (3, ".0"), (4, ".0"), (4, ".1")].map(|(number, line)| format!("{}{line}", id(number)));
     assert_eq!(ids, expected);
-    let told = trail.iter().find(|event| event.id == expected[0]).expect("it is told");
-    assert_eq!(told.kind, "sealed", "as it was sealed");
+    let found = trail.iter().find(|event| event.id == expected[0]).expect("it is told");
+    assert_eq!(found.kind, "sealed", "as it was sealed");
 }
 
 async fn chains_of_an_instance_are_apart(place: Place) {

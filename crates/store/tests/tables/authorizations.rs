@@ -9,7 +9,7 @@ use model::{
 use oauth::pkce::Challenge;
 use oauth::scope::Scope;
 use oauth::secret::Presented;
-use store::{CommitOutcome, Store};
+use store::{CommitOutcome, ConsentParties, Store};
 use uuid::Uuid;
 
 use crate::common::Place;
@@ -123,12 +123,12 @@ async fn a_code_is_redeemed_once(place: Place) {
 async fn a_family_advances_only_from_the_generation_that_was_read(place: Place) {
     let server = server(&place).await;
     issue(&server.here, 1, 9).await;
-    refused(&server.here, server.here.advance_family(id(1), Generation(0), (&by(), LATER))).await;
+    refused(&server.here, server.here.advance_family(id(1), Generation(0), &by(), LATER)).await;
     done(&server.here, server.here.redeem_code(id(1), Some(MUCH_LATER), NOW)).await;
-    done(&server.here, server.here.advance_family(id(1), Generation(1), (&by(), LATER))).await;
-    refused(&server.here, server.here.advance_family(id(1), Generation(1), (&by(), MUCH_LATER))).await;
-    refused(&server.here, server.here.advance_family(id(1), Generation(3), (&by(), MUCH_LATER))).await;
-    refused(&server.there, server.there.advance_family(id(1), Generation(2), (&by(), MUCH_LATER))).await;
+    done(&server.here, server.here.advance_family(id(1), Generation(1), &by(), LATER)).await;
+    refused(&server.here, server.here.advance_family(id(1), Generation(1), &by(), MUCH_LATER)).await;
+    refused(&server.here, server.here.advance_family(id(1), Generation(3), &by(), MUCH_LATER)).await;
+    refused(&server.there, server.there.advance_family(id(1), Generation(2), &by(), MUCH_LATER)).await;
     assert_eq!(family(&server.here, 1).await, (2, LATER, false, Some(MUCH_LATER)));
 }
 
@@ -144,11 +144,11 @@ async fn a_rotation_is_remembered_with_its_address_until_the_person_is_erased(pl
     for number in [1, 2] {
         done(store, store.redeem_code(id(number), Some(MUCH_LATER), NOW)).await;
         assert_eq!(rotated_by(number).await, None, "a code is no rotation");
-        done(store, store.advance_family(id(number), Generation(1), (&by(), LATER))).await;
+        done(store, store.advance_family(id(number), Generation(1), &by(), LATER)).await;
         assert_eq!(rotated_by(number).await, Some(by()));
     }
     let unnamed = RequestOrigin { address: [203, 0, 113, 9].into(), user_agent: None };
-    done(store, store.advance_family(id(2), Generation(2), (&unnamed, LATER))).await;
+    done(store, store.advance_family(id(2), Generation(2), &unnamed, LATER)).await;
     assert_eq!(rotated_by(2).await, Some(unnamed.clone()));
     assert_eq!(store.commit(store.erase_user(&eve, LATER).into()).await.expect("no fault"), CommitOutcome::Committed);
     let sql = "SELECT id FROM authorizations WHERE rotated_address IS NOT NULL OR rotated_user_agent IS NOT NULL";
@@ -163,7 +163,7 @@ async fn a_repeat_is_for_a_family_that_stands(place: Place) {
     refused(&server.here, server.here.expect_family_stands(id(1))).await;
     done(&server.here, server.here.redeem_code(id(1), Some(MUCH_LATER), NOW)).await;
     refused(&server.there, server.there.expect_family_stands(id(1))).await;
-    done(&server.here, server.here.advance_family(id(1), Generation(1), (&by(), LATER))).await;
+    done(&server.here, server.here.advance_family(id(1), Generation(1), &by(), LATER)).await;
     done(&server.here, server.here.expect_family_stands(id(1))).await;
     done(&server.here, server.here.end_authorization(id(1), "sign_out", LATER)).await;
     refused(&server.here, server.here.expect_family_stands(id(1))).await;
@@ -177,7 +177,7 @@ async fn a_generation_is_proven_until_the_next(place: Place) {
     assert!(!family(&server.here, 1).await.2, "another generation proves nothing of this one");
     done(&server.here, server.here.prove_generation(id(1), Generation(1))).await;
     assert!(family(&server.here, 1).await.2);
-    done(&server.here, server.here.advance_family(id(1), Generation(1), (&by(), LATER))).await;
+    done(&server.here, server.here.advance_family(id(1), Generation(1), &by(), LATER)).await;
     assert!(!family(&server.here, 1).await.2, "the next one has proven nothing yet");
     done(&server.here, server.here.prove_generation(id(1), Generation(1))).await;
     assert!(!family(&server.here, 1).await.2, "an old token's use comes too late");
@@ -195,7 +195,7 @@ async fn an_authorization_ends_once_with_its_first_reason_and_for_good(place: Pl
     done(&server.there, server.there.end_authorization(id(3), "elsewhere", LATER)).await;
     assert!(has_ended(&server.here, 1).await && has_ended(&server.here, 2).await && !has_ended(&server.here, 3).await);
     refused(&server.here, server.here.redeem_code(id(1), None, LATER)).await;
-    refused(&server.here, server.here.advance_family(id(2), Generation(1), (&by(), LATER))).await;
+    refused(&server.here, server.here.advance_family(id(2), Generation(1), &by(), LATER)).await;
     let ended = async |store: &Store, since| store.authorizations_ended_since(since).await.expect("no fault");
     assert_eq!(ended(&server.here, LATER).await, [id(2)], "the second end did not move the first");
     assert_eq!(ended(&server.here, NOW).await.len(), 2);
@@ -245,6 +245,7 @@ async fn what_a_user_gave_an_application_ends_together_and_is_found_by_its_reaso
     let server = server(&place).await;
     let store = &server.here;
     let (user, application) = (UserId(Uuid::from_u128(30)), ApplicationId(Uuid::from_u128(20)));
+    let parties = ConsentParties { user, application };
     for number in [1, 2, 3] {
         issue(store, number, 40 + number).await;
     }
@@ -257,16 +258,16 @@ async fn what_a_user_gave_an_application_ends_together_and_is_found_by_its_reaso
     done(store, store.redeem_code(id(2), Some(MUCH_LATER), NOW)).await;
     done(store, store.end_authorization(id(3), "reused", NOW)).await;
     let holds = async |now, since| {
-        let known = store.connections(user, (now, since)).await.expect("no fault");
+        let known = store.connections(user, now, since).await.expect("no fault");
         known.iter().map(|one| (one.application, one.consent.is_some(), one.holds_tokens)).collect::<Vec<_>>()
     };
     assert_eq!(holds(NOW, NOW).await, [(application, false, true), (elsewhere.application, false, true)]);
     assert_eq!(holds(LATER, LATER).await, [(application, false, true)], "the family outlives the codes");
     assert_eq!(holds(MUCH_LATER, LATER).await, []);
 
-    done(&server.there, server.there.end_authorizations_between((user, application), "withdrawn", LATER)).await;
+    done(&server.there, server.there.end_authorizations_between(parties, "withdrawn", LATER)).await;
     assert!(!matches!(read(store, 1).await.expect("there").state, AuthorizationState::Ended(_)));
-    done(store, store.end_authorizations_between((user, application), "withdrawn", LATER)).await;
+    done(store, store.end_authorizations_between(parties, "withdrawn", LATER)).await;
     for (number, is_ended) in [(1, true), (2, true), (3, true), (4, false), (5, false)] {
         let state = read(store, number).await.expect("there").state;
         assert_eq!(matches!(state, AuthorizationState::Ended(_)), is_ended, "{number}");

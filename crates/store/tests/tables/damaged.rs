@@ -4,7 +4,7 @@ use model::reference_token::ReferenceTokenKind;
 use model::{ApplicationId, AuthorizationId, InstanceSettings, ReferenceTokenId, SessionId, UserId};
 use oauth::scope::Scope;
 use serde_json::json;
-use store::{Batch, CommitOutcome, SessionsToClose, Store, TokensOf, statement, values};
+use store::{Batch, CommitOutcome, ConsentParties, SessionsToClose, Store, TokensOf, statement, values};
 use uuid::Uuid;
 
 use crate::applications::{application, register};
@@ -97,12 +97,13 @@ async fn one_bad_row_of_each_kind_stops_no_list(place: Place) {
     assert!(store.personal_tokens(UserId(bad), 9).await.expect("no fault").is_empty());
     assert!(store.reference_token_by_id(ReferenceTokenId(bad)).await.is_err(), "who asks for this one");
     assert_eq!(ReferenceTokenKind::parse("robot"), None);
-    let consent = store.consent_as_written(UserId(bad), ApplicationId(bad)).await.expect("no fault");
+    let parties = ConsentParties { user: UserId(bad), application: ApplicationId(bad) };
+    let consent = store.consent_as_written(parties).await.expect("no fault");
     assert_eq!(consent, (Scope::default(), "a\"b".to_owned()), "asked again, and written over");
     let read = Scope::parse("read").expect("a scope");
-    let connections = store.connections(UserId(bad), (NOW, NOW)).await.expect("no fault");
+    let connections = store.connections(UserId(bad), NOW, NOW).await.expect("no fault");
     assert_eq!(connections[0].consent.as_ref().map(|(scope, _)| scope.is_empty()), Some(true), "it can be withdrawn");
-    done(store, store.remember_consent((UserId(bad), ApplicationId(bad)), (&consent.1, &read), LATER)).await;
+    done(store, store.remember_consent(parties, &consent.1, &read, LATER)).await;
     assert!(store.email_change(UserId(bad)).await.expect("no fault").is_none());
     assert!(store.identity_session(SessionId(bad)).await.expect("no fault").is_none());
     assert!(store.identity_sessions_of(UserId(bad), 9).await.expect("no fault").is_empty());

@@ -115,12 +115,12 @@ async fn newest(store: &Store) -> FeedMark {
 
 /// Behind a row that was read.
 async fn news(store: &Store, mark: &FeedMark) -> Option<Vec<(i64, ChangeKind, u128)>> {
-    let told = |(mark, change): (FeedMark, Option<Change>)| {
+    let as_numbers = |(mark, change): (FeedMark, Option<Change>)| {
         let change = change.expect("a kind of this version");
         (mark.number, change.kind, change.subject.as_u128())
     };
     let news = store.changes_after(mark, 1000).await.expect("no fault");
-    news.map(|news| news.into_iter().map(told).collect())
+    news.map(|news| news.into_iter().map(as_numbers).collect())
 }
 
 async fn changes_come_in_order_and_are_numbered_without_a_gap(place: Place) {
@@ -285,7 +285,7 @@ async fn audit_events_read_back_oldest_first(place: Place) {
         uuid::Builder::from_unix_timestamp_millis(millis, &[number; 10]).into_uuid()
     };
     let refusal = model::application::ClientRefusal::WrongSecret { method: "client_secret_post", live: 2 };
-    let mut full = AuditEvent::refused(LATER, AuditKind::TokenRefused, &visitor, (Asker::Authenticated, &refusal))
+    let mut full = AuditEvent::refused(LATER, AuditKind::TokenRefused, &visitor, Asker::Authenticated, &refusal)
         .application("my.app")
         .user(user_id(1))
         .token("jti")

@@ -35,16 +35,16 @@ async fn uses_add_up_whichever_node_counted_them(place: Place) {
     done(store, store.add_legacy_uses(&login)).await;
 
     let totals = store.legacy_totals().await.expect("no fault");
-    let told: Vec<_> = totals
+    let found: Vec<_> = totals
         .iter()
         .map(|one| (one.application, one.scheme, one.uses, one.users, one.first_at, one.last_at))
         .collect();
     let basic = (app(9), LegacyScheme::Basic, 13, 2, NOW, MUCH_LATER);
-    assert_eq!(told, [basic, (app(9), LegacyScheme::ErpLogin, 7, 1, LATER, LATER)]);
+    assert_eq!(found, [basic, (app(9), LegacyScheme::ErpLogin, 7, 1, LATER, LATER)]);
 
     let uses = store.legacy_uses(10).await.expect("no fault");
-    let told: Vec<_> = uses.iter().map(|(one, login)| (*one, login.as_str())).collect();
-    assert_eq!(told, [(seen(1, 12, NOW, MUCH_LATER), "alice"), (login, "bob"), (seen(2, 1, NOW, NOW), "bob")]);
+    let found: Vec<_> = uses.iter().map(|(one, login)| (*one, login.as_str())).collect();
+    assert_eq!(found, [(seen(1, 12, NOW, MUCH_LATER), "alice"), (login, "bob"), (seen(2, 1, NOW, NOW), "bob")]);
     assert_eq!(store.legacy_uses(2).await.expect("no fault").len(), 2);
     assert!(server.there.legacy_totals().await.expect("no fault").is_empty(), "not of that instance");
     assert!(server.there.legacy_uses(10).await.expect("no fault").is_empty());

@@ -38,15 +38,15 @@ const LATER: Timestamp = Timestamp(NOW.0 + 1_000_000);
 const MUCH_LATER: Timestamp = Timestamp(NOW.0 + 2_000_000);
 
 /// Two instances in one database: what one does, the other must not see.
-struct House {
+struct TwoInstances {
     here: Store,
     there: Store,
 }
 
-async fn server(place: &Place) -> House {
+async fn server(place: &Place) -> TwoInstances {
     let database = place.migrated().await;
     let instance = |number| Store::new(database.clone(), InstanceId(Uuid::from_u128(number)));
-    let server = House { here: instance(1), there: instance(2) };
+    let server = TwoInstances { here: instance(1), there: instance(2) };
     let settings = InstanceSettings::default();
     done(&server.here, server.here.insert_instance("here", &settings, vec![1, 2, 3], NOW)).await;
     done(&server.there, server.there.insert_instance("there", &settings, vec![4], NOW)).await;

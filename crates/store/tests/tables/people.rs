@@ -4,7 +4,7 @@ use model::entities::{AccessKind, Permissions};
 use model::user::PasswordHash;
 use model::{ApplicationId, Email, Login, User, UserId, UserType};
 use oauth::scope::Scope;
-use store::{CommitOutcome, ConnectedApplication, NewUser, Store};
+use store::{CommitOutcome, ConnectedApplication, ConsentParties, NewUser, Store};
 use uuid::Uuid;
 
 use crate::common::Place;
@@ -164,17 +164,17 @@ async fn disabling_raises_the_epoch_and_counts_on_the_one_that_was_read(place: P
 
 async fn consent_is_remembered_for_one_user_and_one_application(place: Place) {
     let server = server(&place).await;
-    let application = |number| ApplicationId(Uuid::from_u128(number));
+    let with = |user, number| ConsentParties { user, application: ApplicationId(Uuid::from_u128(number)) };
     let scope = |text: &str| Scope::parse(text).expect("a scope");
     let remember = async |user: UserId, number, before: &str, text: &str, now| {
-        let written = server.here.remember_consent((user, application(number)), (before, &scope(text)), now);
+        let written = server.here.remember_consent(with(user, number), before, &scope(text), now);
         commit(&server.here, written).await == CommitOutcome::Committed
     };
     assert!(remember(user_id(1), 1, "", "openid read", NOW).await);
     assert!(remember(user_id(1), 2, "", "openid", NOW).await);
     assert!(!remember(user_id(1), 1, "openid", "openid sec", LATER).await, "another page was first");
     assert!(remember(user_id(1), 1, "openid read", "openid read update", LATER).await);
-    let agreed = async |store: &Store, user, number| store.consent(user, application(number)).await.expect("no fault");
+    let agreed = async |store: &Store, user, number| store.consent(with(user, number)).await.expect("no fault");
     assert_eq!(agreed(&server.here, user_id(1), 1).await, scope("openid read update"));
     assert_eq!(agreed(&server.here, user_id(1), 2).await, scope("openid"));
     assert_eq!(agreed(&server.here, user_id(2), 1).await, Scope::default());
@@ -183,10 +183,10 @@ async fn consent_is_remembered_for_one_user_and_one_application(place: Place) {
 
 async fn consent_is_relied_on_as_it_was_read_and_forgotten_for_one_application(place: Place) {
     let server = server(&place).await;
-    let with = |number| (user_id(1), ApplicationId(Uuid::from_u128(number)));
+    let with = |number| ConsentParties { user: user_id(1), application: ApplicationId(Uuid::from_u128(number)) };
     let (nothing, read) = (Scope::default(), Scope::parse("openid read").expect("a scope"));
     for number in [1, 2] {
-        done(&server.here, server.here.remember_consent(with(number), ("", &read), NOW)).await;
+        done(&server.here, server.here.remember_consent(with(number), "", &read, NOW)).await;
     }
     done(&server.here, server.here.rely_on_consent(with(1), &read)).await;
     refused(&server.here, server.here.rely_on_consent(with(1), &nothing)).await;
@@ -196,10 +196,11 @@ async fn consent_is_relied_on_as_it_was_read_and_forgotten_for_one_application(p
     done(&server.here, server.here.forget_consent(with(1))).await;
     refused(&server.here, server.here.rely_on_consent(with(1), &read)).await;
     done(&server.here, server.here.rely_on_consent(with(2), &read)).await;
-    let known = server.here.connections(user_id(1), (LATER, NOW)).await.expect("no fault");
-    let expected = ConnectedApplication { application: with(2).1, consent: Some((read, NOW)), holds_tokens: false };
+    let known = server.here.connections(user_id(1), LATER, NOW).await.expect("no fault");
+    let expected =
+        ConnectedApplication { application: with(2).application, consent: Some((read, NOW)), holds_tokens: false };
     assert_eq!(known, [expected]);
-    assert!(server.there.connections(user_id(1), (LATER, NOW)).await.expect("no fault").is_empty());
+    assert!(server.there.connections(user_id(1), LATER, NOW).await.expect("no fault").is_empty());
 }
 
 async fn a_language_is_chosen_without_ending_anything_and_counts_on_what_was_read(place: Place) {

@@ -206,7 +206,7 @@ async fn export(call: AdminCall, QueryParams(asked): QueryParams<Exported>) -> O
         FileFormat::Csv => ExportFormat::Csv,
     };
     let kinds = asked.kind.map(|kind| kind.as_str().to_owned()).into_iter().collect();
-    Ok(File(render::exported((call.manager, asked.chain), AuditExport::new(span, kinds, format), format)))
+    Ok(File(render::exported(call.manager, asked.chain, AuditExport::new(span, kinds, format), format)))
 }
 
 /// The result of verifying the audit.

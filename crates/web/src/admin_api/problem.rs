@@ -151,7 +151,7 @@ impl Problem {
     pub(super) fn response(&self, context: &RequestContext<impl AnyInstance>) -> Response {
         let (status, kind, title) = self.kind();
         let detail = self.detail();
-        let mut response = failures::problem(context.reference(), status, (kind, title), detail, self.problems());
+        let mut response = failures::problem(context.reference(), status, kind, title, detail, self.problems());
         let is_about_the_token = status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN;
         if is_about_the_token
             && let Ok(challenge) = HeaderValue::try_from(self.challenge(&context.instance.info.issuer))
@@ -192,9 +192,15 @@ pub(super) fn fault(context: &RequestContext, fault: &Fault) -> Response {
 }
 
 pub(super) fn method_not_allowed(context: &RequestContext, allowed: &str) -> Response {
-    let what = ("method-not-allowed", "Method not allowed");
     let detail = format!("Allowed methods: {allowed}.");
-    let mut response = failures::problem(context.reference(), StatusCode::METHOD_NOT_ALLOWED, what, detail, Vec::new());
+    let mut response = failures::problem(
+        context.reference(),
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "Method not allowed",
+        detail,
+        Vec::new(),
+    );
     if let Ok(allowed) = HeaderValue::try_from(allowed) {
         response.headers_mut().insert(header::ALLOW, allowed);
     }

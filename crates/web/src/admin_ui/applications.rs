@@ -228,7 +228,7 @@ async fn created(admin: &mut AdminPage, form: &Params) -> PageResult {
     let Some(kind) = ApplicationKind::of(form.get("kind")) else { return Ok(admin.gone()) };
     let (uri, login) = (form.get("uri").unwrap_or_default().trim(), form.get("system_user").unwrap_or_default().trim());
     let client_type = if kind.has_secret() { RecordClientType::Confidential } else { RecordClientType::Public };
-    let (record, mut problems) = entered(form, (uri, client_type));
+    let (record, mut problems) = entered(form, uri, client_type);
     let (record, unknown) = with_system_user(admin, record, login).await?;
     problems.extend(unknown);
     if form.get("check").is_some() {
@@ -455,7 +455,7 @@ async fn save(admin: &mut AdminPage, application: &TrustedApplication, form: &Pa
     }
     let uri: &ClientId = &application.uri;
     let login = form.get("system_user").unwrap_or_default().trim();
-    let (mut record, mut problems) = entered(form, (uri.as_str(), application.to_record().client_type));
+    let (mut record, mut problems) = entered(form, uri.as_str(), application.to_record().client_type);
     record.keep_unknown_scopes(&application.scope);
     let (record, unknown) = with_system_user(admin, record, login).await?;
     problems.extend(unknown);

@@ -125,7 +125,7 @@ pub(super) async fn export(mut admin: AdminPage, RawQuery(query): RawQuery) -> R
     let span =
         AuditRange { since: wanted.since.unwrap_or(Timestamp(0)), until: wanted.until.unwrap_or(Timestamp(i64::MAX)) };
     let kinds = wanted.kind.map(|kind| kind.as_str().to_owned()).into_iter().collect();
-    render::exported((Arc::clone(&admin.manager), wanted.chain), AuditExport::new(span, kinds, format), format)
+    render::exported(Arc::clone(&admin.manager), wanted.chain, AuditExport::new(span, kinds, format), format)
 }
 
 pub(super) async fn verify(mut admin: AdminPage, headers: HeaderMap, body: Body) -> Response {
@@ -137,7 +137,7 @@ pub(super) async fn verify(mut admin: AdminPage, headers: HeaderMap, body: Body)
 }
 
 async fn verified(admin: &mut AdminPage) -> PageResult {
-    let manager = Arc::clone(&admin.manager);
+    let manager = &admin.manager;
     let mut parts = Vec::new();
     for (chain, heading) in [(Chain::Main, "Main chain"), (Chain::Refusals, "Refusals chain")] {
         let service = manager.service();

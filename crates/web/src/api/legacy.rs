@@ -8,7 +8,7 @@ use flows::protocol::legacy::LegacyPassword;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use model::legacy::{LegacyRefusal, LegacyScheme};
-use model::user::Password;
+use model::user::{Password, PasswordCredentials};
 use oauth::bearer;
 use oauth::secret::Presented;
 use serde::Deserialize;
@@ -38,8 +38,7 @@ pub(super) async fn login(context: &mut RequestContext, headers: &HeaderMap, bod
         Ok((login, password, application)) => {
             let shown = LegacyPassword {
                 scheme: LegacyScheme::ErpLogin,
-                login: &login,
-                password: &password,
+                credentials: PasswordCredentials { login: &login, password: &password },
                 application: application.as_deref(),
             };
             let (instance, mut ctx) = context.split();

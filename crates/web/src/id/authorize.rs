@@ -52,7 +52,7 @@ async fn begin(mut context: RequestContext, method: &Method, headers: &HeaderMap
         };
         let browser = context.browser(headers).await?;
         let user = browser.as_ref().map(|browser| RequestUser { browser, for_this_request: false });
-        proceed(&mut context, (method, headers), &verified, None, user).await
+        proceed(&mut context, method, headers, &verified, None, user).await
     };
     match done.await {
         Ok(response) => response,
@@ -86,7 +86,7 @@ pub(super) async fn show_consent(
                 AuthorizeOutcome::SignIn => {}
             }
         }
-        proceed(&mut context, (&Method::GET, &headers), &asked.verified, Some(&asked.pending), user).await
+        proceed(&mut context, &Method::GET, &headers, &asked.verified, Some(&asked.pending), user).await
     };
     match done.await {
         Ok(response) => response,
@@ -160,7 +160,7 @@ pub(super) async fn submit_consent(
             // The page came too late, or another user has signed in: the request is processed again.
             browser => {
                 let user = browser.map(|browser| RequestUser { browser, for_this_request: false });
-                proceed(&mut context, (&Method::POST, &headers), &asked.verified, Some(&asked.pending), user).await
+                proceed(&mut context, &Method::POST, &headers, &asked.verified, Some(&asked.pending), user).await
             }
         }
     };

@@ -52,8 +52,7 @@ async fn sign_out(
     let done = async {
         let browser = context.browser(headers).await?;
         let (instance, mut ctx) = context.split();
-        let who = (browser.as_ref(), confirmed);
-        let outcome = instance.protocol().sign_out(&mut ctx, params, who).await?;
+        let outcome = instance.protocol().sign_out(&mut ctx, params, browser.as_ref(), confirmed).await?;
         Ok::<_, flows::Fault>((browser, outcome))
     };
     let (browser, outcome) = match done.await {

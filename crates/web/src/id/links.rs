@@ -16,10 +16,10 @@ use crate::pages::{SetUpDonePage, SetUpPage};
 use crate::request::body;
 use crate::request::context::RequestContext;
 use crate::request::failures;
+use crate::request::malformed::PageRefusal;
 use crate::request::malformed::error_page;
 use crate::request::malformed::form_expired;
 use crate::request::malformed::malformed;
-use crate::request::malformed::problem;
 use crate::request::malformed::tell_refused;
 use crate::request::render;
 use crate::request::render::FormTarget;
@@ -57,7 +57,8 @@ async fn page(
 }
 
 pub(super) fn link_spent(context: &RequestContext) -> Response {
-    error_page(context, StatusCode::GONE, problem(context.messages().problems.spent, "invalid_request"))
+    let text = context.messages().problems.spent;
+    error_page(context, &PageRefusal::new(StatusCode::GONE, "invalid_request", text))
 }
 
 /// Reads the form of a link's page and checks its CSRF token.
@@ -82,7 +83,7 @@ pub(super) async fn choose_password(mut context: RequestContext, headers: Header
     }
     let password = Presented::<Password>::new(password);
     let (instance, mut ctx) = context.split();
-    match instance.account().choose_password(&mut ctx, (&code, &password)).await {
+    match instance.account().choose_password(&mut ctx, &code, &password).await {
         Ok(Ok(user)) => {
             // The link came by e-mail or from an administrator, so the browser is trusted like one that opened a
             // browser link.

@@ -17,10 +17,10 @@ use crate::request::render::FormTarget;
 pub(super) const PATH: &str = "/id/account/forgotten";
 
 pub(super) async fn show(mut context: RequestContext, headers: HeaderMap) -> Response {
-    page(&mut context, &headers, (StatusCode::OK, None))
+    page(&mut context, &headers, StatusCode::OK, None)
 }
 
-fn page(context: &mut RequestContext, headers: &HeaderMap, (status, notice): (StatusCode, Option<&str>)) -> Response {
+fn page(context: &mut RequestContext, headers: &HeaderMap, status: StatusCode, notice: Option<&str>) -> Response {
     form_page(context, headers, |context, csrf| {
         let page = PasswordResetPage {
             messages: context.messages(),
@@ -56,7 +56,7 @@ pub(super) async fn submit(mut context: RequestContext, headers: HeaderMap, body
         Ok(Some(wait)) => {
             let seconds = wait.as_secs() + 1;
             let notice = (context.messages().forgotten.wait)(seconds);
-            let mut response = page(&mut context, &headers, (StatusCode::TOO_MANY_REQUESTS, Some(&notice)));
+            let mut response = page(&mut context, &headers, StatusCode::TOO_MANY_REQUESTS, Some(&notice));
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             response
         }

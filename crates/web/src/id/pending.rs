@@ -13,7 +13,7 @@ use oauth::authorize::{AuthorizationResponse, ResponseMode};
 use crate::id::SIGN_IN_PATH;
 use crate::pages::FormPostPage;
 use crate::request::context::RequestContext;
-use crate::request::malformed::{error_page, form_expired};
+use crate::request::malformed::{PageRefusal, error_page, form_expired};
 use crate::request::render;
 use crate::request::render::FormTarget;
 
@@ -84,7 +84,8 @@ pub(super) fn respond(context: &RequestContext, method: &Method, response: &Auth
 /// Redirects to the next page, or back to the application. `pending` is the request if a page of it was answered.
 pub(super) async fn proceed(
     context: &mut RequestContext,
-    (method, headers): (&Method, &HeaderMap),
+    method: &Method,
+    headers: &HeaderMap,
     verified: &VerifiedRequest,
     pending: Option<&PendingAuthorization>,
     user: Option<RequestUser<'_>>,
@@ -126,5 +127,6 @@ pub(super) fn target_page(context: &RequestContext, refusal: &TargetRefusal) -> 
         TargetRefusal::UnknownApplication | TargetRefusal::ApplicationDisabled => "unauthorized_client",
         TargetRefusal::Malformed(_) | TargetRefusal::RedirectUriNotRegistered { .. } => "invalid_request",
     };
-    error_page(context, StatusCode::BAD_REQUEST, (messages.title, &message, messages.what_to_do, code))
+    let (title, what_to_do) = (messages.title, messages.what_to_do);
+    error_page(context, &PageRefusal { status: StatusCode::BAD_REQUEST, code, title, message: &message, what_to_do })
 }

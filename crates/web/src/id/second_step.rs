@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
+use flows::auth::passkeys::PasskeyAnswer;
 use flows::auth::second_step::{SecondFactorProof, SecondStepRefusal};
 use flows::auth::sign_in::SignInCookies;
 use http::{HeaderMap, Method, StatusCode};
@@ -55,7 +56,7 @@ async fn show_asking(
 ) -> Response {
     let done = async {
         match way(&mut context, headers, query).await? {
-            Ok(way) => page(&mut context, headers, (&way, asking), SignInNotice::default()).await,
+            Ok(way) => page(&mut context, headers, &way, asking, SignInNotice::default()).await,
             Err(page) => Ok(page),
         }
     };
@@ -69,7 +70,8 @@ async fn show_asking(
 async fn page(
     context: &mut RequestContext,
     headers: &HeaderMap,
-    (way, asking): (&SignInDestination, SecondStepDoor),
+    way: &SignInDestination,
+    asking: SecondStepDoor,
     said: SignInNotice<'_>,
 ) -> Result<Response, Fault> {
     let (form_cookie, is_new) = context.form_cookie(headers);
@@ -172,7 +174,7 @@ async fn take(
     let shown = match asking {
         SecondStepDoor::RecoveryCode => SecondFactorProof::RecoveryCode(field("recovery_code")),
         SecondStepDoor::AppOrPasskey if form.get("answer").is_some() => {
-            SecondFactorProof::Passkey { state: field("state"), answer: field("answer") }
+            SecondFactorProof::Passkey(PasskeyAnswer { state: field("state"), credential: field("answer") })
         }
         SecondStepDoor::AppOrPasskey => SecondFactorProof::Code(field("code")),
     };
@@ -181,9 +183,8 @@ async fn take(
     let devices = context.device_cookies(headers);
     let (instance, mut ctx) = context.split();
     let browser = SignInCookies { form: field("csrf"), devices: &devices, signed_in: previous.as_ref() };
-    let step = (&*first_steps, shown);
-    let refusal = match instance.auth().take_second_step(&mut ctx, step, browser).await? {
-        Ok((browser, cookie)) => return signed_in(context, headers, way, (&browser, &cookie)).await,
+    let refusal = match instance.auth().take_second_step(&mut ctx, &first_steps, shown, browser).await? {
+        Ok((browser, cookie)) => return signed_in(context, headers, way, &browser, &cookie).await,
         Err(refusal) => refusal,
     };
     let messages = &context.messages().two_step;
@@ -204,19 +205,19 @@ async fn take(
                 status: StatusCode::TOO_MANY_REQUESTS,
                 ..SignInNotice::default()
             };
-            return Ok(after_wait(page(context, headers, (way, asking), said).await?, wait));
+            return Ok(after_wait(page(context, headers, way, asking, said).await?, wait));
         }
         SecondStepRefusal::Closed(wait) => {
             let status = StatusCode::TOO_MANY_REQUESTS;
             let said =
                 SignInNotice { notice: Some(messages.closed), is_spent: true, status, ..SignInNotice::default() };
-            return Ok(after_wait(page(context, headers, (way, asking), said).await?, wait));
+            return Ok(after_wait(page(context, headers, way, asking, said).await?, wait));
         }
         SecondStepRefusal::NoApp | SecondStepRefusal::WrongCode | SecondStepRefusal::CodeUsed => messages.wrong_code,
         SecondStepRefusal::WrongRecoveryCode => messages.wrong_recovery_code,
         SecondStepRefusal::Passkey(_) => messages.wrong_passkey,
     };
-    page(context, headers, (way, asking), SignInNotice { error: Some(error), ..SignInNotice::default() }).await
+    page(context, headers, way, asking, SignInNotice { error: Some(error), ..SignInNotice::default() }).await
 }
 
 /// Signs in by a passkey without login and password. As for passwords, the page does not tell why one was refused.
@@ -241,10 +242,10 @@ pub(super) async fn submit_passkey(
         };
         let previous = context.browser(&headers).await?;
         let (instance, mut ctx) = context.split();
-        let shown = (field("csrf"), field("state"), field("answer"));
-        let answer = instance.auth().sign_in_by_passkey(&mut ctx, shown, previous.as_ref()).await?;
-        if let Ok((browser, cookie)) = answer {
-            return signed_in(&mut context, &headers, &way, (&browser, &cookie)).await;
+        let answer = PasskeyAnswer { state: field("state"), credential: field("answer") };
+        let outcome = instance.auth().sign_in_by_passkey(&mut ctx, field("csrf"), answer, previous.as_ref()).await?;
+        if let Ok((browser, cookie)) = outcome {
+            return signed_in(&mut context, &headers, &way, &browser, &cookie).await;
         }
         // Shown as a notice, because login and password are not at fault.
         let said = SignInNotice { notice: Some(context.messages().two_step.wrong_passkey), ..SignInNotice::default() };

@@ -6,7 +6,7 @@ use axum::response::Response;
 use flows::Fault;
 use flows::auth::sign_in::{SignInCookies, SignInOutcome, SignInRefusal};
 use http::{HeaderMap, Method, StatusCode};
-use model::user::Password;
+use model::user::{Password, PasswordCredentials};
 use oauth::params::Params;
 use oauth::secret::Presented;
 
@@ -94,9 +94,10 @@ async fn sign_in(
     let devices = context.device_cookies(headers);
     let (instance, mut ctx) = context.split();
     let browser = SignInCookies { form: csrf, devices: &devices, signed_in: previous.as_ref() };
-    let answer = instance.auth().sign_in(&mut ctx, (login, &password), browser, way.pending()).await?;
+    let credentials = PasswordCredentials { login, password: &password };
+    let answer = instance.auth().sign_in(&mut ctx, credentials, browser, way.pending()).await?;
     match answer {
-        Ok(SignInOutcome::Done(browser, cookie)) => signed_in(context, headers, way, (&browser, &cookie)).await,
+        Ok(SignInOutcome::Done(browser, cookie)) => signed_in(context, headers, way, &browser, &cookie).await,
         Ok(SignInOutcome::SecondStep { first_step, pending }) => {
             let names = context.cookie_names();
             let next =

@@ -169,7 +169,8 @@ pub(super) async fn signed_in(
     context: &mut RequestContext,
     headers: &HeaderMap,
     way: &SignInDestination,
-    (browser, cookie): (&SignedIn, &Presented<SessionCookie>),
+    browser: &SignedIn,
+    cookie: &Presented<SessionCookie>,
 ) -> Result<Response, Fault> {
     let names = context.cookie_names();
     let response = onwards(context, headers, way, browser).await?;
@@ -188,7 +189,7 @@ pub(super) async fn onwards(
     match way {
         SignInDestination::Application(PendingRequest { pending, verified }) => {
             let user = RequestUser { browser, for_this_request: true };
-            proceed(context, (&Method::POST, headers), verified, Some(pending), Some(user)).await
+            proceed(context, &Method::POST, headers, verified, Some(pending), Some(user)).await
         }
         SignInDestination::Ourselves(params) => {
             let back = params.get(RETURN).and_then(way_back).unwrap_or(site::ACCOUNT);

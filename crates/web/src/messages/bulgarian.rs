@@ -1,9 +1,9 @@
 use crate::messages::{
     AccountMessages, AppsMessages, ConsentMessages, ErrorMessages, FormPostMessages, FrameMessages,
     KnownBrowserMessages, LandingMessages, LanguageMessages, Messages, OverviewMessages, PasswordMessages,
-    PasswordResetMessages, PictureMessages, ProblemMessages, ProfileMessages, ScopeMessages, SessionsMessages,
-    SetUpMessages, SignInMessages, SignOutMessages, SignedOutMessages, TargetMessages, TokensMessages, email,
-    malformed, two_step,
+    PasswordResetMessages, PictureMessages, ProblemMessages, ProblemText, ProfileMessages, ScopeMessages,
+    SessionsMessages, SetUpMessages, SignInMessages, SignOutMessages, SignedOutMessages, TargetMessages,
+    TokensMessages, email, malformed, two_step,
 };
 
 pub(super) static WORDS: Messages = Messages {
@@ -71,36 +71,36 @@ pub(super) static WORDS: Messages = Messages {
         give_reference: "Съобщете този номер за справка на администратора си. По него се вижда какво е изпратено и какво се е очаквало.",
     },
     problems: ProblemMessages {
-        not_an_administrator: (
-            "Само за администратори",
-            "Профилът ви няма администраторски права в тази инстанция.",
-            "Влезте с друг профил или се обърнете към администратор.",
-        ),
-        no_page: (
-            "Страницата не е намерена",
-            "На този адрес няма страница.",
-            "Проверете адреса или започнете от началната страница.",
-        ),
-        expired: (
-            "Страницата вече не е валидна",
-            "Формулярът е твърде стар или е отворен в друг браузър.",
-            "Върнете се и започнете отначало. Браузърът ви трябва да приема бисквитки от този сайт.",
-        ),
-        unreadable: (
-            "Невалидна заявка",
-            "Заявката е непълна или неправилна.",
-            "Върнете се в приложението и започнете отначало. Ако се повтори, съобщете на администратора си номера за справка по-долу.",
-        ),
-        spent: (
-            "Тази връзка вече не е валидна",
-            "Тя вече е използвана, изтекла е или профилът ви е променен след създаването ѝ.",
-            "Ако сте забравили паролата си, поискайте нова връзка от страницата за вход. Иначе попитайте човека, от когото я получихте.",
-        ),
-        fault: (
-            "Възникна грешка",
-            "Заявката не можа да бъде изпълнена. Няма загубени данни.",
-            "Опитайте отново след малко. Ако се повтори, съобщете на администратора си номера за справка по-долу.",
-        ),
+        not_an_administrator: ProblemText {
+            title: "Само за администратори",
+            message: "Профилът ви няма администраторски права в тази инстанция.",
+            what_to_do: "Влезте с друг профил или се обърнете към администратор.",
+        },
+        no_page: ProblemText {
+            title: "Страницата не е намерена",
+            message: "На този адрес няма страница.",
+            what_to_do: "Проверете адреса или започнете от началната страница.",
+        },
+        expired: ProblemText {
+            title: "Страницата вече не е валидна",
+            message: "Формулярът е твърде стар или е отворен в друг браузър.",
+            what_to_do: "Върнете се и започнете отначало. Браузърът ви трябва да приема бисквитки от този сайт.",
+        },
+        unreadable: ProblemText {
+            title: "Невалидна заявка",
+            message: "Заявката е непълна или неправилна.",
+            what_to_do: "Върнете се в приложението и започнете отначало. Ако се повтори, съобщете на администратора си номера за справка по-долу.",
+        },
+        spent: ProblemText {
+            title: "Тази връзка вече не е валидна",
+            message: "Тя вече е използвана, изтекла е или профилът ви е променен след създаването ѝ.",
+            what_to_do: "Ако сте забравили паролата си, поискайте нова връзка от страницата за вход. Иначе попитайте човека, от когото я получихте.",
+        },
+        fault: ProblemText {
+            title: "Възникна грешка",
+            message: "Заявката не можа да бъде изпълнена. Няма загубени данни.",
+            what_to_do: "Опитайте отново след малко. Ако се повтори, съобщете на администратора си номера за справка по-долу.",
+        },
     },
     target: TargetMessages {
         title: "Това приложение не е настроено правилно",

@@ -1,9 +1,9 @@
 use crate::messages::{
     AccountMessages, AppsMessages, ConsentMessages, ErrorMessages, FormPostMessages, FrameMessages,
     KnownBrowserMessages, LandingMessages, LanguageMessages, Messages, OverviewMessages, PasswordMessages,
-    PasswordResetMessages, PictureMessages, ProblemMessages, ProfileMessages, ScopeMessages, SessionsMessages,
-    SetUpMessages, SignInMessages, SignOutMessages, SignedOutMessages, TargetMessages, TokensMessages, email,
-    malformed, two_step,
+    PasswordResetMessages, PictureMessages, ProblemMessages, ProblemText, ProfileMessages, ScopeMessages,
+    SessionsMessages, SetUpMessages, SignInMessages, SignOutMessages, SignedOutMessages, TargetMessages,
+    TokensMessages, email, malformed, two_step,
 };
 
 pub(super) static WORDS: Messages = Messages {
@@ -71,36 +71,36 @@ pub(super) static WORDS: Messages = Messages {
         give_reference: "Give this reference to your administrator. It shows what was sent and what was expected.",
     },
     problems: ProblemMessages {
-        not_an_administrator: (
-            "Administrators only",
-            "Your account is not an administrator of this instance.",
-            "Sign in with another account, or ask an administrator for help.",
-        ),
-        no_page: (
-            "Page not found",
-            "There is no page at this address.",
-            "Check the address, or start from the home page.",
-        ),
-        expired: (
-            "This page has expired",
-            "The form is too old, or it was opened in another browser.",
-            "Go back and start again. Your browser must accept cookies from this site.",
-        ),
-        unreadable: (
-            "Invalid request",
-            "The request is incomplete or malformed.",
-            "Go back to the app and start again. If this happens again, give your administrator the reference below.",
-        ),
-        spent: (
-            "This link is no longer valid",
-            "It has already been used, has expired, or your account has changed since it was created.",
-            "If you forgot your password, request a new link on the sign-in page. Otherwise ask the person who sent you the link.",
-        ),
-        fault: (
-            "Something went wrong",
-            "The request could not be completed. No data was lost.",
-            "Try again in a moment. If this happens again, give your administrator the reference below.",
-        ),
+        not_an_administrator: ProblemText {
+            title: "Administrators only",
+            message: "Your account is not an administrator of this instance.",
+            what_to_do: "Sign in with another account, or ask an administrator for help.",
+        },
+        no_page: ProblemText {
+            title: "Page not found",
+            message: "There is no page at this address.",
+            what_to_do: "Check the address, or start from the home page.",
+        },
+        expired: ProblemText {
+            title: "This page has expired",
+            message: "The form is too old, or it was opened in another browser.",
+            what_to_do: "Go back and start again. Your browser must accept cookies from this site.",
+        },
+        unreadable: ProblemText {
+            title: "Invalid request",
+            message: "The request is incomplete or malformed.",
+            what_to_do: "Go back to the app and start again. If this happens again, give your administrator the reference below.",
+        },
+        spent: ProblemText {
+            title: "This link is no longer valid",
+            message: "It has already been used, has expired, or your account has changed since it was created.",
+            what_to_do: "If you forgot your password, request a new link on the sign-in page. Otherwise ask the person who sent you the link.",
+        },
+        fault: ProblemText {
+            title: "Something went wrong",
+            message: "The request could not be completed. No data was lost.",
+            what_to_do: "Try again in a moment. If this happens again, give your administrator the reference below.",
+        },
     },
     target: TargetMessages {
         title: "This application is not set up correctly",

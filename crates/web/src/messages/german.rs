@@ -1,9 +1,9 @@
 use crate::messages::{
     AccountMessages, AppsMessages, ConsentMessages, ErrorMessages, FormPostMessages, FrameMessages,
     KnownBrowserMessages, LandingMessages, LanguageMessages, Messages, OverviewMessages, PasswordMessages,
-    PasswordResetMessages, PictureMessages, ProblemMessages, ProfileMessages, ScopeMessages, SessionsMessages,
-    SetUpMessages, SignInMessages, SignOutMessages, SignedOutMessages, TargetMessages, TokensMessages, email,
-    malformed, two_step,
+    PasswordResetMessages, PictureMessages, ProblemMessages, ProblemText, ProfileMessages, ScopeMessages,
+    SessionsMessages, SetUpMessages, SignInMessages, SignOutMessages, SignedOutMessages, TargetMessages,
+    TokensMessages, email, malformed, two_step,
 };
 
 pub(super) static WORDS: Messages = Messages {
@@ -71,36 +71,36 @@ pub(super) static WORDS: Messages = Messages {
         give_reference: "Nennen Sie Ihrem Administrator diese Referenznummer. Daran sieht er, was gesendet und was erwartet wurde.",
     },
     problems: ProblemMessages {
-        not_an_administrator: (
-            "Nur für Administratoren",
-            "Ihr Konto hat in dieser Instanz keine Administratorrechte.",
-            "Melden Sie sich mit einem anderen Konto an, oder bitten Sie einen Administrator um Hilfe.",
-        ),
-        no_page: (
-            "Seite nicht gefunden",
-            "Unter dieser Adresse gibt es keine Seite.",
-            "Prüfen Sie die Adresse, oder beginnen Sie auf der Startseite.",
-        ),
-        expired: (
-            "Diese Seite ist abgelaufen",
-            "Das Formular ist zu alt oder wurde in einem anderen Browser geöffnet.",
-            "Gehen Sie zurück und beginnen Sie von vorn. Ihr Browser muss Cookies dieser Website zulassen.",
-        ),
-        unreadable: (
-            "Ungültige Anfrage",
-            "Die Anfrage ist unvollständig oder fehlerhaft.",
-            "Gehen Sie zurück zur Anwendung und beginnen Sie von vorn. Wenn das wieder passiert, nennen Sie Ihrem Administrator die Referenznummer unten.",
-        ),
-        spent: (
-            "Dieser Link ist nicht mehr gültig",
-            "Er wurde schon benutzt, ist abgelaufen, oder Ihr Konto wurde seitdem geändert.",
-            "Wenn Sie Ihr Passwort vergessen haben, fordern Sie auf der Anmeldeseite einen neuen Link an. Sonst fragen Sie die Person, von der Sie den Link haben.",
-        ),
-        fault: (
-            "Ein Fehler ist aufgetreten",
-            "Die Anfrage konnte nicht abgeschlossen werden. Es gingen keine Daten verloren.",
-            "Versuchen Sie es gleich noch einmal. Wenn das wieder passiert, nennen Sie Ihrem Administrator die Referenznummer unten.",
-        ),
+        not_an_administrator: ProblemText {
+            title: "Nur für Administratoren",
+            message: "Ihr Konto hat in dieser Instanz keine Administratorrechte.",
+            what_to_do: "Melden Sie sich mit einem anderen Konto an, oder bitten Sie einen Administrator um Hilfe.",
+        },
+        no_page: ProblemText {
+            title: "Seite nicht gefunden",
+            message: "Unter dieser Adresse gibt es keine Seite.",
+            what_to_do: "Prüfen Sie die Adresse, oder beginnen Sie auf der Startseite.",
+        },
+        expired: ProblemText {
+            title: "Diese Seite ist abgelaufen",
+            message: "Das Formular ist zu alt oder wurde in einem anderen Browser geöffnet.",
+            what_to_do: "Gehen Sie zurück und beginnen Sie von vorn. Ihr Browser muss Cookies dieser Website zulassen.",
+        },
+        unreadable: ProblemText {
+            title: "Ungültige Anfrage",
+            message: "Die Anfrage ist unvollständig oder fehlerhaft.",
+            what_to_do: "Gehen Sie zurück zur Anwendung und beginnen Sie von vorn. Wenn das wieder passiert, nennen Sie Ihrem Administrator die Referenznummer unten.",
+        },
+        spent: ProblemText {
+            title: "Dieser Link ist nicht mehr gültig",
+            message: "Er wurde schon benutzt, ist abgelaufen, oder Ihr Konto wurde seitdem geändert.",
+            what_to_do: "Wenn Sie Ihr Passwort vergessen haben, fordern Sie auf der Anmeldeseite einen neuen Link an. Sonst fragen Sie die Person, von der Sie den Link haben.",
+        },
+        fault: ProblemText {
+            title: "Ein Fehler ist aufgetreten",
+            message: "Die Anfrage konnte nicht abgeschlossen werden. Es gingen keine Daten verloren.",
+            what_to_do: "Versuchen Sie es gleich noch einmal. Wenn das wieder passiert, nennen Sie Ihrem Administrator die Referenznummer unten.",
+        },
     },
     target: TargetMessages {
         title: "Diese Anwendung ist nicht richtig eingerichtet",

@@ -58,8 +58,7 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     let Some(application) = asked.and_then(|id| register.by_id(ApplicationId(id))) else {
         return gone(&person.context);
     };
-    let who = (browser.user.id, &**application);
-    match instance.account().withdraw_consent(&mut ctx, who).await {
+    match instance.account().withdraw_consent(&mut ctx, browser.user.id, application).await {
         Ok(Ok(())) => done(ProfileSection::Apps),
         Ok(Err(_)) => gone(&person.context),
         Err(fault) => failures::fault_page(&person.context, &fault),

@@ -24,13 +24,14 @@ pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Res
         Some(WITHDRAWN) => ProfileNotice::Done(person.context.messages().email.withdrawn),
         _ => ProfileNotice::Nothing,
     };
-    let shown = page(&person, ("", said), StatusCode::OK).await;
+    let shown = page(&person, "", said, StatusCode::OK).await;
     shown.unwrap_or_else(|fault| failures::fault_page(&person.context, &fault))
 }
 
 async fn page(
     person: &SignedInUser,
-    (typed, said): (&str, ProfileNotice<'_>),
+    typed: &str,
+    said: ProfileNotice<'_>,
     status: StatusCode,
 ) -> Result<Response, Fault> {
     let (instance, now) = (&person.context.instance, person.context.now);
@@ -80,7 +81,7 @@ async fn withdraw(person: &mut SignedInUser) -> Result<Response, Fault> {
         return Ok(render::redirect(&Method::POST, &format!("{}?{WITHDRAWN}", ProfileSection::Email.path())));
     }
     let overtaken = ProfileNotice::Refused(person.context.messages().profile.overtaken);
-    page(person, ("", overtaken), StatusCode::OK).await
+    page(person, "", overtaken, StatusCode::OK).await
 }
 
 async fn ask(person: &mut SignedInUser, typed: &str) -> Result<Response, Fault> {
@@ -89,9 +90,9 @@ async fn ask(person: &mut SignedInUser, typed: &str) -> Result<Response, Fault> 
     let Err(refusal) = asked else { return Ok(render::redirect(&Method::POST, ProfileSection::Email.path())) };
     let why = why(refusal, person.context.messages());
     let (EmailRefusal::Throttled(wait) | EmailRefusal::TooManyToday(wait)) = refusal else {
-        return page(person, (typed, ProfileNotice::Refused(&why)), StatusCode::OK).await;
+        return page(person, typed, ProfileNotice::Refused(&why), StatusCode::OK).await;
     };
-    let mut response = page(person, (typed, ProfileNotice::Refused(&why)), StatusCode::TOO_MANY_REQUESTS).await?;
+    let mut response = page(person, typed, ProfileNotice::Refused(&why), StatusCode::TOO_MANY_REQUESTS).await?;
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
     Ok(response)
 }

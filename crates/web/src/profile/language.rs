@@ -34,7 +34,7 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     };
     let language = form.get("language").and_then(Language::of_tag);
     let (instance, mut ctx, browser) = person.split();
-    match instance.account().choose_language(&mut ctx, (browser, language)).await {
+    match instance.account().choose_language(&mut ctx, browser, language).await {
         Ok(Ok(())) => done(ProfileSection::Language),
         Ok(Err(_)) => page(&person, ProfileNotice::Refused(person.context.messages().profile.overtaken)),
         Err(fault) => failures::fault_page(&person.context, &fault),

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
-use flows::account::password::PasswordRefusal;
+use flows::account::password::{PasswordChange, PasswordRefusal};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::user::Password;
 use oauth::secret::Presented;
@@ -57,7 +57,8 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     }
     let (current, new) = (Presented::<Password>::new(field("current")), Presented::<Password>::new(field("password")));
     let (instance, mut ctx, browser) = person.split();
-    match instance.account().change_password(&mut ctx, browser, (&current, &new)).await {
+    let change = PasswordChange { current: &current, new: &new };
+    match instance.account().change_password(&mut ctx, browser, change).await {
         Ok(Ok(cookie)) => {
             let names = person.context.cookie_names();
             render::with_cookie(done(ProfileSection::Password), &names.set(names.session, cookie.expose()))

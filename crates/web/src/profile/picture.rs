@@ -51,7 +51,7 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
         instance.account().remove_picture(&mut ctx, browser).await
     } else {
         let file = form.bytes("picture").unwrap_or_default().to_vec();
-        instance.account().choose_picture(&mut ctx, (browser, file)).await
+        instance.account().choose_picture(&mut ctx, browser, file).await
     };
     match changed {
         Ok(Ok(())) => done(ProfileSection::Picture),

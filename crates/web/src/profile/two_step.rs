@@ -5,6 +5,7 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
 use flows::account::two_step::{AuthenticatorOffer, TwoStepChange, TwoStepChanged, TwoStepRefusal, TwoStepState};
+use flows::auth::passkeys::PasskeyAnswer;
 use flows::auth::sign_in::SignInRefusal;
 use http::{HeaderMap, Method, StatusCode};
 use model::PasskeyId;
@@ -78,17 +79,18 @@ async fn app_page(
     before: Option<AuthenticatorOffer>,
     said: ProfileNotice<'_>,
 ) -> Result<Response, Fault> {
-    let instance = person.context.instance.clone();
-    let two_step = instance.account().two_step(&person.browser, person.context.now).await?;
+    let two_step = person.context.instance.account().two_step(&person.browser, person.context.now).await?;
     if two_step.app_since.is_some() {
         return Ok(back());
     }
     if two_step.must_be_proved {
-        return Ok(prove(person, (person.context.messages().two_step.add_app, APP)));
+        return Ok(prove(person, person.context.messages().two_step.add_app, APP));
     }
     let csrf = person.csrf();
-    let offer =
-        before.unwrap_or_else(|| instance.account().offer_app(&mut person.context.moment(), &person.browser, &csrf));
+    let offer = before.unwrap_or_else(|| {
+        let (instance, mut ctx, browser) = person.split();
+        instance.account().offer_app(&mut ctx.moment(), browser, &csrf)
+    });
     let page = AuthenticatorPage {
         messages: person.context.messages(),
         frame: frame(person, ProfileSection::TwoStep, &csrf).saying(said),
@@ -102,7 +104,7 @@ async fn app_page(
 }
 
 /// Replaces a form: a user with a second factor has to sign in with it again first, then returns to the page.
-fn prove(person: &SignedInUser, (title, back): (&str, &str)) -> Response {
+fn prove(person: &SignedInUser, title: &str, back: &str) -> Response {
     let page = ProvePage {
         messages: person.context.messages(),
         frame: frame(person, ProfileSection::TwoStep, ""),
@@ -155,7 +157,7 @@ async fn passkey_page(person: &SignedInUser, name: &str, said: ProfileNotice<'_>
     let (instance, csrf) = (&person.context.instance, person.csrf());
     let two_step = instance.account().two_step(&person.browser, person.context.now).await?;
     if two_step.must_be_proved {
-        return Ok(prove(person, (person.context.messages().two_step.add_passkey, PASSKEY)));
+        return Ok(prove(person, person.context.messages().two_step.add_passkey, PASSKEY));
     }
     let Some(offer) = instance.account().offer_passkey(&person.browser, &csrf, person.context.now).await? else {
         return Ok(back());
@@ -177,7 +179,10 @@ pub(super) async fn add_passkey(mut person: SignedInUser, headers: HeaderMap, bo
         Err(page) => return page,
     };
     let field = |name| form.get(name).unwrap_or_default();
-    let change = TwoStepChange::AddPasskey { state: field("state"), answer: field("answer"), name: field("name") };
+    let change = TwoStepChange::AddPasskey {
+        answer: PasskeyAnswer { state: field("state"), credential: field("answer") },
+        name: field("name"),
+    };
     let shown = async {
         match commit(&mut person, change, &password(&form)).await? {
             Ok(page) => Ok(page),
@@ -214,7 +219,7 @@ async fn confirm_page(person: &SignedInUser, what: &str, said: ProfileNotice<'_>
         return Ok(back());
     };
     if two_step.must_be_proved {
-        return Ok(prove(person, (&title, &format!("{CONFIRM}?what={what}"))));
+        return Ok(prove(person, &title, &format!("{CONFIRM}?what={what}")));
     }
     let messages = person.context.messages();
     let csrf = person.csrf();

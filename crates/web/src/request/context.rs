@@ -43,14 +43,14 @@ pub struct AppState {
 }
 
 impl AppState {
-    pub fn new(house: Arc<Server>, proxies: TrustedProxies) -> Arc<Self> {
-        Self::traced(house, proxies, None)
+    pub fn new(server: Arc<Server>, proxies: TrustedProxies) -> Arc<Self> {
+        Self::traced(server, proxies, None)
     }
 
     /// Like [`AppState::new`], with a tracer that samples requests.
-    pub fn traced(house: Arc<Server>, proxies: TrustedProxies, tracer: Option<Tracer>) -> Arc<Self> {
+    pub fn traced(server: Arc<Server>, proxies: TrustedProxies, tracer: Option<Tracer>) -> Arc<Self> {
         let (documents, latencies) = (Documents::default(), Latencies::default());
-        Arc::new(Self { documents, latencies, server: house, proxies, tracer, connections: Arc::default() })
+        Arc::new(Self { documents, latencies, server, proxies, tracer, connections: Arc::default() })
     }
 
     /// The instance that the request's host names.
@@ -160,8 +160,8 @@ impl RequestContext {
     /// A `Set-Cookie` value by which this browser is known for the login from now on.
     pub(crate) fn know_browser(&mut self, headers: &HeaderMap, login: &Login) -> String {
         let (shown, names) = (self.device_cookies(headers), self.cookie_names());
-        let instance = self.instance.clone();
-        let cookie = instance.auth().device_cookie(login, &shown, &mut self.moment());
+        let (instance, mut ctx) = self.split();
+        let cookie = instance.auth().device_cookie(login, &shown, &mut ctx.moment());
         names.set_for(names.device, cookie.expose(), DEVICE_LIFETIME)
     }
 

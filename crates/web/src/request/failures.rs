@@ -9,7 +9,7 @@ use odata::ODataErrorBody;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::messages::Messages;
+use crate::messages::{Messages, ProblemText};
 use crate::pages::ErrorPage;
 use crate::request::context::{AnyInstance, RequestContext};
 use crate::request::latencies::Route;
@@ -36,7 +36,7 @@ pub(crate) fn fault_page(context: &RequestContext<impl AnyInstance>, fault: &Fau
 
 pub(crate) fn failed_page(messages: &'static Messages, status: StatusCode, reference: &str) -> Response {
     let code = if status == StatusCode::SERVICE_UNAVAILABLE { "temporarily_unavailable" } else { "server_error" };
-    let (title, message, what_to_do) = messages.problems.fault;
+    let ProblemText { title, message, what_to_do } = messages.problems.fault;
     let error = ErrorPage { messages, title, message, what_to_do, code, reference, status };
     render::retry_later(render::page(status, &error, FormTarget::Ourselves))
 }
@@ -90,15 +90,15 @@ pub(crate) fn api_failure(status: StatusCode, reference: &str) -> Response {
 
 /// A fault as an error of the admin API.
 pub(crate) fn problem_failure(status: StatusCode, reference: String) -> Response {
-    let what = ("fault", "Internal error");
     let detail = "Try again in a moment. If this happens again, report the reference to the operator.".to_owned();
-    render::retry_later(problem(reference, status, what, detail, Vec::new()))
+    render::retry_later(problem(reference, status, "fault", "Internal error", detail, Vec::new()))
 }
 
 pub(crate) fn problem(
     reference: String,
     status: StatusCode,
-    (kind, title): (&str, &'static str),
+    kind: &str,
+    title: &'static str,
     detail: String,
     problems: Vec<String>,
 ) -> Response {

@@ -13,23 +13,31 @@ use crate::request::context::RequestContext;
 use crate::request::failures;
 use crate::request::render;
 use crate::request::render::FormTarget;
+
+/// What an error page says about a refused request.
+pub(crate) struct PageRefusal<'a> {
+    pub(crate) status: StatusCode,
+    /// The OAuth error code (RFC 6749 §4.1.2.1).
+    pub(crate) code: &'static str,
+    pub(crate) title: &'a str,
+    pub(crate) message: &'a str,
+    pub(crate) what_to_do: &'a str,
+}
+
+impl PageRefusal<'static> {
+    pub(crate) const fn new(status: StatusCode, code: &'static str, text: ProblemText) -> Self {
+        let ProblemText { title, message, what_to_do } = text;
+        Self { status, code, title, message, what_to_do }
+    }
+}
+
 /// An error page for a refused request.
-pub(crate) fn error_page(
-    context: &RequestContext,
-    status: StatusCode,
-    (title, message, what_to_do, code): (&str, &str, &str, &str),
-) -> Response {
+pub(crate) fn error_page(context: &RequestContext, refusal: &PageRefusal<'_>) -> Response {
+    let PageRefusal { status, code, title, message, what_to_do } = *refusal;
     let reference = context.reference();
     let error =
         ErrorPage { messages: context.messages(), title, message, what_to_do, code, reference: &reference, status };
     render::page(status, &error, FormTarget::Ourselves)
-}
-
-pub(crate) fn problem(
-    (title, message, what_to_do): ProblemText,
-    code: &'static str,
-) -> (&'static str, &'static str, &'static str, &'static str) {
-    (title, message, what_to_do, code)
 }
 
 /// A form with an invalid CSRF token: the page was open too long, or another site posted the form.
@@ -37,16 +45,14 @@ pub(crate) fn form_expired(context: &mut RequestContext) -> Response {
     if let Err(fault) = tell_refused(context, AuditKind::Authorize, &FormNotOurs) {
         return failures::fault_page(context, &fault);
     }
-    error_page(context, StatusCode::FORBIDDEN, problem(context.messages().problems.expired, "invalid_request"))
+    let text = context.messages().problems.expired;
+    error_page(context, &PageRefusal::new(StatusCode::FORBIDDEN, "invalid_request", text))
 }
 
 /// The signed-in user is not an administrator.
 pub(crate) fn for_administrators(context: &RequestContext) -> Response {
-    error_page(
-        context,
-        StatusCode::FORBIDDEN,
-        problem(context.messages().problems.not_an_administrator, "access_denied"),
-    )
+    let text = context.messages().problems.not_an_administrator;
+    error_page(context, &PageRefusal::new(StatusCode::FORBIDDEN, "access_denied", text))
 }
 
 /// A malformed request. The audit text is English; the page is in the user's language.
@@ -56,16 +62,17 @@ pub(crate) fn malformed(context: &mut RequestContext, error: impl Into<BodyError
         return failures::fault_page(context, &fault);
     }
     let messages = context.messages();
-    let (title, message, what_to_do) = messages.problems.unreadable;
-    let message = format!("{message} ({})", error.text(&messages.malformed));
+    let text = messages.problems.unreadable;
+    let message = format!("{} ({})", text.message, error.text(&messages.malformed));
     // Malformed forms get 400. An unsupported coding keeps 415, which `Accept-Encoding` belongs to.
     let status = if let BodyError::Encoded = error { error.status() } else { StatusCode::BAD_REQUEST };
-    error.answered(error_page(context, status, (title, &message, what_to_do, "invalid_request")))
+    let refusal = PageRefusal { message: &message, ..PageRefusal::new(status, "invalid_request", text) };
+    error.answered(error_page(context, &refusal))
 }
 
 pub(crate) fn tell_refused(context: &mut RequestContext, kind: AuditKind, refusal: &dyn Refusal) -> Result<(), Fault> {
     let (instance, ctx) = context.split();
-    instance.audit_refusal(&ctx, (kind, refusal))
+    instance.audit_refusal(&ctx, kind, refusal)
 }
 
 pub(crate) fn unreadable(problem: &str) -> MalformedRequest<'_> {

@@ -105,7 +105,8 @@ pub(crate) fn page_with_script(status: StatusCode, page: &impl Template, form_ta
 
 /// The audit as a file, streamed while it is read.
 pub(crate) fn exported(
-    (manager, chain): (Arc<InstanceAdmin>, Chain),
+    manager: Arc<InstanceAdmin>,
+    chain: Chain,
     export: AuditExport,
     format: ExportFormat,
 ) -> Response {

@@ -22,7 +22,7 @@ use crate::request::context::AppState;
 use crate::request::headers;
 use crate::request::latencies::Route;
 use crate::request::start::RequestStart;
-use crate::request::traces::{OpenSpan, Tracer};
+use crate::request::traces::{AnsweredRequest, OpenSpan, Tracer};
 use crate::request::{overdue, render};
 use crate::server::{DetachedWork, Overdue, RequestDeadline};
 
@@ -114,7 +114,9 @@ impl RequestScope {
         let (state, took) = (&ids.state, started.elapsed());
         state.latencies.add(Route::of(uri.path()), response.status(), took);
         if let Some((tracer, (begun, instance))) = state.tracer.as_ref().zip(span) {
-            tracer.finish(begun, (arrival, took), (&method, uri.path(), response.status()), instance);
+            let status = response.status();
+            let request = AnsweredRequest { arrival, took, method: &method, path: uri.path(), status };
+            tracer.finish(begun, &request, instance);
         }
         log(arrival.id, &method, uri.path(), response.status(), took);
         response
@@ -157,7 +159,7 @@ fn begin_span(
     request: &Request,
 ) -> Option<(OpenSpan, Option<Arc<str>>)> {
     let mut rng = state.server.platform().rng();
-    let begun = tracer.begin(request.headers(), (arrival.peer, &state.proxies), &mut *rng)?;
+    let begun = tracer.begin(request.headers(), arrival.peer, &state.proxies, &mut *rng)?;
     let instance = state.instance_of(request).map(|instance| instance.info.name.as_str().into());
     Some((begun, instance))
 }

@@ -73,6 +73,15 @@ pub(crate) struct OpenSpan {
     parent: Option<[u8; 8]>,
 }
 
+/// An answered request, for its span.
+pub(crate) struct AnsweredRequest<'a> {
+    pub(crate) arrival: RequestStart,
+    pub(crate) took: Duration,
+    pub(crate) method: &'a Method,
+    pub(crate) path: &'a str,
+    pub(crate) status: StatusCode,
+}
+
 impl Tracer {
     /// A tracer that samples `ratio` (0 to 1) of the traces that start here, and the exporter's end of its queue.
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "clamped")]
@@ -93,7 +102,8 @@ impl Tracer {
     pub(crate) fn begin(
         &self,
         headers: &HeaderMap,
-        (peer, proxies): (IpAddr, &TrustedProxies),
+        peer: IpAddr,
+        proxies: &TrustedProxies,
         rng: &mut dyn Rng,
     ) -> Option<OpenSpan> {
         let mut id = [0; 8];
@@ -112,24 +122,18 @@ impl Tracer {
         Some(OpenSpan { trace, id, parent: None })
     }
 
-    pub(crate) fn finish(
-        &self,
-        begun: OpenSpan,
-        (arrival, took): (RequestStart, Duration),
-        (method, path, status): (&Method, &str, StatusCode),
-        instance: Option<Arc<str>>,
-    ) {
+    pub(crate) fn finish(&self, begun: OpenSpan, request: &AnsweredRequest<'_>, instance: Option<Arc<str>>) {
         let span = Span {
             trace: begun.trace,
             id: begun.id,
             parent: begun.parent,
-            began: arrival.now,
-            took,
-            method: known_method(method),
-            route: Route::of(path).name(),
-            status,
+            began: request.arrival.now,
+            took: request.took,
+            method: known_method(request.method),
+            route: Route::of(request.path).name(),
+            status: request.status,
             instance,
-            request: arrival.id.to_string(),
+            request: request.arrival.id.to_string(),
         };
         if self.queue.try_send(span).is_err() {
             self.dropped.add(1);
@@ -203,7 +207,7 @@ mod tests {
             headers.append("traceparent", line.parse().expect("a header value"));
         }
         let (tracer, _spans) = Tracer::new(ratio);
-        tracer.begin(&headers, (peer.into(), &proxies), &mut SampleSequence(7))
+        tracer.begin(&headers, peer.into(), &proxies, &mut SampleSequence(7))
     }
 
     #[test]
@@ -245,7 +249,7 @@ mod tests {
         let mut rng = SampleSequence(0);
         let begun = (0..1000).filter(|_| {
             let proxies = TrustedProxies::default();
-            tracer.begin(&HeaderMap::new(), ([0; 4].into(), &proxies), &mut rng).is_some()
+            tracer.begin(&HeaderMap::new(), [0; 4].into(), &proxies, &mut rng).is_some()
         });
         let sampled = begun.count();
         assert!((150..350).contains(&sampled), "{sampled}");
@@ -262,8 +266,14 @@ mod tests {
         };
         for _ in 0..=MAX_WAITING {
             let begun = OpenSpan { trace: [1; 16], id: [2; 8], parent: None };
-            let what = (&Method::GET, "/id/account/login", StatusCode::OK);
-            tracer.finish(begun, (arrival, Duration::ZERO), what, None);
+            let request = AnsweredRequest {
+                arrival,
+                took: Duration::ZERO,
+                method: &Method::GET,
+                path: "/id/account/login",
+                status: StatusCode::OK,
+            };
+            tracer.finish(begun, &request, None);
         }
         assert_eq!(tracer.dropped(), 1);
         assert_eq!(spans.queue.try_recv().expect("one waits").route, "page");

@@ -203,8 +203,8 @@ async fn an_error_description_is_printable_ascii_without_quotes() {
         [("scope", "a\"b"), ("scope", "\u{e9}"), ("scope", "nonsense"), ("prompt", "\"\\\n"), ("max_age", "x")]
     {
         let callback = alice.open(&app.asks("read").with(name, value).path()).await.callback();
-        let told = &callback["error_description"];
+        let description = &callback["error_description"];
         let fits = |c: char| matches!(c, ' '..='~') && c != '"' && c != '\\';
-        assert!(told.chars().all(fits), "{name}={value:?}: {told}");
+        assert!(description.chars().all(fits), "{name}={value:?}: {description}");
     }
 }

@@ -28,11 +28,11 @@ async fn scope_is_completed_and_always_told() {
         (SPA, "read offline_access", "read"),
         (SPA, "DomainApi", "read"),
     ] {
-        let mut told: Vec<_> = granted(&server, uri, asked).await.split(' ').map(str::to_owned).collect();
+        let mut scope: Vec<_> = granted(&server, uri, asked).await.split(' ').map(str::to_owned).collect();
         let mut expected: Vec<_> = expected.split(' ').map(str::to_owned).collect();
-        told.sort();
+        scope.sort();
         expected.sort();
-        assert_eq!(told, expected, "{uri} asked for {asked:?}");
+        assert_eq!(scope, expected, "{uri} asked for {asked:?}");
     }
 }
 

@@ -35,7 +35,7 @@ async fn protocol_scopes_are_dropped_and_the_rest_is_completed() {
     }
     let refused = server.app(READER).service_token("read update").await;
     assert_refused(&refused, 400, "invalid_scope");
-    assert!(refused.json()["error_description"].as_str().is_some_and(|told| told.contains("update")));
+    assert!(refused.json()["error_description"].as_str().is_some_and(|description| description.contains("update")));
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ mod tests {
             id: RequestId::new(at, 1, number),
         };
         let refusal = MalformedRequest { cause: "malformed", problem: "x" };
-        AuditEvent::refused(at, AuditKind::TokenRefused, &request, (Asker::Stranger, &refusal))
+        AuditEvent::refused(at, AuditKind::TokenRefused, &request, Asker::Stranger, &refusal)
     }
 
     #[test]

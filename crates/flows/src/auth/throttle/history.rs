@@ -78,7 +78,8 @@ impl FailureHistory {
         &self,
         attempt: &SignInAttempt,
         counter: &FailureCounter,
-        (now, free): (Timestamp, FreeFailures),
+        now: Timestamp,
+        free: FreeFailures,
         under_way: u32,
     ) -> GuessAdmission {
         let free = free.by(counter);

@@ -136,10 +136,10 @@ async fn parallel_guesses_are_no_more_than_one_after_another() {
         let only = place(&mut tries[0]);
         assert!(poll(&mut tries[1]).is_pending() && poll(&mut tries[2]).is_pending());
         only.wrong(later);
-        let told = refused(&mut tries[1]);
-        assert_eq!(told, refused(&mut tries[2]));
-        assert_eq!(told, Duration::from_secs((wait * 2).min(60)));
-        let early = later.plus(told).minus(Duration::from_micros(1));
+        let wait_again = refused(&mut tries[1]);
+        assert_eq!(wait_again, refused(&mut tries[2]));
+        assert_eq!(wait_again, Duration::from_secs((wait * 2).min(60)));
+        let early = later.plus(wait_again).minus(Duration::from_micros(1));
         assert_eq!(refused(&mut try_at(&throttle, "alice", HERE, early)), Duration::from_micros(1));
     }
 }
@@ -268,7 +268,7 @@ const fn known(number: u8) -> KnownClient {
 
 /// Strangers' guesses from so many networks. Answers how many were compared, and the last refusal.
 fn storm(throttle: &Arc<Throttle>, login: &str, networks: u8, mut blocks: u32) -> (u32, Option<Throttled>) {
-    let (mut compared, mut told) = (0, None);
+    let (mut compared, mut throttled) = (0, None);
     for network in 0..networks {
         let mut entering = try_at(throttle, login, [10, network, 0, 1], NOW);
         let entered = match poll(&mut entering) {
@@ -288,19 +288,19 @@ fn storm(throttle: &Arc<Throttle>, login: &str, networks: u8, mut blocks: u32) -
                 place.wrong(NOW);
                 compared += 1;
             }
-            Poll::Ready(ThrottleDecision::Held(held)) => told = Some(held),
+            Poll::Ready(ThrottleDecision::Held(held)) => throttled = Some(held),
             Poll::Ready(ThrottleDecision::Lease(_)) | Poll::Pending => panic!("neither compared nor refused"),
         }
     }
-    (compared, told)
+    (compared, throttled)
 }
 
 #[tokio::test]
 async fn strangers_share_one_ceiling_and_a_known_browser_has_its_own_tries() {
     let throttle = throttle();
-    let (compared, told) = storm(&throttle, "alice", 250, 4);
+    let (compared, throttled) = storm(&throttle, "alice", 250, 4);
     assert_eq!(compared, 45, "five, and four blocks");
-    assert_eq!(told, Some(Throttled { wait: Duration::from_secs(1000), is_spent: true }));
+    assert_eq!(throttled, Some(Throttled { wait: Duration::from_secs(1000), is_spent: true }));
     let theirs = || attempt("alice", HERE).known(Some(known(1)));
     place(&mut enter(&throttle, theirs(), NOW)).right();
     for _ in 0..5 {

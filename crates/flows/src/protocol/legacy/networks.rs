@@ -30,7 +30,8 @@ impl LegacySchemes<'_> {
     pub(super) async fn known_network(
         &self,
         memory: &Memory,
-        (login, address): (Option<&Login>, IpAddr),
+        login: Option<&Login>,
+        address: IpAddr,
         now: Timestamp,
     ) -> Result<Option<NetworkKey>, Fault> {
         let Some(login) = login else { return Ok(None) };

@@ -77,7 +77,7 @@ fn restored(change: &Value) -> TrustedApplication {
 }
 
 fn restored_text(text: &str) -> TrustedApplication {
-    ApplicationRecord::restore(text, (registration(vec![]), "my.app".to_owned()), None)
+    ApplicationRecord::restore(text, registration(vec![]), "my.app".to_owned(), None)
 }
 
 /// `identity.md` §2: a list, comma-separated on import.

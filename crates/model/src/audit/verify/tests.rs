@@ -150,7 +150,7 @@ fn a_chain_written_anew_from_the_change_on_is_not_the_one_that_was_signed() {
 }
 
 #[test]
-fn what_is_missing_is_named_unless_the_house_signed_that_it_deleted_it() {
+fn what_is_missing_is_named_unless_the_server_signed_that_it_deleted_it() {
     let seals = chain();
     let newest = signed(&seals[2]);
     assert_eq!(verify(&seals[..2], &[newest]), [AuditFinding::SealsMissing { from: 3, to: 3 }]);
@@ -168,7 +168,7 @@ fn what_is_missing_is_named_unless_the_house_signed_that_it_deleted_it() {
 }
 
 #[test]
-fn a_house_that_did_not_sign_for_long_is_told_of() {
+fn a_server_that_did_not_sign_for_long_is_reported() {
     let mut seals = chain();
     for later in [20, 31] {
         let at = Timestamp(later * MINUTE);

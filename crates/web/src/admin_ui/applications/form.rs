@@ -124,7 +124,7 @@ fn rare_fields(record: &ApplicationRecord) -> Vec<FormField> {
 }
 
 /// The record from the form, without the System User's id, and the errors in the form.
-pub(super) fn entered(form: &Params, (uri, client_type): (&str, RecordClientType)) -> (ApplicationRecord, Vec<String>) {
+pub(super) fn entered(form: &Params, uri: &str, client_type: RecordClientType) -> (ApplicationRecord, Vec<String>) {
     let mut problems = Vec::new();
     let text = |name: &str| form.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let seconds = text("seconds").and_then(|seconds| {

@@ -12,6 +12,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use flows::account::consents::ConsentParties;
 use flows::admin::AdminRefusal;
 use model::TrustedApplication;
 use model::application::record::RecordClientType;
@@ -70,7 +71,7 @@ impl TrialRequest {
 pub(in crate::admin_ui) async fn show(mut admin: AdminPage, Path(text): Path<String>) -> Response {
     let answer = match found(&mut admin, &text).await {
         Ok(Some(application)) => {
-            Ok(page(&admin, &application, &TrialRequest::usual(&application), (vec![], FormNotice::Nothing)))
+            Ok(page(&admin, &application, &TrialRequest::usual(&application), vec![], FormNotice::Nothing))
         }
         Ok(None) => Ok(admin.gone()),
         Err(fault) => Err(fault.into()),
@@ -82,7 +83,8 @@ fn page(
     admin: &AdminPage,
     application: &TrustedApplication,
     wanted: &TrialRequest,
-    (steps, said): (Vec<TrialStep>, FormNotice),
+    steps: Vec<TrialStep>,
+    said: FormNotice,
 ) -> Response {
     let here = format!("{}/{}", HERE.path(), application.id);
     let record = application.to_record();
@@ -161,7 +163,7 @@ async fn ran(admin: &mut AdminPage, mut trial: Trial, text: &str, form: &Params)
                 wanted.secret = Some(secret);
                 Some(id)
             }
-            Err(refusal) => return Ok(page(admin, &application, &wanted, (vec![], refused(refusal)))),
+            Err(refusal) => return Ok(page(admin, &application, &wanted, vec![], refused(refusal))),
         }
     } else {
         None
@@ -177,11 +179,11 @@ async fn ran(admin: &mut AdminPage, mut trial: Trial, text: &str, form: &Params)
         take_secret_back(admin, &application, &id).await?;
     }
     if wanted.signs_in && wanted.calls {
-        let who = (admin.person.browser.user.id, application.id);
-        let instance = admin.manager.instance().clone();
-        instance.account().release_sessions(&mut admin.person.context.moment(), who).await?;
+        let parties = ConsentParties { user: admin.person.browser.user.id, application: application.id };
+        let account = admin.manager.instance().account();
+        account.release_sessions(&mut admin.person.context.moment(), parties).await?;
     }
-    Ok(page(admin, &application, &wanted, (trial.steps, FormNotice::Nothing)))
+    Ok(page(admin, &application, &wanted, trial.steps, FormNotice::Nothing))
 }
 
 type Lent = (String, Presented<ClientSecret>);

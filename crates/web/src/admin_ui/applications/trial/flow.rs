@@ -86,7 +86,8 @@ impl Trial {
         &mut self,
         title: &'static str,
         by: RequestSender<'_>,
-        (method, address): (Method, &str),
+        method: Method,
+        address: &str,
         form: Option<&[(&str, &str)]>,
     ) -> Result<TrialAnswer, TrialEnded> {
         let sent = form.map(|form| Serializer::new(String::new()).extend_pairs(form).finish());
@@ -142,10 +143,11 @@ impl Trial {
         &mut self,
         title: &'static str,
         by: RequestSender<'_>,
-        target: (Method, &str),
+        method: Method,
+        address: &str,
         form: Option<&[(&str, &str)]>,
     ) -> Result<TrialAnswer, TrialEnded> {
-        let heard = self.ask(title, by, target, form).await?;
+        let heard = self.ask(title, by, method, address, form).await?;
         if heard.status.as_u16() < 400 { Ok(heard) } else { Err(TrialEnded) }
     }
 
@@ -167,7 +169,8 @@ impl Trial {
         self.must(
             "The application reads the discovery document",
             app,
-            (Method::GET, "/id/.well-known/openid-configuration"),
+            Method::GET,
+            "/id/.well-known/openid-configuration",
             None,
         )
         .await?;
@@ -184,12 +187,7 @@ impl Trial {
         ];
         let authorize = at("/id/connect/authorize", &query);
         let sent = self
-            .must(
-                "The browser opens the authorization endpoint",
-                RequestSender::Browser,
-                (Method::GET, &authorize),
-                None,
-            )
+            .must("The browser opens the authorization endpoint", RequestSender::Browser, Method::GET, &authorize, None)
             .await?;
         let sent = self.confirmed(sent).await?;
         let sent = self.consented(sent, wanted.agrees).await?;
@@ -201,7 +199,7 @@ impl Trial {
             ("code_verifier", verifier),
         ]);
         let tokens = self
-            .must("The application exchanges the code", app, (Method::POST, "/id/connect/token"), Some(&form))
+            .must("The application exchanges the code", app, Method::POST, "/id/connect/token", Some(&form))
             .await?;
         let access = tokens.member("access_token").ok_or(TrialEnded)?;
         if let Some(id_token) = tokens.member("id_token") {
@@ -212,7 +210,7 @@ impl Trial {
             );
             let by = RequestSender::Application { token: Some(&access) };
             // Whether refused or not, the tokens exist and are revoked below.
-            self.ask("The application requests the user info", by, (Method::GET, "/id/connect/userinfo"), None).await?;
+            self.ask("The application requests the user info", by, Method::GET, "/id/connect/userinfo", None).await?;
         }
         let refresh = tokens.member("refresh_token");
         self.used(client, wanted, &access, refresh).await
@@ -225,14 +223,14 @@ impl Trial {
             return Ok(sent);
         }
         let title = "The user is asked to continue";
-        let shown = self.must(title, RequestSender::Browser, (Method::GET, &page), None).await?;
+        let shown = self.must(title, RequestSender::Browser, Method::GET, &page, None).await?;
         let html = String::from_utf8_lossy(&shown.body);
         if !html.contains("name=\"continue\"") {
             self.note(false, "You have to sign in again first.");
             return Err(TrialEnded);
         }
         let form = [("csrf", form_token(&html).ok_or(TrialEnded)?), ("continue", "1")];
-        self.must("The user continues", RequestSender::Browser, (Method::POST, &page), Some(&form)).await
+        self.must("The user continues", RequestSender::Browser, Method::POST, &page, Some(&form)).await
     }
 
     /// Submits the consent page, if it appears.
@@ -242,14 +240,14 @@ impl Trial {
             return Ok(sent);
         }
         let shown =
-            self.must("The user is asked for consent", RequestSender::Browser, (Method::GET, &page), None).await?;
+            self.must("The user is asked for consent", RequestSender::Browser, Method::GET, &page, None).await?;
         if !agrees {
             self.note(false, "Select automatic consent below to continue the flow.");
             return Err(TrialEnded);
         }
         let html = String::from_utf8_lossy(&shown.body);
         let form = [("csrf", form_token(&html).ok_or(TrialEnded)?), ("decision", "allow")];
-        self.must("The user consents", RequestSender::Browser, (Method::POST, &page), Some(&form)).await
+        self.must("The user consents", RequestSender::Browser, Method::POST, &page, Some(&form)).await
     }
 
     /// Reads the answer (RFC 6749 §4.1.2) with the checks of a client (§10.12 and RFC 9207).
@@ -279,9 +277,8 @@ impl Trial {
     pub(super) async fn service(&mut self, client: &TrialClient, wanted: &TrialRequest) -> Result<(), TrialEnded> {
         let app = RequestSender::Application { token: None };
         let form = client.with(&[("grant_type", "client_credentials"), ("scope", &wanted.scope)]);
-        let tokens = self
-            .must("The application requests a token", app, (Method::POST, "/id/connect/token"), Some(&form))
-            .await?;
+        let tokens =
+            self.must("The application requests a token", app, Method::POST, "/id/connect/token", Some(&form)).await?;
         let access = tokens.member("access_token").ok_or(TrialEnded)?;
         self.used(client, wanted, &access, None).await
     }
@@ -297,7 +294,7 @@ impl Trial {
         let app = RequestSender::Application { token: None };
         let by = RequestSender::Application { token: Some(access) };
         if wanted.calls {
-            let called = self.ask("The application calls the API", by, (Method::GET, API), None).await?;
+            let called = self.ask("The application calls the API", by, Method::GET, API, None).await?;
             if called.status == StatusCode::OK {
                 self.note(true, "An API session was opened. It uses one seat, regardless of the number of calls.");
             }
@@ -306,15 +303,15 @@ impl Trial {
         if !last.is_empty() {
             let form = client.with(&[("grant_type", "refresh_token"), ("refresh_token", &last)]);
             let again = self
-                .ask("The application refreshes its token", app, (Method::POST, "/id/connect/token"), Some(&form))
+                .ask("The application refreshes its token", app, Method::POST, "/id/connect/token", Some(&form))
                 .await?;
             last = again.member("refresh_token").unwrap_or(last);
         }
         let newest = if last.is_empty() { access } else { &last };
         let form = client.with(&[("token", newest)]);
-        self.ask("The tokens are revoked", app, (Method::POST, "/id/connect/revocation"), Some(&form)).await?;
+        self.ask("The tokens are revoked", app, Method::POST, "/id/connect/revocation", Some(&form)).await?;
         if wanted.calls {
-            let dead = self.ask("The token no longer works", by, (Method::GET, API), None).await?;
+            let dead = self.ask("The token no longer works", by, Method::GET, API, None).await?;
             let is_dead = dead.status == StatusCode::UNAUTHORIZED;
             if let Some(step) = self.steps.last_mut() {
                 step.went_well = is_dead;
