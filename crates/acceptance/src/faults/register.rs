@@ -1,5 +1,6 @@
 //! Administration by the admin API, the instance manager and the command line.
 
+use crate::switch_user;
 use std::time::Duration;
 
 use flows::admin::UserDraft;
@@ -308,7 +309,7 @@ pub(super) async fn disable_user_by_command(scene: &mut Scene<'_>) {
     let (mut person, tokens, _) = with_tokens(scene).await;
     let login = person.login.clone();
     let disable =
-        async || scene.command(async |operator, moment| operator.set_user_enabled(&login, false, moment).await).await;
+        async || scene.command(async |operator, moment| switch_user(operator, &login, false, moment).await).await;
     commanded(scene, disable).await;
     assert_eq!(scene.status(&tokens.access).await, 401);
     assert_eq!(person.open("/id/account").await.page(), "sign-in");

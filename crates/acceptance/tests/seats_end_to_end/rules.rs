@@ -1,5 +1,6 @@
 //! The table of `sessions.md`, row by row, on one node.
 
+use acceptance::switch_user;
 use std::time::Duration;
 
 use flows::admin::sessions::SessionSelector;
@@ -180,7 +181,7 @@ async fn disabling_a_user_or_an_application_closes_its_sessions_with_the_kill() 
     assert_eq!(node.status(&alice.token).await, 200);
     assert_eq!(node.status(&service).await, 200);
     town.operator(async |operator, moment| {
-        operator.set_user_enabled("alice", false, moment).await.expect("no fault").expect("disabled");
+        switch_user(&operator, "alice", false, moment).await.expect("no fault").expect("disabled");
         operator
             .set_application_enabled("my.trusted.app/service", false, moment)
             .await
@@ -203,7 +204,7 @@ async fn a_node_that_has_not_heard_of_a_kill_opens_no_session_after_it() {
     let alice = node.person("alice").await;
     assert_eq!(node.user_info(&alice.token).await, 200, "in memory, enabled");
     town.operator(async |operator, moment| {
-        operator.set_user_enabled("alice", false, moment).await.expect("no fault").expect("disabled");
+        switch_user(&operator, "alice", false, moment).await.expect("no fault").expect("disabled");
     })
     .await;
     assert_eq!(node.status(&alice.token).await, 401);

@@ -1,16 +1,20 @@
 //! Administration of the register of Trusted Applications.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::application::Secret;
 use model::application::record::{ApplicationRecord, RecordClientType, Registration};
 use model::line::{LINE_RULE, is_line};
 use model::seat::CloseReason;
 use model::{ApplicationId, ClientType, Moment, Timestamp, TrustedApplication, UserId};
-use oauth::secret::{ClientSecret, Presented};
-use store::{Batch, Change, ChangeKind, Fault, SessionsToClose, Statement};
+use oauth::client::ClientId;
+use oauth::secret::{ClientSecret, Digest, Presented};
+use store::{Batch, Change, ChangeKind, Fault, NewSecret, SessionsToClose, Statement};
 use uuid::Uuid;
 
 use crate::Answer;
-use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService, draw_secret, new_secret};
+use crate::admin::act::AdminAct;
+use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
 use crate::memory::live_sessions::close_sessions;
 
 /// The record or secrets of an application changed.
@@ -21,7 +25,42 @@ pub(crate) const fn changed(application: ApplicationId) -> Change {
 /// Maximum live secrets. More than replacing one after another needs.
 const MAX_SECRETS: usize = 10;
 
+pub(crate) fn new_secret(
+    digest: Digest<ClientSecret>,
+    label: &str,
+    expires_at: Option<Timestamp>,
+    moment: &mut Moment<'_>,
+) -> Secret {
+    Secret { id: moment.id().to_string(), label: label.to_owned(), digest, created_at: moment.now, expires_at }
+}
+
+/// 256 random bits cannot be guessed, so a fast digest is enough to store them.
+pub fn draw_secret(moment: &mut Moment<'_>) -> Presented<ClientSecret> {
+    Presented::new(URL_SAFE_NO_PAD.encode(moment.rng.secret()))
+}
+
 impl AdminService<'_> {
+    pub async fn applications(&self) -> Result<Vec<TrustedApplication>, Fault> {
+        self.store.applications().await
+    }
+
+    pub async fn application(&self, uri: &str) -> Answer<TrustedApplication, AdminRefusal> {
+        let unknown = || AdminRefusal::Unknown(format!("application {uri}"));
+        let Ok(wanted) = uri.parse::<ClientId>() else { return Ok(Err(unknown())) };
+        Ok(self.store.application_by_uri(&wanted).await?.ok_or_else(unknown))
+    }
+
+    pub(crate) fn insert_secret(&self, application: ApplicationId, secret: &Secret, now: Timestamp) -> Statement {
+        let new = NewSecret {
+            id: &secret.id,
+            application,
+            label: &secret.label,
+            digest: secret.digest,
+            expires_at: secret.expires_at,
+        };
+        self.store.insert_secret(&new, now)
+    }
+
     pub async fn application_by_id(&self, id: ApplicationId) -> Answer<TrustedApplication, AdminRefusal> {
         Ok(self.store.application(id).await?.ok_or_else(|| AdminRefusal::Unknown(format!("application {id}"))))
     }
@@ -75,16 +114,73 @@ impl AdminService<'_> {
     }
 
     /// The event names the secret, never its value.
-    fn secret_event(&self, what: &'static str, uri: &str, secret: &Secret, moment: &mut Moment<'_>) -> Statement {
+    fn secret_event(&self, act: AdminAct, uri: &str, secret: &Secret, moment: &mut Moment<'_>) -> Statement {
         let detail = serde_json::json!({
-            "what": what, "subject": uri, "secret": secret.id, "label": secret.label,
+            "subject": uri, "secret": secret.id, "label": secret.label,
             "expires_at": secret.expires_at.map(Timestamp::seconds),
         });
-        self.event_with(&detail, moment)
+        self.event_with(act, &detail, moment)
     }
 }
 
 impl ElevatedAdminService<'_> {
+    /// Creates the application. A Confidential one gets its first secret, which is returned once and stored as a
+    /// digest.
+    pub async fn create_application(
+        &self,
+        record: ApplicationRecord,
+        secret: Option<&Presented<ClientSecret>>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(TrustedApplication, Vec<String>), AdminRefusal> {
+        let id = ApplicationId(moment.id());
+        let secrets: Vec<Secret> =
+            secret.map(|secret| new_secret(secret.digest(), "first", None, moment)).into_iter().collect();
+        let system_user = match record.system_user {
+            Some(user) => self.store.user(UserId(user)).await?,
+            None => None,
+        };
+        let registration = Registration::new(id, secrets.clone());
+        let accepted = match record.check(registration, system_user.as_ref()) {
+            Ok(accepted) => accepted,
+            Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
+        };
+        let application = accepted.application;
+        self.prepare_keys(application.own_algorithms(), moment).await?;
+        let mut batch = Batch::new().with(self.store.insert_application(&application, moment.now));
+        batch.extend(secrets.iter().map(|secret| self.insert_secret(id, secret, moment.now)));
+        batch.push(self.event(AdminAct::CreateApplication, application.uri.as_str(), moment));
+        batch.announce(changed(application.id), moment.now);
+        let taken = AdminRefusal::Taken(format!("application {}", application.uri));
+        Ok(self.commit(batch, taken, moment).await?.map(|()| (application, accepted.warnings)))
+    }
+
+    /// Enables or disables the application. Disabling takes effect at once, also for tokens already issued.
+    pub async fn set_application_enabled(
+        &self,
+        uri: &str,
+        enabled: bool,
+        moment: &mut Moment<'_>,
+    ) -> Answer<TrustedApplication, AdminRefusal> {
+        let mut application = match self.application(uri).await? {
+            Ok(application) => application,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let ends_tokens = application.enabled && !enabled;
+        if let Err(problems) = application.switch(enabled) {
+            return Ok(Err(AdminRefusal::Invalid(problems)));
+        }
+        let what = if enabled { AdminAct::EnableApplication } else { AdminAct::DisableApplication };
+        let mut batch = Batch::from(vec![
+            self.store.update_application(&application, ends_tokens),
+            self.event(what, application.uri.as_str(), moment),
+        ]);
+        if ends_tokens {
+            batch.append(self.removal_batch(&application, moment));
+        } else {
+            batch.announce(changed(application.id), moment.now);
+        }
+        Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| application))
+    }
     /// `current` as it was read. Removed permissions end at once.
     pub async fn change_application(
         &self,
@@ -111,7 +207,7 @@ impl ElevatedAdminService<'_> {
         let mut batch = Batch::from(vec![
             self.store.update_application(&application, ends_tokens),
             self.change_event(
-                "change-application",
+                AdminAct::ChangeApplication,
                 application.uri.as_str(),
                 &before,
                 &application.to_record(),
@@ -172,7 +268,7 @@ impl ElevatedAdminService<'_> {
         let mut batch = Batch::from(vec![
             self.store.touch_application(application),
             self.insert_secret(application.id, &secret, moment.now),
-            self.secret_event("add-secret", uri, &secret, moment),
+            self.secret_event(AdminAct::AddSecret, uri, &secret, moment),
         ]);
         batch.announce(changed(application.id), moment.now);
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| (secret, shown)))
@@ -197,7 +293,7 @@ impl ElevatedAdminService<'_> {
         let mut batch = Batch::from(vec![
             self.store.touch_application(application),
             self.store.delete_secret(application.id, id),
-            self.secret_event("remove-secret", application.uri.as_str(), secret, moment),
+            self.secret_event(AdminAct::RemoveSecret, application.uri.as_str(), secret, moment),
         ]);
         batch.announce(changed(application.id), moment.now);
         self.commit(batch, AdminRefusal::Overtaken, moment).await

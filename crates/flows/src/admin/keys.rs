@@ -6,6 +6,7 @@ use model::{InstanceSettings, Moment, Timestamp, TrustedApplication};
 use oauth::jose::Algorithm;
 use store::{Batch, Change, ChangeKind};
 
+use crate::admin::act::AdminAct;
 use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
 use crate::memory::keys::{algorithm_of, create};
 use crate::{Answer, Fault, MasterKey};
@@ -169,12 +170,12 @@ impl ElevatedAdminService<'_> {
         batch.extend(self.store.expect_key_count(algorithm.as_str(), known));
         batch.push(self.store.insert_key(&key, sealed, moment.now));
         batch.extend(gone.iter().map(|kid| self.store.delete_key(kid)));
-        let what = if gone.is_empty() { "rotate-key" } else { "replace-keys" };
+        let act = if gone.is_empty() { AdminAct::RotateKey } else { AdminAct::ReplaceKeys };
         let detail = serde_json::json!({
-            "what": what, "subject": key.kid, "algorithm": algorithm.as_str(), "removed": gone,
+            "subject": key.kid, "algorithm": algorithm.as_str(), "removed": gone,
             "signs_from": signs_from.seconds(),
         });
-        batch.push(self.event_with(&detail, moment));
+        batch.push(self.event_with(act, &detail, moment));
         batch.announce(Change { kind: ChangeKind::Keys, subject: self.store.instance().0 }, moment.now);
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| key))
     }

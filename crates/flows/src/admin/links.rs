@@ -4,6 +4,7 @@ use model::Moment;
 use model::link::{LinkLifetime, LinkPurpose};
 
 use crate::Answer;
+use crate::admin::act::AdminAct;
 use crate::admin::{AdminRefusal, ElevatedAdminService};
 use crate::auth::links::{IssuedLink, draw_link};
 
@@ -49,10 +50,10 @@ impl ElevatedAdminService<'_> {
     }
 }
 
-const fn created(purpose: LinkPurpose) -> &'static str {
+const fn created(purpose: LinkPurpose) -> AdminAct {
     match purpose {
-        LinkPurpose::SetUp => "create-set-up-link",
-        LinkPurpose::PasswordReset => "create-reset-link",
-        LinkPurpose::KnownBrowser => "create-known-browser-link",
+        LinkPurpose::SetUp => AdminAct::CreateSetUpLink,
+        LinkPurpose::PasswordReset => AdminAct::CreateResetLink,
+        LinkPurpose::KnownBrowser => AdminAct::CreateKnownBrowserLink,
     }
 }

@@ -7,6 +7,7 @@ use model::seat::{CloseReason, SessionKey};
 use model::{AfterLogout, ApiSessionId, InstanceSettings, Login, Moment, SessionId, Timestamp, User};
 use store::{ApiSessionRow, Batch, Change, ChangeKind, SessionsToClose, Statement};
 
+use crate::admin::act::AdminAct;
 use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
 use crate::memory::live_sessions::close_sessions;
 use crate::{Answer, Fault};
@@ -143,7 +144,7 @@ impl AdminService<'_> {
                     batch.append(self.ending_sign_in(sign_in, moment));
                 }
             }
-            batch.push(self.event("end-sessions", &subject, moment));
+            batch.push(self.event(AdminAct::EndSessions, &subject, moment));
             batch.append(close_sessions(&self.store, closing, CloseReason::EndedByAdministrator, moment));
             if let Err(refusal) = self.commit(batch, AdminRefusal::Overtaken, moment).await? {
                 return Ok(Err(refusal));
@@ -203,7 +204,7 @@ impl ElevatedAdminService<'_> {
             Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
         };
         let told = (self.settings_json(&current.settings).await?, self.settings_json(&changed).await?);
-        let event = self.change_event("change-settings", "settings", &told.0, &told.1, moment);
+        let event = self.change_event(AdminAct::ChangeSettings, "settings", &told.0, &told.1, moment);
         match self.write_settings(current, &changed, event, moment).await? {
             Ok(()) => self.settings_as_read().await.map(Ok),
             Err(refusal) => Ok(Err(refusal)),
@@ -223,7 +224,7 @@ impl ElevatedAdminService<'_> {
         };
         let told =
             if name == "reserved_seats" { &self.settings_json(&changed).await?[name].to_string() } else { value };
-        let event = self.event("change-setting", &format!("{name}={told}"), moment);
+        let event = self.event(AdminAct::ChangeSetting, &format!("{name}={told}"), moment);
         Ok(self.write_settings(&current, &changed, event, moment).await?.map(|()| changed))
     }
 }

@@ -9,6 +9,7 @@ use model::{Moment, ReferenceTokenId, User};
 use oauth::secret::Presented;
 use store::{Batch, Change, ChangeKind, SessionsToClose, TokensOf};
 
+use crate::admin::act::AdminAct;
 use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
 use crate::auth::reference_tokens::new_token;
 use crate::memory::live_sessions::close_sessions;
@@ -56,7 +57,7 @@ impl AdminService<'_> {
     pub async fn revoke_token(&self, id: ReferenceTokenId, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
         let mut batch = Batch::from(vec![
             self.store().revoke_reference_token(id, "administrator", moment.now),
-            self.event("revoke-token", &id.to_string(), moment),
+            self.event(AdminAct::RevokeToken, &id.to_string(), moment),
         ]);
         let change = Change { kind: ChangeKind::ReferenceTokenRevoked, subject: id.0 };
         batch.append(close_sessions(
@@ -95,9 +96,11 @@ impl ElevatedAdminService<'_> {
         if let Err(refusal) = check_issue(moment.now, &application, &holder, &draft.wish, (true, must_expire)) {
             return Ok(Err(invalid(refusal)));
         }
-        let (token, value) = new_token(&draft.wish, &application, &holder, self.actor(), moment);
-        let batch =
-            vec![self.store().insert_reference_token(&token), self.event("issue-token", &token.id.to_string(), moment)];
+        let (token, value) = new_token(&draft.wish, &application, &holder, &self.actor(), moment);
+        let batch = vec![
+            self.store().insert_reference_token(&token),
+            self.event(AdminAct::IssueToken, &token.id.to_string(), moment),
+        ];
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| IssuedToken { token, value, holder }))
     }
 }

@@ -6,11 +6,12 @@ use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::reference_token::{ReferenceToken, masked};
 use model::refusal::Refusal;
 use model::session::SignInTooOld;
-use model::{Ctx, Timestamp, TrustedApplication, User};
+use model::{Ctx, Moment, Timestamp, TrustedApplication, User};
 use oauth::secret::{AccessToken, Presented};
 
 use crate::admin::administrator::Administrator;
 use crate::admin::admission::{AdminCallReport, AdmissionRefusal, Admitted};
+use crate::admin::operations::{AdminAuthority, Delivery, OperationContext};
 use crate::admin::{AdminService, ElevatedAdminService};
 use crate::auth::browser_session::SignedIn;
 use crate::server::BelievedInstance;
@@ -48,6 +49,20 @@ impl InstanceAdmin {
     /// The service for sensitive changes.
     pub fn elevated_service(&self, now: Timestamp) -> Result<ElevatedAdminService<'_>, SignInTooOld> {
         self.service().elevate(now)
+    }
+
+    /// The context of an operation. Fails if its authority needs a more recent sign-in.
+    pub fn context<'a, A: AdminAuthority>(
+        &'a self,
+        moment: Moment<'a>,
+    ) -> Result<OperationContext<'a, A>, SignInTooOld> {
+        Ok(OperationContext {
+            service: A::of(self.service(), moment.now)?,
+            moment,
+            passwords: self.passwords(),
+            master: self.master(),
+            delivery: Delivery::Mail(self.instance.mail()),
+        })
     }
 
     /// Whether sensitive changes are allowed: the sign-in is recent, or there is none because the credential is a

@@ -1,6 +1,10 @@
 //! `gatehouse user`, `role` and `consent`.
 
 use clap::{Args, Subcommand, ValueEnum};
+use flows::admin::operations::AdminOperation as _;
+use flows::admin::operations::users::{
+    CreateUser, EraseUser, GetUser, InviteUser, ListUsers, PatchUser, ResetPassword, ResetSecondFactor, SetPassword,
+};
 use model::UserType;
 
 use crate::cli::Target;
@@ -24,7 +28,7 @@ impl From<UserKind> for UserType {
 
 #[derive(Subcommand)]
 pub enum UserCommand {
-    /// Create a user and print a one-time link to choose a password
+    #[command(about = CreateUser::SUMMARY, after_help = "Prints a one-time link to choose a password.")]
     Create {
         #[command(flatten)]
         target: Target,
@@ -45,19 +49,19 @@ pub enum UserCommand {
         #[arg(long, requires = "email")]
         invite: bool,
     },
-    /// Invite a user who has no password yet (prints the link if e-mail is not configured)
+    #[command(about = InviteUser::SUMMARY, after_help = "Prints the link if e-mail is not configured.")]
     Invite {
         #[command(flatten)]
         target: Target,
         login: String,
     },
-    /// Print a one-time password reset link (the old password works until it is used)
+    #[command(about = ResetPassword::SUMMARY, after_help = "The old password works until the link is used.")]
     ResetLink {
         #[command(flatten)]
         target: Target,
         login: String,
     },
-    /// Set a password read from standard input, end all sign-ins, and revoke access and refresh tokens
+    #[command(about = SetPassword::SUMMARY, after_help = "Reads the password from standard input.")]
     SetPassword {
         #[command(flatten)]
         target: Target,
@@ -66,7 +70,7 @@ pub enum UserCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Reset two-step sign-in: remove authenticator app, passkeys and recovery codes, and end all sign-ins
+    #[command(about = ResetSecondFactor::SUMMARY)]
     ResetSecondFactor {
         #[command(flatten)]
         target: Target,
@@ -84,7 +88,7 @@ pub enum UserCommand {
         target: Target,
         login: String,
     },
-    /// Erase a user permanently: account, personal data, and identifying data in the audit
+    #[command(about = EraseUser::SUMMARY)]
     Erase {
         #[command(flatten)]
         target: Target,
@@ -93,13 +97,13 @@ pub enum UserCommand {
         #[arg(long)]
         yes: bool,
     },
-    /// Show a user
+    #[command(about = GetUser::SUMMARY)]
     Show {
         #[command(flatten)]
         target: Target,
         login: String,
     },
-    /// Change a user's attributes (effective from the next call)
+    #[command(about = PatchUser::SUMMARY, after_help = "Effective from the next call.")]
     Set {
         #[command(flatten)]
         target: Target,
@@ -107,11 +111,29 @@ pub enum UserCommand {
         #[command(flatten)]
         changes: UserChanges,
     },
-    /// List users
+    #[command(about = ListUsers::SUMMARY)]
     List {
         #[command(flatten)]
         target: Target,
     },
+}
+
+impl UserCommand {
+    pub const fn target(&self) -> &Target {
+        match self {
+            Self::Create { target, .. }
+            | Self::Invite { target, .. }
+            | Self::ResetLink { target, .. }
+            | Self::SetPassword { target, .. }
+            | Self::ResetSecondFactor { target, .. }
+            | Self::Disable { target, .. }
+            | Self::Enable { target, .. }
+            | Self::Erase { target, .. }
+            | Self::Show { target, .. }
+            | Self::Set { target, .. }
+            | Self::List { target } => target,
+        }
+    }
 }
 
 /// What changes about a user; the rest stays.

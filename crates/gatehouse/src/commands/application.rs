@@ -17,7 +17,8 @@ use crate::platform::SystemPlatform;
 pub(super) async fn replace(target: &Target, record: ApplicationRecord, environment: Environment<'_>) -> Result<()> {
     let mut rng = SystemRng;
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (_, admin) = desk.admin(target).await?;
+    let admin = desk.admin(target).await?;
+    let admin = &admin.service;
     let current = granted(admin.application(&record.application_uri).await)?;
     let (changed, warnings) = granted(admin.change_application(&current, record, &mut moment!(rng)).await)?;
     for warning in &warnings {
@@ -31,7 +32,8 @@ pub(super) async fn replace(target: &Target, record: ApplicationRecord, environm
 
 pub(super) async fn secrets(target: &Target, uri: &str, environment: Environment<'_>) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (_, admin) = desk.admin(target).await?;
+    let admin = desk.admin(target).await?;
+    let admin = &admin.service;
     let application = granted(admin.application(uri).await)?;
     let now = SystemPlatform.now();
     let rows = application.secrets().iter().map(|secret| {
@@ -56,7 +58,8 @@ pub(super) async fn secrets(target: &Target, uri: &str, environment: Environment
 pub(super) async fn remove_secret(target: &Target, uri: &str, id: &str, environment: Environment<'_>) -> Result<()> {
     let mut rng = SystemRng;
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (_, admin) = desk.admin(target).await?;
+    let admin = desk.admin(target).await?;
+    let admin = &admin.service;
     let application = granted(admin.application(uri).await)?;
     granted(admin.remove_secret(&application, id, &mut moment!(rng)).await)?;
     print(&target.output, &json!({ "application": uri, "secret": id }), &format!("Secret {id} of {uri} removed."))?;

@@ -45,7 +45,8 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
         }
         AuditCommand::Checkpoint { target, chain } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let book = admin.audit_reader_of(chain, &desk.master).await?;
             book.seal(&mut moment!(rng)).await.context("database error")?;
             let checkpoint = book.checkpoint().await?.context("the chain is empty")?;
@@ -56,7 +57,8 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
         }
         AuditCommand::RenewKey { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let book = admin.audit_reader(&desk.master);
             granted(book.renew_key(&mut moment!(rng)).await.map(|renewed| renewed.map_err(AdminRefusal::from)))?;
             let text = "Checkpoints are now signed with a new key. Old checkpoints stay valid.";
@@ -74,7 +76,9 @@ async fn verify(
 ) -> Result<()> {
     let elsewhere = against.map(read_checkpoints).transpose()?.unwrap_or_default();
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (name, admin) = desk.admin(target).await?;
+    let admin = desk.admin(target).await?;
+    let name = admin.instance.clone();
+    let admin = &admin.service;
     let mut verdicts = Vec::new();
     for chain in chain.map_or(Chain::ALL.to_vec(), |chain| vec![chain]) {
         let book = admin.audit_reader_of(chain, &desk.master).await?;
@@ -198,7 +202,9 @@ async fn export(
     environment: Environment<'_>,
 ) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (name, admin) = desk.admin(target).await?;
+    let admin = desk.admin(target).await?;
+    let name = admin.instance.clone();
+    let admin = &admin.service;
     let book = admin.audit_reader_of(chain, &desk.master).await?;
     let mut rng = SystemRng;
     book.seal(&mut moment!(rng)).await.context("database error")?;

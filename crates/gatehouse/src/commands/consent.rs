@@ -18,7 +18,8 @@ pub(super) async fn run(command: ConsentCommand, environment: Environment<'_>) -
     match command {
         ConsentCommand::List { target, user } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let known = granted(admin.connections(&user, &moment!(rng)).await)?;
             let list: Vec<Value> = known.iter().map(entry).collect();
             let text = table(["application", "consented scope", "holds tokens"], known.iter().map(row));
@@ -26,7 +27,8 @@ pub(super) async fn run(command: ConsentCommand, environment: Environment<'_>) -
         }
         ConsentCommand::Withdraw { target, user, app } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             granted(admin.withdraw_consent(&user, &app, &mut moment!(rng)).await)?;
             let text = format!("Consent of {user} to {app} withdrawn. Its tokens are revoked.");
             print(&target.output, &json!({ "user": user, "application": app }), &text)?;

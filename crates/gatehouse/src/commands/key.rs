@@ -19,7 +19,8 @@ pub(super) async fn run(command: KeyCommand, environment: Environment<'_>) -> Re
     match command {
         KeyCommand::List { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let now = SystemPlatform.now();
             let keys = admin.keys(now).await?;
             let list: Vec<Value> = keys.iter().map(entry).collect();
@@ -28,7 +29,8 @@ pub(super) async fn run(command: KeyCommand, environment: Environment<'_>) -> Re
         }
         KeyCommand::Rotate { target, algorithm } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let key = granted(admin.rotate_key(&desk.master, parse(&algorithm)?, &mut moment!(rng)).await)?;
             let json = json!({ "kid": key.kid, "signsFrom": key.signs_from.seconds() });
             let text = format!("Key {} published. It signs from a day later; existing tokens stay valid.", key.kid);
@@ -37,7 +39,8 @@ pub(super) async fn run(command: KeyCommand, environment: Environment<'_>) -> Re
         }
         KeyCommand::Replace { target, algorithm, yes } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let algorithm = parse(&algorithm)?;
             if !yes {
                 let preview = granted(admin.preview_replacement(&desk.master, algorithm).await)?;

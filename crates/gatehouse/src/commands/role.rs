@@ -22,14 +22,16 @@ pub(super) async fn run(command: RoleCommand, environment: Environment<'_>) -> R
     match command {
         RoleCommand::Create { target, name, patterns } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             granted(admin.create_role(&name, &permissions(patterns), &mut moment!(rng)).await)?;
             print(&target.output, &json!({ "name": name }), &format!("Role {name} created."))?;
             desk.database.close().await;
         }
         RoleCommand::Set { target, name, patterns } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let role = granted(admin.role(&name).await)?;
             let changed = granted(admin.change_role(&role, permissions(patterns), &mut moment!(rng)).await)?;
             print(&target.output, &entry(&changed), &format!("Role {name} changed."))?;
@@ -37,7 +39,8 @@ pub(super) async fn run(command: RoleCommand, environment: Environment<'_>) -> R
         }
         RoleCommand::Delete { target, name } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let role = granted(admin.role(&name).await)?;
             granted(admin.delete_role(&role, &mut moment!(rng)).await)?;
             print(&target.output, &json!({ "name": name }), &format!("Role {name} deleted."))?;
@@ -45,7 +48,8 @@ pub(super) async fn run(command: RoleCommand, environment: Environment<'_>) -> R
         }
         RoleCommand::List { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let mut roles: Vec<Role> = Vec::new();
             loop {
                 let last = roles.last().map(|role| role.name.clone()).unwrap_or_default();

@@ -19,7 +19,8 @@ pub(super) async fn session(command: SessionCommand, environment: Environment<'_
     match command {
         SessionCommand::List { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let (seats, sessions) = admin.sessions().await?;
             let shown: Vec<Value> = sessions.iter().map(|view| as_json(view, now)).collect();
             let json = json!({
@@ -30,7 +31,8 @@ pub(super) async fn session(command: SessionCommand, environment: Environment<'_
         }
         SessionCommand::History { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let counts = admin.seats_over_the_day(now).await?;
             let items: Vec<Value> =
                 counts.iter().map(|(at, used)| json!({ "at": at.seconds(), "used": used })).collect();
@@ -40,7 +42,8 @@ pub(super) async fn session(command: SessionCommand, environment: Environment<'_
         }
         SessionCommand::End { target, which } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let mut rng = SystemRng;
             let ended = granted(admin.end_sessions(ending(&which), &mut Moment { now, rng: &mut rng }).await)?;
             print(&target.output, &json!({ "ended": ended }), &format!("{ended} sessions ended."))?;

@@ -26,7 +26,9 @@ pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> 
     match command {
         TokenCommand::Issue { target, uri, user, description, scope, expires_in } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (instance, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let instance = admin.instance.clone();
+            let admin = &admin.service;
             let scope = Scope::parse(&scope).context("--scope")?;
             let mut moment = moment!(rng);
             let wish = NewTokenRequest {
@@ -48,7 +50,8 @@ pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> 
         }
         TokenCommand::List { target, app, user, limit } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let names: HashMap<ApplicationId, String> =
                 admin.applications().await?.into_iter().map(|app| (app.id, app.uri.to_string())).collect();
             let of = match (app, user) {
@@ -65,7 +68,8 @@ pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> 
         }
         TokenCommand::Revoke { target, id } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             granted(admin.revoke_token(ReferenceTokenId(id), &mut moment!(rng)).await)?;
             print(&target.output, &json!({ "id": id }), &format!("Token {id} revoked."))?;
             desk.database.close().await;

@@ -15,7 +15,9 @@ use crate::platform::SystemPlatform;
 
 pub(super) async fn run(target: &Target, reference: &str, environment: Environment<'_>) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (name, admin) = desk.admin(target).await?;
+    let admin = desk.admin(target).await?;
+    let name = admin.instance.clone();
+    let admin = &admin.service;
     let answer = admin.why(reference, SystemPlatform.now()).await;
     if let Ok(Err(AdminRefusal::Unknown(_))) = answer {
         bail!("no event found for reference {reference} in instance {name}: check the instance (--instance)");

@@ -1,6 +1,9 @@
 //! `/applications`: the register of Trusted Applications, and their secrets.
 
 use flows::admin::draw_secret;
+use flows::admin::merge_patch::MergePatch;
+use flows::admin::operations::ExpectedVersion;
+use flows::admin::operations::{ListPage, Time};
 use http::Method;
 use model::application::Secret;
 use model::application::record::{ApplicationRecord, RecordClientType};
@@ -10,9 +13,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::admin_api::input::{Cursor, IdParam, IfMatch, JsonBody, Limit, MergePatch, QueryParams, SecretIdParam};
+use crate::admin_api::input::{Cursor, IdParam, JsonBody, Limit, QueryParams, SecretIdParam};
 use crate::admin_api::operation::{AdminCall, ElevatedAdminCall, Operation, OperationResult, operation};
-use crate::admin_api::output::{Created, ListPage, NoContent, Time, Versioned};
+use crate::admin_api::output::{Created, NoContent, Versioned};
 use crate::admin_api::problem::Problem;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -140,7 +143,7 @@ async fn list(
         None => service.applications_after(&asked.cursor.0, asked.limit.0 + 1).await?,
     };
     let key = |row: &TrustedApplication| row.uri.as_str().to_owned();
-    Ok(super::output::PlainBody(ListPage::of(rows, asked.limit, key, |row| show(&row, Vec::new()))))
+    Ok(super::output::PlainBody(ListPage::of(rows, asked.limit.0, key, |row| show(&row, Vec::new()))))
 }
 
 async fn create(
@@ -168,22 +171,22 @@ async fn get(mut call: AdminCall, IdParam(id): IdParam) -> OperationResult<Versi
 
 async fn replace(
     call: ElevatedAdminCall,
-    (IdParam(id), expected, JsonBody(record)): (IdParam, IfMatch, JsonBody<ApplicationRecord>),
+    (IdParam(id), expected, JsonBody(record)): (IdParam, ExpectedVersion, JsonBody<ApplicationRecord>),
 ) -> OperationResult<Versioned<Application>> {
     change(call, id, expected, |_| Ok(record)).await
 }
 
 async fn patch(
     call: ElevatedAdminCall,
-    (IdParam(id), expected, changes): (IdParam, IfMatch, MergePatch<ApplicationRecord>),
+    (IdParam(id), expected, changes): (IdParam, ExpectedVersion, MergePatch<ApplicationRecord>),
 ) -> OperationResult<Versioned<Application>> {
-    change(call, id, expected, |current| changes.apply_to(current.record_as_stored())).await
+    change(call, id, expected, |current| changes.apply_to(current.record_as_stored()).map_err(Problem::Admin)).await
 }
 
 async fn change(
     mut call: ElevatedAdminCall,
     id: Uuid,
-    expected: IfMatch,
+    expected: ExpectedVersion,
     next: impl FnOnce(&TrustedApplication) -> Result<ApplicationRecord, Problem>,
 ) -> OperationResult<Versioned<Application>> {
     let (service, mut moment) = call.open();

@@ -2,6 +2,7 @@
 
 use flows::admin::AdminRefusal;
 use flows::admin::AuditedEvent;
+use flows::admin::operations::{ListPage, Time};
 use flows::audit::{AuditExport, AuditRange, ChainPosition, EventFilter, ExportFormat, VerificationResult};
 use http::Method;
 use model::audit::chain::Chain;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 use crate::admin_api::input::{Cursor, Limit, QueryParams};
 use crate::admin_api::operation::{AdminCall, Operation, OperationResult, operation};
-use crate::admin_api::output::{File, ListPage, PlainBody, Time};
+use crate::admin_api::output::{File, PlainBody};
 use crate::admin_api::problem::Problem;
 use crate::request::render;
 
@@ -147,7 +148,7 @@ fn place(cursor: &Cursor) -> Result<Option<ChainPosition>, Problem> {
 }
 
 fn cursor(ChainPosition { first, seal, event }: ChainPosition) -> String {
-    Cursor::to_text(&format!("{first}.{seal}.{event}"))
+    flows::admin::operations::cursor_text(&format!("{first}.{seal}.{event}"))
 }
 
 async fn list(

@@ -1,5 +1,6 @@
 //! `/users/{id}/consents`: the applications that may act for a user.
 
+use flows::admin::operations::Time;
 use http::Method;
 use model::{ApplicationId, UserId};
 use schemars::JsonSchema;
@@ -8,7 +9,7 @@ use uuid::Uuid;
 
 use crate::admin_api::input::{ApplicationParam, IdParam};
 use crate::admin_api::operation::{AdminCall, Operation, OperationResult, operation};
-use crate::admin_api::output::{NoContent, PlainBody, Time};
+use crate::admin_api::output::{NoContent, PlainBody};
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![

@@ -1,6 +1,7 @@
 //! `/keys`: the signing keys. They rotate by themselves; this is for those who want it now, or must.
 
 use flows::admin::keys::{KeyState, KeyView, ReplacementView};
+use flows::admin::operations::Time;
 use http::Method;
 use model::keys::KeyTimes;
 use oauth::jose::Algorithm;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin_api::input::{JsonBody, QueryParams};
 use crate::admin_api::operation::{AdminCall, ElevatedAdminCall, Operation, OperationResult, operation};
-use crate::admin_api::output::{PlainBody, Time};
+use crate::admin_api::output::PlainBody;
 use crate::admin_api::problem::Problem;
 
 pub(super) fn operations() -> Vec<Operation> {

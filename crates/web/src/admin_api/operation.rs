@@ -9,6 +9,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use flows::Fault;
 use flows::admin::admission::AdmissionRefusal;
+use flows::admin::operations::AdminAuthority as _;
+use flows::admin::operations::AdminOperation;
 use flows::admin::{AdminRefusal, AdminService, ElevatedAdminService};
 use flows::server::InstanceAdmin;
 use http::{HeaderMap, Method};
@@ -51,13 +53,13 @@ impl ElevatedAdminCall {
 }
 
 /// The authority that an operation needs. Its type tells, in code and document, whether the sign-in must be recent.
-pub(super) trait AdminAuthority: Sized {
+pub(super) trait CallAuthority: Sized {
     fn of(call: AdminCall) -> Result<Self, Problem>;
 
     fn describe(description: &mut OperationDescription<'_>);
 }
 
-impl AdminAuthority for AdminCall {
+impl CallAuthority for AdminCall {
     fn of(call: AdminCall) -> Result<Self, Problem> {
         Ok(call)
     }
@@ -65,7 +67,7 @@ impl AdminAuthority for AdminCall {
     fn describe(_: &mut OperationDescription<'_>) {}
 }
 
-impl AdminAuthority for ElevatedAdminCall {
+impl CallAuthority for ElevatedAdminCall {
     fn of(call: AdminCall) -> Result<Self, Problem> {
         match call.manager.elevated_service(call.now) {
             Ok(_) => Ok(Self(call)),
@@ -74,10 +76,14 @@ impl AdminAuthority for ElevatedAdminCall {
     }
 
     fn describe(description: &mut OperationDescription<'_>) {
-        let told = "The token is missing or invalid, or its user signed in more than ten minutes ago \
-                    (`insufficient_user_authentication`, RFC 9470). Sign in again with `max_age=600`.";
-        description.answers.insert(401, problem_answer(told));
+        describe_recent_sign_in(description);
     }
+}
+
+fn describe_recent_sign_in(description: &mut OperationDescription<'_>) {
+    let told = "The token is missing or invalid, or its user signed in more than ten minutes ago \
+                (`insufficient_user_authentication`, RFC 9470). Sign in again with `max_age=600`.";
+    description.answers.insert(401, problem_answer(told));
 }
 
 /// The request as it arrived.
@@ -184,6 +190,46 @@ pub(super) struct Operation {
     pub(super) run: Box<Run>,
 }
 
+/// Binds an operation of the table to a method and a path. `read` makes its input of the request's parts, `answer` its
+/// answer of the output.
+pub(super) fn bind<O, I, A>(
+    method: Method,
+    path: &'static str,
+    read: fn(I) -> Result<O::Input, Problem>,
+    answer: fn(O::Output) -> A,
+) -> Operation
+where
+    O: AdminOperation<Input: 'static> + 'static,
+    I: OperationInput + 'static,
+    A: OperationOutput + 'static,
+{
+    Operation {
+        method,
+        path,
+        name: O::NAME,
+        summary: O::SUMMARY,
+        describe: |description| {
+            I::describe(description);
+            A::describe(description);
+            if O::Authority::NEEDS_RECENT_SIGN_IN {
+                describe_recent_sign_in(description);
+            }
+        },
+        run: Box::new(move |call, asked| {
+            let too_old = |old| Problem::Manage(AdmissionRefusal::SignInTooOld(old));
+            O::Authority::of(call.manager.service(), call.now).map_err(too_old)?;
+            let input = read(I::read(asked)?)?;
+            Ok(Box::pin(async move {
+                let AdminCall { manager, now, mut rng } = call;
+                let moment = Moment { now, rng: &mut *rng };
+                let mut context = manager.context::<O::Authority>(moment).map_err(too_old)?;
+                let output = O::run(&mut context, input).await??;
+                Ok(answer(output).response())
+            }))
+        }),
+    }
+}
+
 /// `name` is the `operationId`, which generated clients use as a name.
 pub(super) fn operation<D, I, O, F>(
     method: Method,
@@ -193,7 +239,7 @@ pub(super) fn operation<D, I, O, F>(
     handler: impl Fn(D, I) -> F + Send + Sync + 'static,
 ) -> Operation
 where
-    D: AdminAuthority,
+    D: CallAuthority,
     I: OperationInput + Send + 'static,
     O: OperationOutput,
     F: Future<Output = OperationResult<O>> + Send + 'static,

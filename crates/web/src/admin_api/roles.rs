@@ -1,13 +1,15 @@
 //! `/roles`: what users may do on the APIs.
 
+use flows::admin::operations::ExpectedVersion;
+use flows::admin::operations::ListPage;
 use http::Method;
 use model::entities::Permissions;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::admin_api::input::{IfMatch, JsonBody, ListRange, NameParam, QueryParams};
+use crate::admin_api::input::{JsonBody, ListRange, NameParam, QueryParams};
 use crate::admin_api::operation::{AdminCall, ElevatedAdminCall, Operation, OperationResult, operation};
-use crate::admin_api::output::{Created, ListPage, NoContent, PlainBody, Versioned};
+use crate::admin_api::output::{Created, NoContent, PlainBody, Versioned};
 
 pub(super) fn operations() -> Vec<Operation> {
     const ONE: &str = "/roles/{name}";
@@ -39,7 +41,7 @@ async fn list(
 ) -> OperationResult<PlainBody<ListPage<Role>>> {
     let (service, _) = call.open();
     let rows = service.roles_after(&asked.cursor.0, asked.limit.0 + 1).await?;
-    Ok(PlainBody(ListPage::of(rows, asked.limit, |role| role.name.clone(), show)))
+    Ok(PlainBody(ListPage::of(rows, asked.limit.0, |role| role.name.clone(), show)))
 }
 
 async fn create(mut call: ElevatedAdminCall, JsonBody(role): JsonBody<Role>) -> OperationResult<Created<Role>> {
@@ -57,7 +59,7 @@ async fn get(mut call: AdminCall, NameParam(name): NameParam) -> OperationResult
 
 async fn replace(
     mut call: ElevatedAdminCall,
-    (NameParam(name), expected, JsonBody(permissions)): (NameParam, IfMatch, JsonBody<Permissions>),
+    (NameParam(name), expected, JsonBody(permissions)): (NameParam, ExpectedVersion, JsonBody<Permissions>),
 ) -> OperationResult<Versioned<Role>> {
     let (service, mut moment) = call.open();
     let current = service.role(&name).await??;
@@ -68,7 +70,7 @@ async fn replace(
 
 async fn delete(
     mut call: ElevatedAdminCall,
-    (NameParam(name), expected): (NameParam, IfMatch),
+    (NameParam(name), expected): (NameParam, ExpectedVersion),
 ) -> OperationResult<NoContent> {
     let (service, mut moment) = call.open();
     let current = service.role(&name).await??;

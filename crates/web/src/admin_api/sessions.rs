@@ -1,5 +1,6 @@
 //! `/sessions` and `/seats`: who is using the APIs.
 
+use flows::admin::operations::{ListPage, Time};
 use flows::admin::sessions::SessionSelector;
 use flows::admin::{AdminRefusal, ApiSessionRow};
 use flows::memory::ApplicationRegister;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use crate::admin_api::input::{Cursor, IdParam, JsonBody, Limit, QueryParams};
 use crate::admin_api::operation::{AdminCall, Operation, OperationResult, operation};
-use crate::admin_api::output::{ListPage, NoContent, PlainBody, Time};
+use crate::admin_api::output::{NoContent, PlainBody};
 use crate::admin_api::problem::Problem;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -145,7 +146,7 @@ async fn list(
     let after = asked.cursor.id()?.map(ApiSessionId);
     let (service, _) = call.open();
     let rows = service.sessions_before(after, asked.user.as_deref(), asked.limit.0 + 1).await?;
-    Ok(PlainBody(ListPage::of(rows, asked.limit, |row| row.id.to_string(), |row| show(&row, &register))))
+    Ok(PlainBody(ListPage::of(rows, asked.limit.0, |row| row.id.to_string(), |row| show(&row, &register))))
 }
 
 async fn end(mut call: AdminCall, JsonBody(whose): JsonBody<Whose>) -> OperationResult<PlainBody<Ended>> {

@@ -1,9 +1,10 @@
 //! `/settings`: the settings of the instance that administrators may change.
 
+use flows::admin::merge_patch::MergePatch;
+use flows::admin::operations::ExpectedVersion;
 use http::Method;
 use model::InstanceSettings;
 
-use crate::admin_api::input::{IfMatch, MergePatch};
 use crate::admin_api::operation::{AdminCall, ElevatedAdminCall, Operation, OperationResult, operation};
 use crate::admin_api::output::Versioned;
 
@@ -28,7 +29,7 @@ async fn get(mut call: AdminCall, (): ()) -> OperationResult<Versioned<InstanceS
 
 async fn patch(
     mut call: ElevatedAdminCall,
-    (expected, patch): (IfMatch, MergePatch<InstanceSettings>),
+    (expected, patch): (ExpectedVersion, MergePatch<InstanceSettings>),
 ) -> OperationResult<Versioned<InstanceSettings>> {
     let (service, mut moment) = call.open();
     let current = service.settings_as_read().await?;

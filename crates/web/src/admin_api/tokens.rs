@@ -1,6 +1,7 @@
 //! `/tokens`: reference tokens (API keys), masked. Service tokens are issued here; people make their own.
 
 use flows::admin::TokensOf;
+use flows::admin::operations::{ListPage, Time};
 use flows::admin::tokens::{IssuedToken, TokenDraft};
 use http::Method;
 use model::reference_token::{NewTokenRequest, ReferenceToken, ReferenceTokenKind, masked};
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use crate::admin_api::input::{Cursor, IdParam, JsonBody, Limit, QueryParams};
 use crate::admin_api::operation::{AdminCall, ElevatedAdminCall, Operation, OperationResult, operation};
-use crate::admin_api::output::{Created, ListPage, NoContent, PlainBody, Time};
+use crate::admin_api::output::{Created, NoContent, PlainBody};
 use crate::admin_api::problem::Problem;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -128,7 +129,7 @@ async fn list(
     let after = asked.cursor.id()?.map(ReferenceTokenId);
     let (service, _) = call.open();
     let rows = service.tokens_before(after, of, asked.limit.0 + 1).await?;
-    Ok(PlainBody(ListPage::of(rows, asked.limit, |token| token.id.to_string(), |token| show(&token))))
+    Ok(PlainBody(ListPage::of(rows, asked.limit.0, |token| token.id.to_string(), |token| show(&token))))
 }
 
 async fn issue(mut call: ElevatedAdminCall, JsonBody(new): JsonBody<TokenWish>) -> OperationResult<Created<NewToken>> {

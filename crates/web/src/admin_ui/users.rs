@@ -383,9 +383,8 @@ async fn save(admin: &mut AdminPage, row: &UserRow, form: &Params) -> PageResult
         role: text("role"),
         preferred_language: text("language"),
     };
-    let own = admin.manager.user.id;
     let (service, mut moment) = admin.elevate()?;
-    match service.change_user(row, record.clone(), Some(own), &mut moment).await? {
+    match service.change_user(row, record.clone(), &mut moment).await? {
         Ok(_) => again(admin, &id, Ok(())).await,
         Err(AdminRefusal::Overtaken) => shown(admin, &id, overtaken()).await,
         Err(refusal) => overview(admin, row, &record, refused(refusal)).await,

@@ -59,7 +59,7 @@ impl Office {
         self.send(&Method::PUT, path, if_match, body).await
     }
 
-    async fn patch(&self, path: &str, if_match: &str, body: &Value) -> HttpAnswer {
+    pub(super) async fn patch(&self, path: &str, if_match: &str, body: &Value) -> HttpAnswer {
         self.send(&Method::PATCH, path, if_match, body).await
     }
 

@@ -19,12 +19,13 @@ use crate::platform::SystemPlatform;
 
 pub(super) async fn run(target: &Target, filter: AuditFilter, environment: Environment<'_>) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (_, admin) = desk.admin(target).await?;
+    let admin = desk.admin(target).await?;
+    let admin = &admin.service;
     // Without a running server, earlier commands leave unsealed events. Sealing them here includes them in the list.
     let mut rng = SystemRng;
     admin.audit_reader_of(filter.chain, &desk.master).await?.seal(&mut moment!(rng)).await.context("database error")?;
     let limit = usize::try_from(filter.limit)?;
-    let wanted = wanted(filter, &admin).await?;
+    let wanted = wanted(filter, admin).await?;
     let (mut events, mut place) = (Vec::new(), None);
     // A rare event may need several queries: each one reads a bounded number of events.
     while events.len() < limit {
