@@ -9,7 +9,6 @@ use flows::{Answer, Database, DefaultInstance, InstanceLocation, MasterKey, Plat
 use model::application::record::ApplicationRecord;
 use model::audit::chain::Chain;
 use model::mail::EmailAddress;
-use model::user::PersonRecord;
 use model::{Login, Moment, Rng, RootUrl, Timestamp, User};
 use oauth::secret::Presented;
 use serde_json::Value;
@@ -362,13 +361,14 @@ impl TestServer {
     /// Runs an operation as a command does.
     pub async fn run<O: AdminOperation>(&self, input: O::Input) -> O::Output {
         let (operator, mut rng, passwords) = (self.operator().await, self.rng(), flows::Passwords::new());
+        let root = RootUrl::parse("http://localhost:8080").expect("a loopback address");
         let moment = self.moment(&mut rng);
         let mut context = OperationContext {
             service: O::Authority::of(operator.plain(), moment.now).expect("the operator needs no sign-in"),
             moment,
             passwords: &passwords,
             master: &self.master,
-            delivery: Delivery::Shown(None),
+            delivery: Delivery::Shown(Some(&root)),
         };
         let done = O::run(&mut context, input).await.expect("the database answers").expect("it is allowed");
         self.catch_up().await;
@@ -496,6 +496,5 @@ pub async fn switch_user(
         Ok(row) => row,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let record = PersonRecord { is_active: enabled, ..PersonRecord::of(&row.user, row.role.as_deref()) };
-    Ok(operator.change_user(&row, record, moment).await?.map(|_| ()))
+    Ok(operator.switch_user(&row, enabled, moment).await?.map(|_| ()))
 }

@@ -60,7 +60,7 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
             print(&String::from_utf8(script).context("a completion script is text")?)
         }
         Command::Session(command) => runtime()?.block_on(session::session(command, environment)),
-        Command::App(command) => runtime()?.block_on(admin::application(command, environment)),
+        Command::App(command) => runtime()?.block_on(application::run(command, environment)),
         Command::Consent(command) => runtime()?.block_on(consent::run(command, environment)),
         Command::Token(command) => runtime()?.block_on(token::run(command, environment)),
         Command::Audit(command) => runtime()?.block_on(audit::run(command, environment)),

@@ -4,7 +4,6 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AdminAct {
     CreateInstance,
-    ChangeSetting,
     ChangeSettings,
     RotateRootSecret,
     RotateMasterKey,
@@ -39,7 +38,6 @@ impl AdminAct {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CreateInstance => "create-instance",
-            Self::ChangeSetting => "change-setting",
             Self::ChangeSettings => "change-settings",
             Self::RotateRootSecret => "rotate-root-secret",
             Self::RotateMasterKey => "rotate-master-key",

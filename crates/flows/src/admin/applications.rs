@@ -1,5 +1,7 @@
 //! Administration of the register of Trusted Applications.
 
+use std::collections::{BTreeSet, HashMap};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::application::Secret;
@@ -39,9 +41,34 @@ pub fn draw_secret(moment: &mut Moment<'_>) -> Presented<ClientSecret> {
     Presented::new(URL_SAFE_NO_PAD.encode(moment.rng.secret()))
 }
 
+/// Whether nothing but `IsEnabled` differs. The order of scopes means nothing.
+fn is_switch(before: &ApplicationRecord, after: &ApplicationRecord) -> bool {
+    let sorted = |scope: &str| {
+        let mut names: Vec<&str> = scope.split(' ').collect();
+        names.sort_unstable();
+        names.join(" ")
+    };
+    let switched = ApplicationRecord { is_enabled: !before.is_enabled, scope: sorted(&before.scope), ..before.clone() };
+    switched == ApplicationRecord { scope: sorted(&after.scope), ..after.clone() }
+}
+
 impl AdminService<'_> {
     pub async fn applications(&self) -> Result<Vec<TrustedApplication>, Fault> {
         self.store.applications().await
+    }
+
+    /// The `ApplicationUri`s of these applications.
+    pub(crate) async fn application_uris(
+        &self,
+        ids: impl Iterator<Item = &ApplicationId> + Send,
+    ) -> Result<HashMap<ApplicationId, String>, Fault> {
+        let ids: BTreeSet<ApplicationId> = ids.copied().collect();
+        let mut uris = HashMap::new();
+        for id in ids {
+            let found = self.store.application(id).await?;
+            uris.extend(found.map(|application| (id, application.uri.as_str().to_owned())));
+        }
+        Ok(uris)
     }
 
     pub async fn application(&self, uri: &str) -> Answer<TrustedApplication, AdminRefusal> {
@@ -161,26 +188,40 @@ impl ElevatedAdminService<'_> {
         enabled: bool,
         moment: &mut Moment<'_>,
     ) -> Answer<TrustedApplication, AdminRefusal> {
-        let mut application = match self.application(uri).await? {
+        let application = match self.application(uri).await? {
             Ok(application) => application,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        self.switch_application(application, enabled, moment).await
+    }
+
+    /// `application` as it was read. Disabling takes effect at once, also for tokens already issued.
+    pub(crate) async fn switch_application(
+        &self,
+        mut application: TrustedApplication,
+        enabled: bool,
+        moment: &mut Moment<'_>,
+    ) -> Answer<TrustedApplication, AdminRefusal> {
         let ends_tokens = application.enabled && !enabled;
         if let Err(problems) = application.switch(enabled) {
             return Ok(Err(AdminRefusal::Invalid(problems)));
         }
-        let what = if enabled { AdminAct::EnableApplication } else { AdminAct::DisableApplication };
+        let act = if enabled { AdminAct::EnableApplication } else { AdminAct::DisableApplication };
         let mut batch = Batch::from(vec![
             self.store.update_application(&application, ends_tokens),
-            self.event(what, application.uri.as_str(), moment),
+            self.event(act, application.uri.as_str(), moment),
         ]);
         if ends_tokens {
             batch.append(self.removal_batch(&application, moment));
         } else {
             batch.announce(changed(application.id), moment.now);
         }
-        Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| application))
+        let done = self.commit(batch, AdminRefusal::Overtaken, moment).await?;
+        application.version += 1;
+        application.epoch += i64::from(ends_tokens);
+        Ok(done.map(|()| application))
     }
+
     /// `current` as it was read. Removed permissions end at once.
     pub async fn change_application(
         &self,
@@ -204,16 +245,15 @@ impl ElevatedAdminService<'_> {
         let mut application = accepted.application;
         let ends_tokens = current.outlived_by(&application);
         self.prepare_keys(application.own_algorithms(), moment).await?;
-        let mut batch = Batch::from(vec![
-            self.store.update_application(&application, ends_tokens),
-            self.change_event(
-                AdminAct::ChangeApplication,
-                application.uri.as_str(),
-                &before,
-                &application.to_record(),
-                moment,
-            ),
-        ]);
+        let after = application.to_record();
+        let uri = application.uri.as_str();
+        let event = if is_switch(&before, &after) {
+            let act = if after.is_enabled { AdminAct::EnableApplication } else { AdminAct::DisableApplication };
+            self.event(act, uri, moment)
+        } else {
+            self.change_event(AdminAct::ChangeApplication, uri, &before, &after, moment)
+        };
+        let mut batch = Batch::from(vec![self.store.update_application(&application, ends_tokens), event]);
         if ends_tokens {
             batch.append(self.removal_batch(&application, moment));
         } else {

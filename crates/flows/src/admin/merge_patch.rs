@@ -21,6 +21,11 @@ impl<T> MergePatch<T> {
         self.0.contains_key(member)
     }
 
+    /// The value of a flag, if the patch changes nothing else.
+    pub fn only_flag(&self, member: &str) -> Option<bool> {
+        self.0.get(member).filter(|_| self.0.len() == 1)?.as_bool()
+    }
+
     pub fn into_members(self) -> Map<String, Value> {
         self.0
     }

@@ -1,12 +1,21 @@
 //! The operations of administrators. Each is declared once: name, text, authority, audit acts, input, output and flow.
 //! The admin API, its OpenAPI document, the command line and the pages run them.
 
+pub mod applications;
+pub mod audit;
+pub mod consents;
+pub mod keys;
+pub mod roles;
+pub mod sessions;
+pub mod settings;
+pub mod tokens;
 pub mod users;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::reference_token::{ReferenceToken, masked};
 use model::session::SignInTooOld;
-use model::{Moment, RootUrl, Timestamp};
+use model::{Moment, RootUrl, Timestamp, User};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +89,7 @@ pub struct OperationContext<'a, A: AdminAuthority> {
 /// How letters and links reach users.
 pub enum Delivery<'a> {
     /// By the server's mail. Without a mailer, links are shown.
-    Mail(InstanceMail<'a>),
+    Mail { mail: InstanceMail<'a>, administrator: &'a User },
     /// The command line shows links below this URL, and sends letters itself. `None` if the configuration has no URL
     /// of the instance.
     Shown(Option<&'a RootUrl>),
@@ -93,10 +102,18 @@ impl Delivery<'_> {
         if matches!(self, Self::Shown(None)) { Err(AdminRefusal::Invalid(vec![problem])) } else { Ok(()) }
     }
 
+    /// Writes to the administrator about a service token that they issued.
+    fn tell_issued(&self, uri: &str, token: &ReferenceToken) {
+        if let Self::Mail { mail, administrator } = self {
+            let about = (masked(&token.tail), token.description.as_str());
+            mail.write_to(administrator, |letter| letter.service_token_issued(uri, (&about.0, about.1)));
+        }
+    }
+
     /// After [`Self::check`].
     fn hand_over(&self, link: &IssuedLink) -> HandedOver {
         match self {
-            Self::Mail(mail) => link.hand_over(*mail),
+            Self::Mail { mail, .. } => link.hand_over(*mail),
             Self::Shown(root) => HandedOver::Shown(link.purpose.url(root.expect("it was checked"), &link.code)),
         }
     }
@@ -124,7 +141,18 @@ impl OperationEntry {
 
 /// All operations.
 pub fn operations() -> impl Iterator<Item = &'static OperationEntry> {
-    [users::OPERATIONS].into_iter().flatten()
+    let records = [
+        applications::OPERATIONS,
+        users::OPERATIONS,
+        roles::OPERATIONS,
+        consents::OPERATIONS,
+        tokens::OPERATIONS,
+        sessions::OPERATIONS,
+        keys::OPERATIONS,
+        settings::OPERATIONS,
+        audit::OPERATIONS,
+    ];
+    records.into_iter().flatten()
 }
 
 /// The versions of a record that a change accepts.
@@ -207,8 +235,13 @@ impl<T> ListPage<T> {
 }
 
 /// A list's key as a cursor, which callers send back as it is.
-pub fn cursor_text(key: &str) -> String {
+fn cursor_text(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(key)
+}
+
+/// The key of a cursor.
+pub fn cursor_key(cursor: &str) -> Option<String> {
+    URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok())
 }
 
 /// Makes a refused step of a flow the flow's refusal.

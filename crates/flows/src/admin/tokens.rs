@@ -33,11 +33,6 @@ pub struct TokenDraft<'a> {
 }
 
 impl AdminService<'_> {
-    /// Newest first.
-    pub async fn tokens(&self, limit: u32) -> Result<Vec<ReferenceToken>, Fault> {
-        self.store().reference_tokens_before(None, TokensOf::Everybody, limit).await
-    }
-
     /// The next tokens after an id, newest first.
     pub async fn tokens_before(
         &self,

@@ -1,7 +1,7 @@
 //! Administration of users.
 
 use model::audit::AuditEvent;
-use model::user::{Password, PasswordHash, PersonRecord, person_problems};
+use model::user::{OWN_SWITCH, Password, PasswordHash, PersonRecord, person_problems};
 use model::{Email, Login, Moment, User, UserId, UserType};
 use oauth::secret::Presented;
 use serde_json::json;
@@ -181,7 +181,8 @@ impl ElevatedAdminService<'_> {
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| user))
     }
 
-    /// `current` as it was read. Removed permissions end at once. A change of nothing but `isActive` is an act of its own.
+    /// `current` as it was read. Removed permissions end at once. A change of nothing but `isActive` is a
+    /// [`Self::switch_user`].
     pub async fn change_user(
         &self,
         current: &UserRow,
@@ -189,28 +190,61 @@ impl ElevatedAdminService<'_> {
         moment: &mut Moment<'_>,
     ) -> Answer<UserRow, AdminRefusal> {
         let before = PersonRecord::of(&current.user, current.role.as_deref());
-        let switched = PersonRecord { is_active: !before.is_active, ..before.clone() } == record;
-        let is_own = self.administrator.user() == Some(current.user.id);
-        let mut problems = record.problems(&before, is_own);
-        if !switched {
-            problems.extend(self.problems_of_change(current, &record).await?);
+        if (PersonRecord { is_active: !before.is_active, ..before.clone() }) == record {
+            return self.switch_user(current, record.is_active, moment).await;
+        }
+        let mut problems = person_problems(&record.name, record.to_email().as_ref());
+        problems.extend(record.problems(&before, self.is_own(current)));
+        problems.extend(current.user.user_type.admin_problem(record.is_admin));
+        if let Some(role) = &record.role
+            && !self.store.has_role(role).await?
+        {
+            problems.push(format!("role: {role} not found"));
         }
         if !problems.is_empty() {
             return Ok(Err(AdminRefusal::Invalid(problems)));
         }
-        let ends_tokens = before.outlived_by(&record);
+        let event = self.change_of_user(&current.user, (&before, &record), moment);
+        self.write_user(current, &record, event, moment).await
+    }
+
+    /// `current` as it was read. Enables or disables a user, whatever else is wrong with the record. Disabling ends
+    /// all their sign-ins and tokens at once.
+    pub async fn switch_user(
+        &self,
+        current: &UserRow,
+        is_active: bool,
+        moment: &mut Moment<'_>,
+    ) -> Answer<UserRow, AdminRefusal> {
+        let before = PersonRecord::of(&current.user, current.role.as_deref());
+        let record = PersonRecord { is_active, ..before };
+        if self.is_own(current) && !is_active {
+            return Ok(Err(AdminRefusal::Invalid(vec![OWN_SWITCH.to_owned()])));
+        }
+        let act = if is_active { AdminAct::EnableUser } else { AdminAct::DisableUser };
+        let event = self.event_about(act, current.user.id, &current.user.login, moment);
+        self.write_user(current, &record, event, moment).await
+    }
+
+    fn is_own(&self, user: &UserRow) -> bool {
+        self.administrator.user() == Some(user.user.id)
+    }
+
+    async fn write_user(
+        &self,
+        current: &UserRow,
+        record: &PersonRecord,
+        event: Statement,
+        moment: &mut Moment<'_>,
+    ) -> Answer<UserRow, AdminRefusal> {
+        let ends_tokens = PersonRecord::of(&current.user, current.role.as_deref()).outlived_by(record);
         let mut changed = current.clone();
         changed.role.clone_from(&record.role);
         record.put_into(&mut changed.user);
         let mut batch = Batch::new();
         batch.extend(record.role.as_deref().map(|role| self.store.hold_role(role)));
         batch.push(self.store.update_user(&changed, ends_tokens, moment.now));
-        batch.push(if switched {
-            let act = if record.is_active { AdminAct::EnableUser } else { AdminAct::DisableUser };
-            self.event_about(act, current.user.id, &current.user.login, moment)
-        } else {
-            self.change_of_user(&current.user, (&before, &record), moment)
-        });
+        batch.push(event);
         if ends_tokens {
             batch.append(ending_user(&self.store, current.user.id, moment));
         } else {
@@ -222,16 +256,5 @@ impl ElevatedAdminService<'_> {
         changed.user.epoch += i64::from(ends_tokens);
         changed.user.updated_at = moment.now;
         Ok(done.map(|()| changed))
-    }
-
-    async fn problems_of_change(&self, current: &UserRow, record: &PersonRecord) -> Result<Vec<String>, Fault> {
-        let mut problems = person_problems(&record.name, record.to_email().as_ref());
-        problems.extend(current.user.user_type.admin_problem(record.is_admin));
-        if let Some(role) = &record.role
-            && !self.store.has_role(role).await?
-        {
-            problems.push(format!("role: {role} not found"));
-        }
-        Ok(problems)
     }
 }

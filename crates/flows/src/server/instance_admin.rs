@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
-use model::reference_token::{ReferenceToken, masked};
 use model::refusal::Refusal;
 use model::session::SignInTooOld;
 use model::{Ctx, Moment, Timestamp, TrustedApplication, User};
@@ -61,7 +60,7 @@ impl InstanceAdmin {
             moment,
             passwords: self.passwords(),
             master: self.master(),
-            delivery: Delivery::Mail(self.instance.mail()),
+            delivery: Delivery::Mail { mail: self.instance.mail(), administrator: &self.user },
         })
     }
 
@@ -69,12 +68,6 @@ impl InstanceAdmin {
     /// machine's.
     pub fn is_recent(&self, now: Timestamp) -> bool {
         self.administrator.check_recent(now).is_ok()
-    }
-
-    /// Sends the administrator a letter about a service token that they issued.
-    pub fn tell_issued(&self, uri: &str, token: &ReferenceToken) {
-        let about = (masked(&token.tail), token.description.as_str());
-        self.instance.mail().write_to(&self.user, |letter| letter.service_token_issued(uri, (&about.0, about.1)));
     }
 
     /// Audits a change on a page that was refused before any flow ran.

@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use flows::admin::operations::AdminOperation as _;
+use flows::admin::operations::consents::{ListConsents, WithdrawConsent};
+use flows::admin::operations::roles::{CreateRole, DeleteRole, ListRoles, ReplaceRole};
 use flows::admin::operations::users::{
     CreateUser, EraseUser, GetUser, InviteUser, ListUsers, PatchUser, ResetPassword, ResetSecondFactor, SetPassword,
 };
@@ -160,7 +162,7 @@ pub struct UserChanges {
 
 #[derive(Subcommand)]
 pub enum RoleCommand {
-    /// Create a role
+    #[command(about = CreateRole::SUMMARY)]
     Create {
         #[command(flatten)]
         target: Target,
@@ -168,7 +170,7 @@ pub enum RoleCommand {
         #[command(flatten)]
         patterns: Patterns,
     },
-    /// Replace a role's permissions (effective from the next call)
+    #[command(about = ReplaceRole::SUMMARY, after_help = "Effective from the next call.")]
     Set {
         #[command(flatten)]
         target: Target,
@@ -176,17 +178,28 @@ pub enum RoleCommand {
         #[command(flatten)]
         patterns: Patterns,
     },
-    /// Delete a role (fails while a user has it)
+    #[command(about = DeleteRole::SUMMARY)]
     Delete {
         #[command(flatten)]
         target: Target,
         name: String,
     },
-    /// List roles and their permissions
+    #[command(about = ListRoles::SUMMARY)]
     List {
         #[command(flatten)]
         target: Target,
     },
+}
+
+impl RoleCommand {
+    pub const fn target(&self) -> &Target {
+        match self {
+            Self::Create { target, .. }
+            | Self::Set { target, .. }
+            | Self::Delete { target, .. }
+            | Self::List { target, .. } => target,
+        }
+    }
 }
 
 /// Entity sets by name, or by the beginning of names and a `*`.
@@ -200,16 +213,24 @@ pub struct Patterns {
     pub update: Vec<String>,
 }
 
+impl ConsentCommand {
+    pub const fn target(&self) -> &Target {
+        match self {
+            Self::List { target, .. } | Self::Withdraw { target, .. } => target,
+        }
+    }
+}
+
 #[derive(Subcommand)]
 pub enum ConsentCommand {
-    /// List applications that a user consented to or that hold tokens of the user
+    #[command(about = ListConsents::SUMMARY)]
     List {
         #[command(flatten)]
         target: Target,
         #[arg(long, value_name = "LOGIN")]
         user: String,
     },
-    /// Withdraw a user's consent and revoke the tokens issued under it
+    #[command(about = WithdrawConsent::SUMMARY)]
     Withdraw {
         #[command(flatten)]
         target: Target,

@@ -8,7 +8,7 @@ use flows::auth::links::HandedOver;
 use flows::auth::links::IssuedLink;
 use flows::{Answer, Database, MasterKey, Passwords, Platform as _};
 use model::mail::{Letter, MailMessage};
-use model::{Moment, RootUrl, User};
+use model::{Moment, RootUrl, Timestamp, User};
 use serde::Serialize;
 use serde_json::Value;
 use web::SystemRng;
@@ -45,13 +45,20 @@ pub(super) struct CliAdmin<'a> {
     /// The instance's name.
     pub(super) instance: String,
     pub(super) service: ElevatedAdminService<'a>,
+    /// The command's one reading of the clock.
+    pub(super) now: Timestamp,
 }
 
 impl CliAdmin<'_> {
-    /// Runs an operation.
+    /// Runs an operation. A refusal is an error.
     pub(super) async fn run<O: AdminOperation>(&self, input: O::Input) -> Result<O::Output> {
+        self.answer::<O>(input).await?.map_err(|refusal| anyhow!("{refusal}"))
+    }
+
+    /// Runs an operation.
+    pub(super) async fn answer<O: AdminOperation>(&self, input: O::Input) -> Result<Result<O::Output, AdminRefusal>> {
         let mut rng = SystemRng;
-        let moment = moment!(rng);
+        let moment = Moment { now: self.now, rng: &mut rng };
         let mut context = OperationContext {
             service: O::Authority::of(self.service.plain(), moment.now).expect("the operator's sign-in is never old"),
             moment,
@@ -59,7 +66,7 @@ impl CliAdmin<'_> {
             master: &self.session.master,
             delivery: Delivery::Shown(self.session.root(&self.instance)),
         };
-        granted(O::run(&mut context, input).await)
+        O::run(&mut context, input).await.context("database error")
     }
 
     /// Sends the link to its user by e-mail. If that fails, it is printed.
@@ -113,7 +120,7 @@ impl CliSession {
 
     pub(super) async fn admin_of(&self, instance: String) -> Result<CliAdmin<'_>> {
         let service = granted(ElevatedAdminService::open(&self.database, &self.master, &instance).await)?;
-        Ok(CliAdmin { session: self, instance, service })
+        Ok(CliAdmin { session: self, instance, service, now: SystemPlatform.now() })
     }
 
     fn root(&self, instance: &str) -> Option<&RootUrl> {
@@ -165,7 +172,17 @@ pub(super) fn granted<T>(answer: Answer<T, AdminRefusal>) -> Result<T> {
 
 /// Prints the answer of a command's operation, with the old names of its members.
 pub(super) fn print_answer(output: &Output, command: &str, answer: &impl Serialize, text: &str) -> Result<()> {
-    print(output, &with_old_names(command, serde_json::to_value(answer)?), text)
+    print_answer_to(output, (command, &Value::Null), answer, text)
+}
+
+/// As [`print_answer`], of a command that printed what it was given.
+pub(super) fn print_answer_to(
+    output: &Output,
+    (command, given): (&str, &Value),
+    answer: &impl Serialize,
+    text: &str,
+) -> Result<()> {
+    print(output, &with_old_names(command, given, serde_json::to_value(answer)?), text)
 }
 
 pub(super) fn print(output: &Output, json: &Value, text: &str) -> Result<()> {

@@ -111,10 +111,6 @@ impl Store {
         row.map(|row| Ok((read(&row)?, read_hash(&row)?))).transpose()
     }
 
-    pub async fn users(&self) -> Result<Vec<User>, Fault> {
-        self.list(KIND, (select_users!("ORDER BY u.login_folded"), vec![]), read).await
-    }
-
     pub async fn user_row(&self, id: UserId) -> Result<Option<UserRow>, Fault> {
         Ok(self.row(select_users!("AND u.id = $2"), values![id.0]).await?.as_ref().map(read_row).transpose()?)
     }

@@ -1,10 +1,8 @@
 //! What operations take from a request: every part says how it is read and how it is described.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flows::admin::AdminRefusal;
 use flows::admin::merge_patch::{MergePatch, by_name};
-use flows::admin::operations::ExpectedVersion;
+use flows::admin::operations::{ExpectedVersion, cursor_key};
 use http::header;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
@@ -218,8 +216,7 @@ impl TryFrom<String> for Cursor {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let key = URL_SAFE_NO_PAD.decode(&text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let key = key.filter(|key| text.len() <= 1024 && !key.contains('\0'));
+        let key = cursor_key(&text).filter(|key| text.len() <= 1024 && !key.contains('\0'));
         key.map(Self).ok_or("send the value of next from the previous page")
     }
 }
@@ -269,7 +266,7 @@ impl<T: DeserializeOwned + JsonSchema> OperationInput for JsonBody<T> {
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
-impl<T: DeserializeOwned + JsonSchema> OperationInput for MergePatch<T> {
+impl<T: JsonSchema> OperationInput for MergePatch<T> {
     fn read(asked: &OperationRequest) -> Result<Self, Problem> {
         let text = json_text(asked, &[MERGE_PATCH, "application/json"])?;
         from_json(text).map(Self::new)

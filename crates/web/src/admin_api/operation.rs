@@ -1,17 +1,15 @@
 //! One operation of the admin API. Types define its input and output, and the document is generated from them.
 
 use std::collections::BTreeMap;
-use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::response::Response;
 use bytes::Bytes;
 use flows::Fault;
+use flows::admin::AdminRefusal;
 use flows::admin::admission::AdmissionRefusal;
-use flows::admin::operations::AdminAuthority as _;
-use flows::admin::operations::AdminOperation;
-use flows::admin::{AdminRefusal, AdminService, ElevatedAdminService};
+use flows::admin::operations::{AdminAuthority as _, AdminOperation, OperationEntry};
 use flows::server::InstanceAdmin;
 use http::{HeaderMap, Method};
 use model::{Moment, Rng, Timestamp};
@@ -20,64 +18,11 @@ use serde_json::{Value, json};
 
 use crate::admin_api::problem::Problem;
 
-/// An administrator's call: the admin service, the clock reading and the rng of one request.
+/// An administrator's call: the administrator, the clock reading and the randomness of one request.
 pub(super) struct AdminCall {
     pub(super) manager: Arc<InstanceAdmin>,
     pub(super) now: Timestamp,
     pub(super) rng: Box<dyn Rng>,
-}
-
-impl AdminCall {
-    pub(super) fn open(&mut self) -> (AdminService<'_>, Moment<'_>) {
-        (self.manager.service(), Moment { now: self.now, rng: &mut *self.rng })
-    }
-}
-
-/// An [`AdminCall`] for critical changes, which need a recent sign-in.
-pub(super) struct ElevatedAdminCall(AdminCall);
-
-impl Deref for ElevatedAdminCall {
-    type Target = AdminCall;
-
-    fn deref(&self) -> &AdminCall {
-        &self.0
-    }
-}
-
-impl ElevatedAdminCall {
-    pub(super) fn open(&mut self) -> (ElevatedAdminService<'_>, Moment<'_>) {
-        let AdminCall { manager, now, rng } = &mut self.0;
-        let service = manager.elevated_service(*now).expect("it was opened at this moment to make the desk");
-        (service, Moment { now: *now, rng: &mut **rng })
-    }
-}
-
-/// The authority that an operation needs. Its type tells, in code and document, whether the sign-in must be recent.
-pub(super) trait CallAuthority: Sized {
-    fn of(call: AdminCall) -> Result<Self, Problem>;
-
-    fn describe(description: &mut OperationDescription<'_>);
-}
-
-impl CallAuthority for AdminCall {
-    fn of(call: AdminCall) -> Result<Self, Problem> {
-        Ok(call)
-    }
-
-    fn describe(_: &mut OperationDescription<'_>) {}
-}
-
-impl CallAuthority for ElevatedAdminCall {
-    fn of(call: AdminCall) -> Result<Self, Problem> {
-        match call.manager.elevated_service(call.now) {
-            Ok(_) => Ok(Self(call)),
-            Err(old) => Err(Problem::Manage(AdmissionRefusal::SignInTooOld(old))),
-        }
-    }
-
-    fn describe(description: &mut OperationDescription<'_>) {
-        describe_recent_sign_in(description);
-    }
 }
 
 fn describe_recent_sign_in(description: &mut OperationDescription<'_>) {
@@ -230,33 +175,24 @@ where
     }
 }
 
-/// `name` is the `operationId`, which generated clients use as a name.
-pub(super) fn operation<D, I, O, F>(
-    method: Method,
+/// Binds an operation that answers a file.
+pub(super) fn file_operation<I: OperationInput + 'static, A: OperationOutput + 'static>(
+    entry: &'static OperationEntry,
     path: &'static str,
-    name: &'static str,
-    summary: &'static str,
-    handler: impl Fn(D, I) -> F + Send + Sync + 'static,
-) -> Operation
-where
-    D: CallAuthority,
-    I: OperationInput + Send + 'static,
-    O: OperationOutput,
-    F: Future<Output = OperationResult<O>> + Send + 'static,
-{
+    handler: fn(AdminCall, I) -> A,
+) -> Operation {
     Operation {
-        method,
+        method: Method::GET,
         path,
-        name,
-        summary,
+        name: entry.name,
+        summary: entry.summary,
         describe: |description| {
             I::describe(description);
-            O::describe(description);
-            D::describe(description);
+            A::describe(description);
         },
         run: Box::new(move |call, asked| {
-            let answer = handler(D::of(call)?, I::read(asked)?);
-            Ok(Box::pin(async move { answer.await.map(OperationOutput::response) }))
+            let file = handler(call, I::read(asked)?).response();
+            Ok(Box::pin(std::future::ready(Ok(file))))
         }),
     }
 }

@@ -42,15 +42,6 @@ impl From<BodyError> for Problem {
 }
 
 impl Problem {
-    /// Turns "not found" for an object that a member of the body names into another status: the address itself is
-    /// right.
-    pub(super) fn of_a_member(refusal: AdminRefusal) -> Self {
-        Self::Admin(match refusal {
-            AdminRefusal::Unknown(what) => AdminRefusal::Invalid(vec![format!("{what} not found")]),
-            other => other,
-        })
-    }
-
     pub(super) fn invalid(member: &str, what: &impl std::fmt::Display) -> Self {
         Self::Admin(AdminRefusal::Invalid(vec![format!("{member}: {what}")]))
     }

@@ -116,7 +116,7 @@ async fn key(server: &TestServer, login: Option<&str>) -> String {
 }
 
 async fn seats_taken(server: &TestServer) -> u64 {
-    server.operator().await.sessions().await.expect("sessions can be read").0.used
+    server.operator().await.seats().await.expect("seats can be read").0.used
 }
 
 async fn an_application_that_is_switched_off_takes_all_its_tokens_along(server: TestServer) {

@@ -26,7 +26,7 @@ async fn until_seats_taken_are(server: &TestServer, wanted: u64) {
         let operator = server.operator().await;
         loop {
             server.beat().await;
-            let (seats, _) = operator.sessions().await.expect("sessions can be read");
+            let (seats, _) = operator.seats().await.expect("sessions can be read");
             if seats.used == wanted {
                 return;
             }

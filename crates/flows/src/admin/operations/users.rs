@@ -192,6 +192,10 @@ impl AdminOperation for PatchUser {
     ) -> Answer<UserEntry, AdminRefusal> {
         let current = granted!(context.service.user_by_id(id).await?);
         granted!(expected.check(current.version));
+        if let Some(is_active) = changes.only_flag("isActive") {
+            let switched = context.service.switch_user(&current, is_active, &mut context.moment).await?;
+            return Ok(switched.map(UserEntry::from));
+        }
         let before = PersonRecord::of(&current.user, current.role.as_deref());
         let says_verified = changes.mentions("emailVerified");
         let mut record = granted!(changes.apply(&before));
@@ -226,7 +230,7 @@ impl AdminOperation for SetPassword {
         let set =
             context.service.set_password(context.passwords, login.as_str(), &password, &mut context.moment).await?;
         let user = granted!(set);
-        if let Delivery::Mail(mail) = &context.delivery {
+        if let Delivery::Mail { mail, .. } = &context.delivery {
             mail.write_to(&user, Letter::password_changed);
         }
         Ok(Ok(()))
