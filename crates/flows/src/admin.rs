@@ -31,6 +31,7 @@ use store::{Batch, CommitOutcome, Database, Store, StoredInstance};
 
 use crate::admin::act::AdminAct;
 use crate::admin::administrator::Administrator;
+use crate::admin::events::AdminEvents;
 use crate::audit::AuditedStore;
 use crate::auth::strength::Weakness;
 use crate::memory::InstanceMemory;
@@ -130,7 +131,7 @@ pub async fn create_instance(
     let mut batch = Batch::from(vec![
         store.insert_instance(name, settings, sealed, moment.now),
         store.insert_seats(),
-        admin.event(AdminAct::CreateInstance, name, moment),
+        admin.events().plain(AdminAct::CreateInstance, name, moment),
     ]);
     batch.extend(memory);
     if let CommitOutcome::GuardFailed { .. } = store.commit(batch).await? {
@@ -205,6 +206,19 @@ impl ElevatedAdminService<'_> {
         self.0.clone()
     }
 
+    /// Creates the keys that a changed record or setting needs, if this process is the server that signs. After a
+    /// change at the command line, the server creates them when it reads the change from the feed.
+    pub(crate) async fn prepare_keys(
+        &self,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+        moment: &mut Moment<'_>,
+    ) -> Result<(), Fault> {
+        match self.memory {
+            Some(instance) => instance.prepare_keys(&algorithms.into_iter().collect::<Vec<_>>(), moment).await,
+            None => Ok(()),
+        }
+    }
+
     pub(crate) async fn for_operator(
         database: &Database,
         master: &MasterKey,
@@ -234,17 +248,8 @@ impl<'a> AdminService<'a> {
         Ok(ElevatedAdminService(self))
     }
 
-    /// Creates the keys that a changed record or setting needs, if this process is the server that signs. After a
-    /// change at the command line, the server creates them when it reads the change from the feed.
-    pub(crate) async fn prepare_keys(
-        &self,
-        algorithms: impl IntoIterator<Item = Algorithm>,
-        moment: &mut Moment<'_>,
-    ) -> Result<(), Fault> {
-        match self.memory {
-            Some(instance) => instance.prepare_keys(&algorithms.into_iter().collect::<Vec<_>>(), moment).await,
-            None => Ok(()),
-        }
+    pub(crate) fn events(&self) -> AdminEvents<'_> {
+        AdminEvents(self)
     }
 
     pub(crate) fn store(&self) -> &AuditedStore {

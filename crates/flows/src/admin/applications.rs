@@ -77,17 +77,6 @@ impl AdminService<'_> {
         Ok(self.store.application_by_uri(&wanted).await?.ok_or_else(unknown))
     }
 
-    pub(crate) fn insert_secret(&self, application: ApplicationId, secret: &Secret, now: Timestamp) -> Statement {
-        let new = NewSecret {
-            id: &secret.id,
-            application,
-            label: &secret.label,
-            digest: secret.digest,
-            expires_at: secret.expires_at,
-        };
-        self.store.insert_secret(&new, now)
-    }
-
     pub async fn application_by_id(&self, id: ApplicationId) -> Answer<TrustedApplication, AdminRefusal> {
         Ok(self.store.application(id).await?.ok_or_else(|| AdminRefusal::Unknown(format!("application {id}"))))
     }
@@ -129,25 +118,6 @@ impl AdminService<'_> {
         problems.extend(taken.map(|taken| AdminRefusal::Taken(format!("application {}", taken.uri)).to_string()));
         Ok(problems)
     }
-
-    /// Takes the application off the sessions under the seats' lock, so that no session can be opened through it
-    /// meanwhile. The register changes first: a node that sees a session closed then issues no more tokens for the
-    /// application.
-    pub(crate) fn removal_batch(&self, application: &TrustedApplication, moment: &mut Moment<'_>) -> Batch {
-        let mut leaving = Batch::from(vec![self.store.move_seats(), self.store.leave_api_sessions(application.id)]);
-        leaving.announce(changed(application.id), moment.now);
-        leaving.append(close_sessions(&self.store, SessionsToClose::Unused, CloseReason::ApplicationDisabled, moment));
-        leaving
-    }
-
-    /// The event names the secret, never its value.
-    fn secret_event(&self, act: AdminAct, uri: &str, secret: &Secret, moment: &mut Moment<'_>) -> Statement {
-        let detail = serde_json::json!({
-            "subject": uri, "secret": secret.id, "label": secret.label,
-            "expires_at": secret.expires_at.map(Timestamp::seconds),
-        });
-        self.event_with(act, &detail, moment)
-    }
 }
 
 impl ElevatedAdminService<'_> {
@@ -175,7 +145,7 @@ impl ElevatedAdminService<'_> {
         self.prepare_keys(application.own_algorithms(), moment).await?;
         let mut batch = Batch::new().with(self.store.insert_application(&application, moment.now));
         batch.extend(secrets.iter().map(|secret| self.insert_secret(id, secret, moment.now)));
-        batch.push(self.event(AdminAct::CreateApplication, application.uri.as_str(), moment));
+        batch.push(self.events().plain(AdminAct::CreateApplication, application.uri.as_str(), moment));
         batch.announce(changed(application.id), moment.now);
         let taken = AdminRefusal::Taken(format!("application {}", application.uri));
         Ok(self.commit(batch, taken, moment).await?.map(|()| (application, accepted.warnings)))
@@ -209,7 +179,7 @@ impl ElevatedAdminService<'_> {
         let act = if enabled { AdminAct::EnableApplication } else { AdminAct::DisableApplication };
         let mut batch = Batch::from(vec![
             self.store.update_application(&application, ends_tokens),
-            self.event(act, application.uri.as_str(), moment),
+            self.events().plain(act, application.uri.as_str(), moment),
         ]);
         if ends_tokens {
             batch.append(self.removal_batch(&application, moment));
@@ -249,9 +219,9 @@ impl ElevatedAdminService<'_> {
         let uri = application.uri.as_str();
         let event = if is_switch(&before, &after) {
             let act = if after.is_enabled { AdminAct::EnableApplication } else { AdminAct::DisableApplication };
-            self.event(act, uri, moment)
+            self.events().plain(act, uri, moment)
         } else {
-            self.change_event(AdminAct::ChangeApplication, uri, &before, &after, moment)
+            self.events().change(AdminAct::ChangeApplication, uri, &before, &after, moment)
         };
         let mut batch = Batch::from(vec![self.store.update_application(&application, ends_tokens), event]);
         if ends_tokens {
@@ -337,5 +307,35 @@ impl ElevatedAdminService<'_> {
         ]);
         batch.announce(changed(application.id), moment.now);
         self.commit(batch, AdminRefusal::Overtaken, moment).await
+    }
+
+    pub(crate) fn insert_secret(&self, application: ApplicationId, secret: &Secret, now: Timestamp) -> Statement {
+        let new = NewSecret {
+            id: &secret.id,
+            application,
+            label: &secret.label,
+            digest: secret.digest,
+            expires_at: secret.expires_at,
+        };
+        self.store.insert_secret(&new, now)
+    }
+
+    /// Takes the application off the sessions under the seats' lock, so that no session can be opened through it
+    /// meanwhile. The register changes first: a node that sees a session closed then issues no more tokens for the
+    /// application.
+    pub(crate) fn removal_batch(&self, application: &TrustedApplication, moment: &mut Moment<'_>) -> Batch {
+        let mut leaving = Batch::from(vec![self.store.move_seats(), self.store.leave_api_sessions(application.id)]);
+        leaving.announce(changed(application.id), moment.now);
+        leaving.append(close_sessions(&self.store, SessionsToClose::Unused, CloseReason::ApplicationDisabled, moment));
+        leaving
+    }
+
+    /// The event names the secret, never its value.
+    fn secret_event(&self, act: AdminAct, uri: &str, secret: &Secret, moment: &mut Moment<'_>) -> Statement {
+        let detail = serde_json::json!({
+            "subject": uri, "secret": secret.id, "label": secret.label,
+            "expires_at": secret.expires_at.map(Timestamp::seconds),
+        });
+        self.events().with(act, &detail, moment)
     }
 }

@@ -26,7 +26,7 @@ impl ElevatedAdminService<'_> {
         let mut batch = Batch::new().with(self.store.move_seats());
         batch.append(self.giving_up_seat(&user, moment).await?);
         batch.extend(self.store.erase_user(&user, moment.now));
-        batch.push(self.event_of(AdminAct::EraseUser, user.id, moment));
+        batch.push(self.events().of(AdminAct::EraseUser, user.id, moment));
         batch.append(close_sessions(&self.store, SessionsToClose::OfUser(user.id), CloseReason::UserErased, moment));
         batch.announce(Change { kind: ChangeKind::User, subject: user.id.0 }, moment.now);
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| user.id))

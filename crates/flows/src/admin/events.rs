@@ -9,31 +9,28 @@ use crate::admin::AdminService;
 use crate::admin::act::AdminAct;
 use crate::audit::{AuditWriter, system_event};
 
-impl AdminService<'_> {
+/// Writes the events of one administrator and request.
+pub(crate) struct AdminEvents<'a>(pub(crate) &'a AdminService<'a>);
+
+impl AdminEvents<'_> {
     /// An event about a user. The id stays for good, the login until the user is erased.
-    pub(crate) fn event_about(&self, act: AdminAct, user: UserId, login: &Login, moment: &mut Moment<'_>) -> Statement {
-        self.event_statement(&Self::user_event(act, user, Some(login), moment), moment)
+    pub(crate) fn about(&self, act: AdminAct, user: UserId, login: &Login, moment: &mut Moment<'_>) -> Statement {
+        self.statement(&user_event(act, user, Some(login), moment), moment)
     }
 
     /// An event about a user, without the login.
-    pub(crate) fn event_of(&self, act: AdminAct, user: UserId, moment: &mut Moment<'_>) -> Statement {
-        self.event_statement(&Self::user_event(act, user, None, moment), moment)
-    }
-
-    pub(crate) fn user_event(act: AdminAct, user: UserId, login: Option<&Login>, moment: &Moment<'_>) -> AuditEvent {
-        let mut event = admin_event(act, &json!({ "subject": user.to_string() }), moment).user(user);
-        event.login = login.map(|login| login.as_str().to_owned());
-        event
+    pub(crate) fn of(&self, act: AdminAct, user: UserId, moment: &mut Moment<'_>) -> Statement {
+        self.statement(&user_event(act, user, None, moment), moment)
     }
 
     /// An event about anything but a user. The subject must not identify a person.
-    pub(crate) fn event(&self, act: AdminAct, subject: &str, moment: &mut Moment<'_>) -> Statement {
-        self.event_with(act, &json!({ "subject": subject }), moment)
+    pub(crate) fn plain(&self, act: AdminAct, subject: &str, moment: &mut Moment<'_>) -> Statement {
+        self.with(act, &json!({ "subject": subject }), moment)
     }
 
     /// An event with the attributes that differ, before and after. Neither value may contain a secret or identify a
     /// person.
-    pub(crate) fn change_event<T: serde::Serialize>(
+    pub(crate) fn change<T: serde::Serialize>(
         &self,
         act: AdminAct,
         subject: &str,
@@ -43,20 +40,27 @@ impl AdminService<'_> {
     ) -> Statement {
         let value = |of: &T| serde_json::to_value(of).expect("what administrators write is JSON");
         let (before, after) = model::audit::differing(value(before), value(after));
-        self.event_with(act, &json!({ "subject": subject, "before": before, "after": after }), moment)
+        self.with(act, &json!({ "subject": subject, "before": before, "after": after }), moment)
     }
 
     /// An event with the members of `detail`.
-    pub(crate) fn event_with(&self, act: AdminAct, detail: &Value, moment: &mut Moment<'_>) -> Statement {
-        self.event_statement(&admin_event(act, detail, moment), moment)
+    pub(crate) fn with(&self, act: AdminAct, detail: &Value, moment: &mut Moment<'_>) -> Statement {
+        self.statement(&admin_event(act, detail, moment), moment)
     }
 
     /// Adds the administrator and the request to the event.
-    pub(crate) fn event_statement(&self, event: &AuditEvent, moment: &mut Moment<'_>) -> Statement {
-        let actor = Some(self.administrator.actor().into());
-        let event = AuditEvent { actor, request: self.request.cloned(), ..event.clone() };
-        AuditWriter::new(&self.store, moment.rng, moment.now).event(&event)
+    pub(crate) fn statement(&self, event: &AuditEvent, moment: &mut Moment<'_>) -> Statement {
+        let actor = Some(self.0.administrator.actor().into());
+        let event = AuditEvent { actor, request: self.0.request.cloned(), ..event.clone() };
+        AuditWriter::new(&self.0.store, moment.rng, moment.now).event(&event)
     }
+}
+
+/// An event about a user, without its actor.
+pub(crate) fn user_event(act: AdminAct, user: UserId, login: Option<&Login>, moment: &Moment<'_>) -> AuditEvent {
+    let mut event = admin_event(act, &json!({ "subject": user.to_string() }), moment).user(user);
+    event.login = login.map(|login| login.as_str().to_owned());
+    event
 }
 
 /// An event without its actor.

@@ -175,7 +175,7 @@ impl ElevatedAdminService<'_> {
             "subject": key.kid, "algorithm": algorithm.as_str(), "removed": gone,
             "signs_from": signs_from.seconds(),
         });
-        batch.push(self.event_with(act, &detail, moment));
+        batch.push(self.events().with(act, &detail, moment));
         batch.announce(Change { kind: ChangeKind::Keys, subject: self.store.instance().0 }, moment.now);
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| key))
     }

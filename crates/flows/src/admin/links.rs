@@ -44,7 +44,7 @@ impl ElevatedAdminService<'_> {
         if purpose == LinkPurpose::SetUp && has_password {
             return invalid(format!("{login} already has a password; create a password reset link instead"));
         }
-        let event = self.event_about(created(purpose), user.id, &user.login, moment);
+        let event = self.events().about(created(purpose), user.id, &user.login, moment);
         let (link, insert) = draw_link(self.store(), user, purpose, life, moment);
         Ok(self.commit(vec![insert, event], AdminRefusal::Overtaken, moment).await?.map(|()| link))
     }

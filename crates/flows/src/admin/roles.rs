@@ -33,7 +33,7 @@ impl ElevatedAdminService<'_> {
         }
         let batch = vec![
             self.store.insert_role(name, permissions),
-            self.change_event(AdminAct::CreateRole, name, &Permissions::default(), permissions, moment),
+            self.events().change(AdminAct::CreateRole, name, &Permissions::default(), permissions, moment),
         ];
         self.commit(batch, AdminRefusal::Taken(format!("role {name}")), moment).await
     }
@@ -52,7 +52,7 @@ impl ElevatedAdminService<'_> {
         let changed = Role { permissions, ..role.clone() };
         let mut batch = Batch::from(vec![
             self.store.update_role(&changed),
-            self.change_event(AdminAct::ChangeRole, &role.name, &role.permissions, &changed.permissions, moment),
+            self.events().change(AdminAct::ChangeRole, &role.name, &role.permissions, &changed.permissions, moment),
         ]);
         let change = Change { kind: ChangeKind::Roles, subject: self.store.instance().0 };
         batch.announce(change, moment.now);
@@ -67,7 +67,7 @@ impl ElevatedAdminService<'_> {
             return Ok(Err(AdminRefusal::Invalid(vec![problem])));
         }
         let mut batch = self.store.delete_role(role).to_vec();
-        batch.push(self.change_event(
+        batch.push(self.events().change(
             AdminAct::DeleteRole,
             &role.name,
             &role.permissions,

@@ -248,7 +248,7 @@ impl ElevatedAdminService<'_> {
         let instance = self.store().instance();
         let mut batch = store::Batch::from(vec![
             self.store().replace_root_secret(old, new),
-            self.event(act, &instance.to_string(), moment),
+            self.events().plain(act, &instance.to_string(), moment),
         ]);
         batch.announce(Change { kind: ChangeKind::RootSecret, subject: instance.0 }, moment.now);
         self.commit(batch, AdminRefusal::Overtaken, moment).await

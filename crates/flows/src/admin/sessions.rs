@@ -119,7 +119,7 @@ impl AdminService<'_> {
                     batch.append(self.ending_sign_in(sign_in, moment));
                 }
             }
-            batch.push(self.event(AdminAct::EndSessions, &subject, moment));
+            batch.push(self.events().plain(AdminAct::EndSessions, &subject, moment));
             batch.append(close_sessions(&self.store, closing, CloseReason::EndedByAdministrator, moment));
             if let Err(refusal) = self.commit(batch, AdminRefusal::Overtaken, moment).await? {
                 return Ok(Err(refusal));
@@ -202,7 +202,7 @@ impl ElevatedAdminService<'_> {
         moment: &mut Moment<'_>,
     ) -> Answer<StoredSettings, AdminRefusal> {
         let told = (self.settings_json(&current.settings).await?, self.settings_json(&changed).await?);
-        let event = self.change_event(AdminAct::ChangeSettings, "settings", &told.0, &told.1, moment);
+        let event = self.events().change(AdminAct::ChangeSettings, "settings", &told.0, &told.1, moment);
         match self.write_settings(current, &changed, event, moment).await? {
             Ok(()) => self.settings_as_read().await.map(Ok),
             Err(refusal) => Ok(Err(refusal)),
@@ -210,7 +210,7 @@ impl ElevatedAdminService<'_> {
     }
 }
 
-impl AdminService<'_> {
+impl ElevatedAdminService<'_> {
     async fn write_settings(
         &self,
         current: &StoredSettings,

@@ -52,7 +52,7 @@ impl AdminService<'_> {
     pub async fn revoke_token(&self, id: ReferenceTokenId, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
         let mut batch = Batch::from(vec![
             self.store().revoke_reference_token(id, "administrator", moment.now),
-            self.event(AdminAct::RevokeToken, &id.to_string(), moment),
+            self.events().plain(AdminAct::RevokeToken, &id.to_string(), moment),
         ]);
         let change = Change { kind: ChangeKind::ReferenceTokenRevoked, subject: id.0 };
         batch.append(close_sessions(
@@ -94,7 +94,7 @@ impl ElevatedAdminService<'_> {
         let (token, value) = new_token(&draft.wish, &application, &holder, &self.actor(), moment);
         let batch = vec![
             self.store().insert_reference_token(&token),
-            self.event(AdminAct::IssueToken, &token.id.to_string(), moment),
+            self.events().plain(AdminAct::IssueToken, &token.id.to_string(), moment),
         ];
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| IssuedToken { token, value, holder }))
     }

@@ -21,7 +21,7 @@ impl ElevatedAdminService<'_> {
         }
         let mut batch = Batch::from(vec![
             self.store().raise_user_epoch(&user),
-            self.event_about(AdminAct::ResetSecondFactor, user.id, &user.login, moment),
+            self.events().about(AdminAct::ResetSecondFactor, user.id, &user.login, moment),
         ]);
         batch.extend(self.store().delete_second_factors(user.id));
         batch.append(ending_user(self.store(), user.id, moment));

@@ -63,20 +63,6 @@ impl AdminService<'_> {
     pub async fn users_after(&self, login: &str, limit: u32) -> Result<Vec<UserRow>, Fault> {
         self.store.users_after(login, limit).await
     }
-
-    /// An event with the permissions before and after. Of identifying attributes, it only says that they changed.
-    fn change_of_user(
-        &self,
-        user: &User,
-        (before, after): (&PersonRecord, &PersonRecord),
-        moment: &mut Moment<'_>,
-    ) -> Statement {
-        let told = PersonRecord::change_told(before, after);
-        let detail = json!({ "subject": user.id.to_string(), "before": told.0, "after": told.1 });
-        let event = admin_event(AdminAct::ChangeUser, &detail, moment).user(user.id);
-        let login = Some(user.login.as_str().to_owned());
-        self.event_statement(&AuditEvent { login, ..event }, moment)
-    }
 }
 
 impl ElevatedAdminService<'_> {
@@ -121,7 +107,7 @@ impl ElevatedAdminService<'_> {
         let mut batch = Batch::new();
         batch.extend(draft.role.map(|role| self.store.hold_role(role)));
         batch.push(self.store.insert_user(&user, moment.now));
-        batch.push(self.event_about(AdminAct::CreateUser, id, &login, moment));
+        batch.push(self.events().about(AdminAct::CreateUser, id, &login, moment));
         Ok(self.commit(batch, AdminRefusal::Taken(format!("user {login}")), moment).await?.map(|()| id))
     }
 
@@ -175,7 +161,7 @@ impl ElevatedAdminService<'_> {
         let hash = passwords.hash(password, salt).await?;
         let mut batch = Batch::from(vec![
             self.store.set_password(&user, &hash, moment.now),
-            self.event_about(AdminAct::SetPassword, user.id, &user.login, moment),
+            self.events().about(AdminAct::SetPassword, user.id, &user.login, moment),
         ]);
         batch.append(ending_user(&self.store, user.id, moment));
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| user))
@@ -222,7 +208,7 @@ impl ElevatedAdminService<'_> {
             return Ok(Err(AdminRefusal::Invalid(vec![OWN_SWITCH.to_owned()])));
         }
         let act = if is_active { AdminAct::EnableUser } else { AdminAct::DisableUser };
-        let event = self.event_about(act, current.user.id, &current.user.login, moment);
+        let event = self.events().about(act, current.user.id, &current.user.login, moment);
         self.write_user(current, &record, event, moment).await
     }
 
@@ -256,5 +242,19 @@ impl ElevatedAdminService<'_> {
         changed.user.epoch += i64::from(ends_tokens);
         changed.user.updated_at = moment.now;
         Ok(done.map(|()| changed))
+    }
+
+    /// An event with the permissions before and after. Of identifying attributes, it only says that they changed.
+    fn change_of_user(
+        &self,
+        user: &User,
+        (before, after): (&PersonRecord, &PersonRecord),
+        moment: &mut Moment<'_>,
+    ) -> Statement {
+        let told = PersonRecord::change_told(before, after);
+        let detail = json!({ "subject": user.id.to_string(), "before": told.0, "after": told.1 });
+        let event = admin_event(AdminAct::ChangeUser, &detail, moment).user(user.id);
+        let login = Some(user.login.as_str().to_owned());
+        self.events().statement(&AuditEvent { login, ..event }, moment)
     }
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use web::SystemRng;
 
 use crate::cli::{AuditCommand, AuditFormat, Target};
-use crate::commands::cli_session::{CliSession, granted, moment, print};
+use crate::commands::cli_session::{CliSession, granted, moment, print, print_answer};
 use crate::config::Environment;
 use crate::output;
 use crate::output::Progress;
@@ -92,7 +92,7 @@ async fn verify(
         verdicts.push((chain, granted(verdict.map(|verdict| verdict.map_err(AdminRefusal::from)))?));
     }
     let texts: Vec<String> = verdicts.iter().map(|(chain, verdict)| as_text(&name, *chain, verdict)).collect();
-    print(&target.output, &all_as_json(&verdicts), &texts.join("\n"))?;
+    print_answer(&target.output, "audit verify", &all_as_json(&verdicts), &texts.join("\n"))?;
     desk.database.close().await;
     let findings = verdicts.iter().map(|(_, verdict)| verdict.findings.len() + verdict.more).sum();
     match () {
@@ -141,13 +141,13 @@ fn as_json(chain: Chain, verdict: &VerificationResult) -> Value {
     json!({
         "chain": chain.as_str(),
         "whole": verdict.is_whole(),
-        "only_broken": verdict.is_only_broken(),
+        "onlyBroken": verdict.is_only_broken(),
         "seals": verdict.seals,
         "events": verdict.events,
         "erased": verdict.erased,
         "unattested": verdict.unattested,
-        "unknown_seals": verdict.unknown_seals,
-        "remembered_since": remembered_since,
+        "unknownSeals": verdict.unknown_seals,
+        "rememberedSince": remembered_since,
         "newest": verdict.newest,
         "signed": verdict.signed,
         "waiting": verdict.waiting,

@@ -36,6 +36,7 @@ const OLD_NAMES: &[OldNames] = &[
         members: |answer, given| [renamed(&answer["token"], &[("id", "id")]), inner(given)].concat(),
     },
     OldNames { command: "session list", members: sessions },
+    OldNames { command: "audit verify", members: verification },
 ];
 
 fn link(link: &Value, name: &str) -> Vec<(String, Value)> {
@@ -62,6 +63,19 @@ fn switched(answer: &Value, _: &Value) -> Vec<(String, Value)> {
     let mut old = renamed(&answer["record"], &[("IsEnabled", "IsEnabled")]);
     old.extend(renamed(&answer["record"], &[("ApplicationUri", "application")]));
     old
+}
+
+fn verification(answer: &Value, _: &Value) -> Vec<(String, Value)> {
+    const NAMES: &[(&str, &str)] =
+        &[("onlyBroken", "only_broken"), ("unknownSeals", "unknown_seals"), ("rememberedSince", "remembered_since")];
+    let refusals = answer.get("refusals").map(|refusals| {
+        let mut refusals = refusals.clone();
+        for (name, value) in renamed(&refusals, NAMES) {
+            refusals[name] = value;
+        }
+        ("refusals".to_owned(), refusals)
+    });
+    renamed(answer, NAMES).into_iter().chain(refusals).collect()
 }
 
 /// Times were seconds since 1970.

@@ -245,16 +245,6 @@ impl Store {
         .expect(1)
     }
 
-    /// Guarded by the epoch that was read. Disabling increments it.
-    pub fn set_user_enabled(&self, user: &User, enabled: bool, now: Timestamp) -> Statement {
-        self.bound(
-            "UPDATE users SET enabled = $4, epoch = epoch + 1, version = version + 1, updated_at = $5 \
-             WHERE instance = $1 AND id = $2 AND epoch = $3",
-            values![user.id.0, user.epoch, enabled, now.micros()],
-        )
-        .expect(1)
-    }
-
     /// Ends nothing, so the epoch stays. Guarded by the time of the last change, as it was read.
     pub fn set_locale(&self, user: &User, locale: Option<&str>, now: Timestamp) -> Statement {
         self.bound(
