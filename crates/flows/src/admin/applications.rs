@@ -1,7 +1,5 @@
 //! Administration of the register of Trusted Applications.
 
-use std::collections::{BTreeSet, HashMap};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::application::Secret;
@@ -55,20 +53,6 @@ fn is_switch(before: &ApplicationRecord, after: &ApplicationRecord) -> bool {
 impl AdminService<'_> {
     pub async fn applications(&self) -> Result<Vec<TrustedApplication>, Fault> {
         self.store.applications().await
-    }
-
-    /// The `ApplicationUri`s of these applications.
-    pub(crate) async fn application_uris(
-        &self,
-        ids: impl Iterator<Item = &ApplicationId> + Send,
-    ) -> Result<HashMap<ApplicationId, String>, Fault> {
-        let ids: BTreeSet<ApplicationId> = ids.copied().collect();
-        let mut uris = HashMap::new();
-        for id in ids {
-            let found = self.store.application(id).await?;
-            uris.extend(found.map(|application| (id, application.uri.as_str().to_owned())));
-        }
-        Ok(uris)
     }
 
     pub async fn application(&self, uri: &str) -> Answer<TrustedApplication, AdminRefusal> {

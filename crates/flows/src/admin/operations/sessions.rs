@@ -1,17 +1,19 @@
 //! Operations on API sessions and seats: who is using the APIs.
 
-use model::ApiSessionId;
+use std::collections::{BTreeSet, HashMap};
+
 use model::seat::SessionKey;
+use model::{ApiSessionId, ApplicationId};
 use schemars::JsonSchema;
 use serde::Serialize;
 use store::ApiSessionRow;
 use uuid::Uuid;
 
-use crate::Answer;
-use crate::admin::AdminRefusal;
 use crate::admin::act::AdminAct;
 use crate::admin::operations::{AdminOperation, AnySignIn, ListPage, OperationContext, OperationEntry, Time, granted};
 use crate::admin::sessions::SessionSelector;
+use crate::admin::{AdminRefusal, AdminService};
+use crate::{Answer, Fault};
 
 pub(super) const OPERATIONS: &[OperationEntry] = &[
     OperationEntry::of::<ListSessions>(),
@@ -95,6 +97,20 @@ pub struct SessionQuery {
     pub limit: u32,
 }
 
+/// The `ApplicationUri`s of the applications that use these sessions.
+async fn application_uris(
+    service: &AdminService<'_>,
+    sessions: &[ApiSessionRow],
+) -> Result<HashMap<ApplicationId, String>, Fault> {
+    let ids: BTreeSet<ApplicationId> = sessions.iter().flat_map(|row| row.applications.iter().copied()).collect();
+    let mut uris = HashMap::new();
+    for id in ids {
+        let found = service.store().application(id).await?;
+        uris.extend(found.map(|application| (id, application.uri.as_str().to_owned())));
+    }
+    Ok(uris)
+}
+
 pub struct ListSessions;
 
 impl AdminOperation for ListSessions {
@@ -110,7 +126,7 @@ impl AdminOperation for ListSessions {
         SessionQuery { login, after, limit }: SessionQuery,
     ) -> Answer<ListPage<SessionEntry>, AdminRefusal> {
         let rows = context.service.sessions_before(after, login.as_deref(), limit + 1).await?;
-        let uris = context.service.application_uris(rows.iter().flat_map(|row| &row.applications)).await?;
+        let uris = application_uris(&context.service, &rows).await?;
         let show = |row: ApiSessionRow| {
             let applications = row.applications.iter().filter_map(|id| uris.get(id).cloned()).collect();
             SessionEntry::of(row, applications)
