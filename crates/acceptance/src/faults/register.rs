@@ -201,10 +201,10 @@ pub(super) async fn delete_role(scene: &mut Scene<'_>) {
 
 pub(super) async fn change_settings(scene: &mut Scene<'_>) {
     let name = scene.number + 1000;
-    let body = json!({ "seats_per_user": name });
+    let body = json!({ "seatsPerUser": name });
     changed(scene, Method::PATCH, "/settings", &body, &[]).await;
     let settings = scene.admin_api().await.get("/settings").await.json();
-    assert!(scene.shares_the_house() || settings["seats_per_user"] == name, "{settings}");
+    assert!(scene.shares_the_house() || settings["seatsPerUser"] == name, "{settings}");
 }
 
 pub(super) async fn rotate_key(scene: &mut Scene<'_>) {
@@ -392,7 +392,7 @@ pub(super) async fn change_setting_by_command(scene: &mut Scene<'_>) {
     };
     commanded(scene, change).await;
     let settings = scene.admin_api().await.get("/settings").await.json();
-    assert!(scene.shares_the_house() || settings["seats_per_application"] == scene.number + 1000, "{settings}");
+    assert!(scene.shares_the_house() || settings["seatsPerApplication"] == scene.number + 1000, "{settings}");
 }
 
 pub(super) async fn rotate_key_by_command(scene: &mut Scene<'_>) {
