@@ -55,7 +55,7 @@ def test_an_invitation_and_a_forgotten_password_reach_their_person(installation,
     installation.run("instance", "create", "erp")
 
     said = installation.json("user", "create", "eve", "--email", "eve@example.com", "--name", "Eve Ünger", "--invite")
-    assert said["set_up_link"] is None and said["mailed_to"] == "eve@example.com"
+    assert said["link"].get("url") is None and said["link"]["mailedTo"] == "eve@example.com"
     envelope, letter = sink.letter()
     assert envelope.rcpt_tos == ["eve@example.com"] and envelope.mail_from == "no-reply@erp.example"
     assert letter["From"] == "Gatehouse <no-reply@erp.example>" and letter["To"] == "eve@example.com"
@@ -148,7 +148,7 @@ def test_letters_of_every_kind_are_read_by_a_strict_parser(installation, sinks, 
     requests.post(f"{server.url}/id/tokens/leaked", data={"token": token["value"]}, timeout=30)
     letter("eve@example.com")
 
-    choose(admin, made["set_up_link"].split(":8080")[1], "harbour-candle-moss")
+    choose(admin, made["link"]["url"].split(":8080")[1], "harbour-candle-moss")
     post(admin, server.url, "/id/account/login", {"login": "admin", "password": "harbour-candle-moss"})
     wish = {"do": "issue", "uri": "scripts", "description": "робот", "scope": "read"}
     assert post(admin, server.url, "/manage/tokens", wish).status_code == 201
@@ -199,8 +199,8 @@ def test_where_no_mail_goes_the_administrator_is_shown_the_link(installation, si
         assert "/id/account/set-up?code=" in done.stdout
         assert other.tries == 0
     installation.configure()
-    assert "/id/account/set-up?code=" in installation.json("user", "invite", "eve")["set_up_link"]
-    assert "/id/account/reset-password?code=" in installation.json("user", "reset-link", "eve")["reset_link"]
+    assert "/id/account/set-up?code=" in installation.json("user", "invite", "eve")["url"]
+    assert "/id/account/reset-password?code=" in installation.json("user", "reset-link", "eve")["url"]
     refused = installation.run("user", "reset-link", "nobody", code=1)
     assert "nobody" in refused.stderr
 

@@ -2,13 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flows::BelievedInstance;
-use flows::admin::ElevatedAdminService;
+use flows::admin::operations::{AdminAuthority as _, AdminOperation, Delivery, OperationContext};
+use flows::admin::{AdminRefusal, ElevatedAdminService};
 use flows::audit::VerificationResult;
-use flows::{Database, DefaultInstance, InstanceLocation, MasterKey, Platform as _, Server};
+use flows::{Answer, Database, DefaultInstance, InstanceLocation, MasterKey, Platform as _, Server};
 use model::application::record::ApplicationRecord;
 use model::audit::chain::Chain;
 use model::mail::EmailAddress;
-use model::{Login, Moment, Rng, RootUrl, Timestamp};
+use model::{Login, Moment, Rng, RootUrl, Timestamp, User};
 use oauth::secret::Presented;
 use serde_json::Value;
 use store::faults::FaultInjector;
@@ -359,6 +360,29 @@ impl TestServer {
         self.platform.rng()
     }
 
+    /// Runs an operation as a command does.
+    pub async fn run<O: AdminOperation>(&self, input: O::Input) -> O::Output {
+        let (operator, mut rng, passwords) = (self.operator().await, self.rng(), flows::Passwords::new());
+        let root = RootUrl::parse("http://localhost:8080").expect("a loopback address");
+        let moment = self.moment(&mut rng);
+        let mut context = OperationContext {
+            service: O::Authority::of(operator.plain(), moment.now).expect("the operator needs no sign-in"),
+            moment,
+            passwords: &passwords,
+            master: &self.master,
+            delivery: Delivery::Shown(Some(&root)),
+        };
+        let done = O::run(&mut context, input).await.expect("the database answers").expect("it is allowed");
+        self.catch_up().await;
+        done
+    }
+
+    /// All users of `testdb`.
+    pub async fn users(&self) -> Vec<User> {
+        let rows = self.operator().await.users_after("", 1000).await.expect("users can be read");
+        rows.into_iter().map(|row| row.user).collect()
+    }
+
     pub async fn enable_app(&self, uri: &str, enabled: bool) {
         let mut rng = self.rng();
         let done = self.operator().await.set_application_enabled(uri, enabled, &mut self.moment(&mut rng)).await;
@@ -368,7 +392,7 @@ impl TestServer {
 
     pub async fn enable_user(&self, login: &str, enabled: bool) {
         let mut rng = self.rng();
-        let done = self.operator().await.set_user_enabled(login, enabled, &mut self.moment(&mut rng)).await;
+        let done = switch_user(&self.operator().await, login, enabled, &mut self.moment(&mut rng)).await;
         done.expect("the database answers").expect("the user is there");
         self.catch_up().await;
     }
@@ -461,4 +485,18 @@ impl TestServer {
         });
         rows.collect()
     }
+}
+
+/// Enables or disables a user, as an administrator does.
+pub async fn switch_user(
+    operator: &ElevatedAdminService<'_>,
+    login: &str,
+    enabled: bool,
+    moment: &mut Moment<'_>,
+) -> Answer<(), AdminRefusal> {
+    let row = match operator.user_by_name(login).await? {
+        Ok(row) => row,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    Ok(operator.switch_user(&row, enabled, moment).await?.map(|_| ()))
 }

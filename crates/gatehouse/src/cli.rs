@@ -8,6 +8,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use flows::admin::operations::AdminOperation as _;
+use flows::admin::operations::audit::GetRefusal;
+use flows::admin::operations::keys::{ListKeys, ReplaceKeys, RotateKey};
+use flows::admin::operations::sessions::GetSeatHistory;
+use flows::admin::operations::settings::{GetSettings, PatchSettings};
 use uuid::Uuid;
 
 pub use self::applications::{AppCommand, TokenCommand};
@@ -78,7 +83,7 @@ pub enum Command {
     /// Usage reports
     #[command(subcommand)]
     Report(ReportCommand),
-    /// Explain a refusal by its reference
+    #[command(about = GetRefusal::SUMMARY)]
     Why {
         #[command(flatten)]
         target: Target,
@@ -159,7 +164,7 @@ pub enum InstanceCommand {
         #[command(flatten)]
         output: Output,
     },
-    /// Change a setting (running servers apply it within a second)
+    #[command(about = PatchSettings::SUMMARY, after_help = "Running servers apply it within a second.")]
     Set {
         #[command(flatten)]
         installation: Installation,
@@ -170,7 +175,7 @@ pub enum InstanceCommand {
         #[command(flatten)]
         output: Output,
     },
-    /// Show the settings
+    #[command(about = GetSettings::SUMMARY)]
     Show {
         #[command(flatten)]
         installation: Installation,
@@ -236,20 +241,19 @@ pub struct Target {
 
 #[derive(Subcommand)]
 pub enum KeyCommand {
-    /// List signing keys
+    #[command(about = ListKeys::SUMMARY)]
     List {
         #[command(flatten)]
         target: Target,
     },
-    /// Rotate a signing key: the new key signs from a day later, and existing tokens stay valid
+    #[command(about = RotateKey::SUMMARY)]
     Rotate {
         #[command(flatten)]
         target: Target,
         /// ES256, RS256, PS256 or `EdDSA`
         algorithm: String,
     },
-    /// Replace all keys of an algorithm immediately, which invalidates every token they signed. Without --yes, only
-    /// previews the effects
+    #[command(about = ReplaceKeys::SUMMARY, after_help = "Without --yes, only previews the effects.")]
     Replace {
         #[command(flatten)]
         target: Target,
@@ -260,6 +264,14 @@ pub enum KeyCommand {
     },
 }
 
+impl KeyCommand {
+    pub const fn target(&self) -> &Target {
+        match self {
+            Self::List { target, .. } | Self::Rotate { target, .. } | Self::Replace { target, .. } => target,
+        }
+    }
+}
+
 #[derive(Subcommand)]
 pub enum SessionCommand {
     /// List live API sessions, newest first, with seat usage
@@ -267,7 +279,7 @@ pub enum SessionCommand {
         #[command(flatten)]
         target: Target,
     },
-    /// Show seat usage over the last 24 hours, every 15 minutes
+    #[command(about = GetSeatHistory::SUMMARY, after_help = "One line for every 15 minutes.")]
     History {
         #[command(flatten)]
         target: Target,
@@ -279,6 +291,14 @@ pub enum SessionCommand {
         #[command(flatten)]
         which: SessionChoice,
     },
+}
+
+impl SessionCommand {
+    pub const fn target(&self) -> &Target {
+        match self {
+            Self::List { target, .. } | Self::History { target, .. } | Self::End { target, .. } => target,
+        }
+    }
 }
 
 /// Which sessions end.
@@ -311,4 +331,45 @@ pub enum ReportCommand {
         #[command(flatten)]
         target: Target,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory as _;
+    use flows::admin::operations::operations;
+
+    use super::*;
+
+    /// Commands that are part of an operation, or more than one.
+    const OWN_TEXT: &[&str] = &[
+        "user disable",
+        "user enable",
+        "app disable",
+        "app enable",
+        "app secrets",
+        "token issue",
+        "session list",
+        "session end",
+        "instance create",
+        "instance rotate-secret",
+        "instance list",
+        "audit verify",
+        "audit checkpoint",
+        "audit renew-key",
+    ];
+
+    #[test]
+    fn the_help_of_a_command_is_the_text_of_its_operation() {
+        let texts: BTreeSet<&str> = operations().map(|operation| operation.summary).collect();
+        let records = ["instance", "user", "app", "role", "consent", "token", "session", "key", "audit"];
+        for group in Cli::command().get_subcommands().filter(|group| records.contains(&group.get_name())) {
+            for command in group.get_subcommands() {
+                let name = format!("{} {}", group.get_name(), command.get_name());
+                let about = command.get_about().expect("a text").to_string();
+                assert_eq!(texts.contains(about.as_str()), !OWN_TEXT.contains(&&*name), "{name}: {about}");
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod audit;
 mod cli_session;
 mod consent;
 mod demo;
+mod deprecated;
 mod doctor;
 mod key;
 mod master_key;
@@ -50,7 +51,7 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
         Command::Migrate(migrate) => runtime()?.block_on(migrate::run(&migrate, environment)),
         Command::MasterKey(command) => runtime()?.block_on(master_key::run(command, environment)),
         Command::Instance(command) => runtime()?.block_on(admin::instance(command, environment)),
-        Command::User(command) => runtime()?.block_on(admin::user(command, environment)),
+        Command::User(command) => runtime()?.block_on(user::run(command, environment)),
         Command::Role(command) => runtime()?.block_on(role::run(command, environment)),
         Command::Key(command) => runtime()?.block_on(key::run(command, environment)),
         Command::Completion { shell } => {
@@ -59,7 +60,7 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
             print(&String::from_utf8(script).context("a completion script is text")?)
         }
         Command::Session(command) => runtime()?.block_on(session::session(command, environment)),
-        Command::App(command) => runtime()?.block_on(admin::application(command, environment)),
+        Command::App(command) => runtime()?.block_on(application::run(command, environment)),
         Command::Consent(command) => runtime()?.block_on(consent::run(command, environment)),
         Command::Token(command) => runtime()?.block_on(token::run(command, environment)),
         Command::Audit(command) => runtime()?.block_on(audit::run(command, environment)),

@@ -101,8 +101,8 @@ impl Cluster {
     /// Registers a service application that acts as the system user, and returns its secret.
     async fn register(&self, uri: &str) -> String {
         let store = self.store().await;
-        let users = store.users().await.expect("no fault");
-        let user = users.iter().find(|user| user.login.as_str() == "svc").expect("it was made").id;
+        let users = store.users_after("", 1000).await.expect("no fault");
+        let user = users.iter().find(|row| row.user.login.as_str() == "svc").expect("it was made").user.id;
         store.database().close().await;
         let record = json!({
             "ApplicationUri": uri, "Name": uri, "ClientType": "Confidential",

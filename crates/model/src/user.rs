@@ -144,6 +144,9 @@ const fn yes() -> bool {
     true
 }
 
+/// The problem of administrators who disable themselves.
+pub const OWN_SWITCH: &str = "isActive: you cannot disable yourself; ask another administrator";
+
 impl PersonRecord {
     pub fn of(user: &User, role: Option<&str>) -> Self {
         Self {
@@ -179,7 +182,7 @@ impl PersonRecord {
                 .push("isAdmin: you cannot remove your own administrator rights; ask another administrator".to_owned());
         }
         if own && !self.is_active {
-            problems.push("isActive: you cannot disable yourself; ask another administrator".to_owned());
+            problems.push(OWN_SWITCH.to_owned());
         }
         if self.email.is_none() && self.email_verified {
             problems.push("emailVerified: the user has no e-mail address".to_owned());

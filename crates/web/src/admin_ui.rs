@@ -23,6 +23,7 @@ use axum::extract::FromRequestParts;
 use axum::response::Response;
 use axum::routing::get;
 use flows::Fault;
+use flows::admin::operations::AdminOperation;
 use flows::admin::{AdminRefusal, AdminService, ElevatedAdminService};
 use flows::server::InstanceAdmin;
 use form_urlencoded::Serializer;
@@ -124,6 +125,16 @@ impl AdminPage {
     fn elevate(&mut self) -> Result<(ElevatedAdminService<'_>, Moment<'_>), PageInterruption> {
         let service = self.manager.elevated_service(self.person.context.now).map_err(PageInterruption::SignInTooOld)?;
         Ok((service, self.person.context.moment()))
+    }
+
+    /// Runs an operation. An old sign-in leads to the sign-in page, and nothing is changed.
+    async fn run<O: AdminOperation>(
+        &mut self,
+        input: O::Input,
+    ) -> Result<Result<O::Output, AdminRefusal>, PageInterruption> {
+        let moment = self.person.context.moment();
+        let mut context = self.manager.context::<O::Authority>(moment).map_err(PageInterruption::SignInTooOld)?;
+        Ok(O::run(&mut context, input).await?)
     }
 
     fn now(&self) -> Timestamp {

@@ -1,5 +1,6 @@
 //! The background tasks, by the functions that they call.
 
+use crate::switch_user;
 use std::time::Duration;
 
 use oauth::secret::Presented;
@@ -87,7 +88,7 @@ pub(super) async fn follow(scene: &mut Scene<'_>) {
     let (operator, mut rng) = (scene.server.operator().await, scene.server.rng());
     let mut moment = scene.server.moment(&mut rng);
     operator.set_application_enabled(&app.uri, false, &mut moment).await.expect("no fault").expect("it is there");
-    operator.set_user_enabled(&person.login, false, &mut moment).await.expect("no fault").expect("there");
+    switch_user(&operator, &person.login, false, &mut moment).await.expect("no fault").expect("there");
     let ending = flows::admin::sessions::SessionSelector::OfUser("svc.integration");
     operator.end_sessions(ending, &mut moment).await.expect("no fault").expect("there");
     let setting = ("seats_per_user", "5000");

@@ -1,5 +1,6 @@
 //! Administration by the admin API, the instance manager and the command line.
 
+use crate::switch_user;
 use std::time::Duration;
 
 use flows::admin::sessions::SessionSelector;
@@ -200,10 +201,10 @@ pub(super) async fn delete_role(scene: &mut Scene<'_>) {
 
 pub(super) async fn change_settings(scene: &mut Scene<'_>) {
     let name = scene.number + 1000;
-    let body = json!({ "seats_per_user": name });
+    let body = json!({ "seatsPerUser": name });
     changed(scene, Method::PATCH, "/settings", &body, &[]).await;
     let settings = scene.admin_api().await.get("/settings").await.json();
-    assert!(scene.shares_the_server() || settings["seats_per_user"] == name, "{settings}");
+    assert!(scene.shares_the_server() || settings["seatsPerUser"] == name, "{settings}");
 }
 
 pub(super) async fn rotate_key(scene: &mut Scene<'_>) {
@@ -309,7 +310,7 @@ pub(super) async fn disable_user_by_command(scene: &mut Scene<'_>) {
     let (mut person, tokens, _) = with_tokens(scene).await;
     let login = person.login.clone();
     let disable =
-        async || scene.command(async |operator, moment| operator.set_user_enabled(&login, false, moment).await).await;
+        async || scene.command(async |operator, moment| switch_user(operator, &login, false, moment).await).await;
     commanded(scene, disable).await;
     assert_eq!(scene.status(&tokens.access).await, 401);
     assert_eq!(person.open("/id/account").await.page(), "sign-in");
@@ -392,7 +393,7 @@ pub(super) async fn change_setting_by_command(scene: &mut Scene<'_>) {
     };
     commanded(scene, change).await;
     let settings = scene.admin_api().await.get("/settings").await.json();
-    assert!(scene.shares_the_server() || settings["seats_per_application"] == scene.number + 1000, "{settings}");
+    assert!(scene.shares_the_server() || settings["seatsPerApplication"] == scene.number + 1000, "{settings}");
 }
 
 pub(super) async fn rotate_key_by_command(scene: &mut Scene<'_>) {

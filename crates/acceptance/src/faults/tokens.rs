@@ -157,7 +157,7 @@ pub(super) async fn user_info(scene: &mut Scene<'_>) {
     let row = operator.user_by_name(&person.login).await.expect("no fault").expect("there");
     let mut record = model::user::PersonRecord::of(&row.user, row.role.as_deref());
     "Somebody".clone_into(&mut record.name);
-    let changed = operator.change_user(&row, record, None, &mut scene.server.moment(&mut rng)).await;
+    let changed = operator.change_user(&row, record, &mut scene.server.moment(&mut rng)).await;
     changed.expect("no fault").expect("a good name");
     scene.server.catch_up().await;
     let ask = async || {

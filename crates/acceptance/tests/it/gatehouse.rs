@@ -1,6 +1,7 @@
 //! Gatehouse's own promises beyond the specifications, a file per subject.
 
 mod admin_api;
+mod admin_operations;
 mod api;
 mod audit;
 mod audit_attacks;

@@ -2,7 +2,7 @@
 
 use model::session::SignInTooOld;
 use model::user::ActiveUser;
-use model::{InstanceId, Timestamp};
+use model::{InstanceId, Timestamp, UserId};
 
 use crate::platform::seal::SealedSecret;
 use crate::{Fault, MasterKey};
@@ -13,7 +13,8 @@ use crate::{Fault, MasterKey};
 #[derive(Clone, Debug)]
 pub(crate) struct Administrator {
     instance: InstanceId,
-    actor: String,
+    /// `None` for the operator.
+    user: Option<UserId>,
     /// `auth_time` of the sign-in behind the request. `None` for machine credentials, which have no sign-in: the master
     /// key, reference tokens, client credentials.
     signed_in: Option<Timestamp>,
@@ -22,25 +23,28 @@ pub(crate) struct Administrator {
 impl Administrator {
     /// The proof for a user of the instance whose credential was checked, if the user is an administrator.
     pub(crate) fn of(instance: InstanceId, user: ActiveUser<'_>, signed_in: Option<Timestamp>) -> Option<Self> {
-        // The id, because the audit stores no names.
-        let actor = user.get().id.to_string();
-        user.get().is_admin().then_some(Self { instance, actor, signed_in })
+        user.get().is_admin().then_some(Self { instance, user: Some(user.get().id), signed_in })
     }
 
     /// The operator at the command line. The holder of the master key may do everything, and could read everything
     /// anyway.
     pub(crate) fn operator(instance: InstanceId, root_secret: &[u8], master: &MasterKey) -> Result<Self, Fault> {
         master.open(instance, SealedSecret::RootSecret, root_secret)?;
-        Ok(Self { instance, actor: "operator".to_owned(), signed_in: None })
+        Ok(Self { instance, user: None, signed_in: None })
     }
 
     pub(crate) const fn instance(&self) -> InstanceId {
         self.instance
     }
 
-    /// The actor's name in the audit.
-    pub(crate) fn actor(&self) -> &str {
-        &self.actor
+    /// The user that the administrator acts as. `None` for the operator.
+    pub(crate) const fn user(&self) -> Option<UserId> {
+        self.user
+    }
+
+    /// The actor in the audit: the user's id, because the audit stores no names.
+    pub(crate) fn actor(&self) -> String {
+        self.user.map_or_else(|| "operator".to_owned(), |user| user.to_string())
     }
 
     /// A sign-in older than [`model::session::RECENT_SIGN_IN`] is not enough for sensitive changes.

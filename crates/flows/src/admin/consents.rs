@@ -4,6 +4,8 @@ use model::{Moment, TrustedApplication};
 use store::{ConnectedApplication, ConsentParties};
 
 use crate::Answer;
+use crate::admin::act::AdminAct;
+use crate::admin::events::user_event;
 use crate::admin::{AdminRefusal, AdminService};
 use crate::auth::consents::{connections, is_connected, withdrawal_batch};
 
@@ -41,8 +43,8 @@ impl AdminService<'_> {
             return Ok(Err(AdminRefusal::Unknown(format!("consent of {login} to {uri}"))));
         }
         let mut batch = withdrawal_batch(&self.store, parties, moment);
-        let event = Self::user_event("withdraw-consent", user.id, Some(&user.login), moment);
-        batch.push(self.event_statement(&event.application(application.uri.as_str()), moment));
+        let event = user_event(AdminAct::WithdrawConsent, user.id, Some(&user.login), moment);
+        batch.push(self.events().statement(&event.application(application.uri.as_str()), moment));
         self.commit(batch, AdminRefusal::Overtaken, moment).await
     }
 }

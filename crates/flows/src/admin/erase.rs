@@ -4,6 +4,7 @@ use model::seat::CloseReason;
 use model::{InstanceSettings, Moment, User, UserId};
 use store::{Batch, Change, ChangeKind, SessionsToClose};
 
+use crate::admin::act::AdminAct;
 use crate::admin::{AdminRefusal, ElevatedAdminService};
 use crate::memory::live_sessions::close_sessions;
 use crate::{Answer, Fault};
@@ -25,7 +26,7 @@ impl ElevatedAdminService<'_> {
         let mut batch = Batch::new().with(self.store.move_seats());
         batch.append(self.giving_up_seat(&user, moment).await?);
         batch.extend(self.store.erase_user(&user, moment.now));
-        batch.push(self.event_of("erase-user", user.id, moment));
+        batch.push(self.events().of(AdminAct::EraseUser, user.id, moment));
         batch.append(close_sessions(&self.store, SessionsToClose::OfUser(user.id), CloseReason::UserErased, moment));
         batch.announce(Change { kind: ChangeKind::User, subject: user.id.0 }, moment.now);
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| user.id))

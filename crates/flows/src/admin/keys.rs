@@ -4,8 +4,9 @@ use model::keys;
 use model::keys::{KEPT_AFTER_USE, KeyTimes, RotationRefusal};
 use model::{InstanceSettings, Moment, Timestamp, TrustedApplication};
 use oauth::jose::Algorithm;
-use store::{Batch, Change, ChangeKind};
+use store::{Batch, Change, ChangeKind, Store};
 
+use crate::admin::act::AdminAct;
 use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
 use crate::memory::keys::{algorithm_of, create};
 use crate::{Answer, Fault, MasterKey};
@@ -59,14 +60,14 @@ fn refused(refusal: &RotationRefusal) -> AdminRefusal {
     AdminRefusal::Invalid(vec![refusal.to_string()])
 }
 
-impl AdminService<'_> {
-    async fn key_times(&self) -> Result<Vec<KeyTimes>, Fault> {
-        Ok(self.store.signing_keys().await?.keys.into_iter().map(|stored| stored.times).collect())
-    }
+async fn key_times(store: &Store) -> Result<Vec<KeyTimes>, Fault> {
+    Ok(store.signing_keys().await?.keys.into_iter().map(|stored| stored.times).collect())
+}
 
+impl AdminService<'_> {
     /// Oldest first.
     pub async fn keys(&self, now: Timestamp) -> Result<Vec<KeyView>, Fault> {
-        let times = self.key_times().await?;
+        let times = key_times(&self.store).await?;
         let view = |key: &KeyTimes| {
             let signing = keys::signing(&times, key.algorithm, now).is_some_and(|signing| signing.kid == key.kid);
             let (state, until) = match key.retired_at {
@@ -131,7 +132,7 @@ impl ElevatedAdminService<'_> {
         moment: &mut Moment<'_>,
     ) -> Answer<KeyTimes, AdminRefusal> {
         let known = self.store.key_count(algorithm.as_str()).await?;
-        let times = self.key_times().await?;
+        let times = key_times(&self.store).await?;
         let signs_from = match keys::rotation(&times, algorithm, moment.now) {
             Ok(signs_from) => signs_from,
             Err(refusal) => return Ok(Err(refused(&refusal))),
@@ -169,12 +170,12 @@ impl ElevatedAdminService<'_> {
         batch.extend(self.store.expect_key_count(algorithm.as_str(), known));
         batch.push(self.store.insert_key(&key, sealed, moment.now));
         batch.extend(gone.iter().map(|kid| self.store.delete_key(kid)));
-        let what = if gone.is_empty() { "rotate-key" } else { "replace-keys" };
+        let act = if gone.is_empty() { AdminAct::RotateKey } else { AdminAct::ReplaceKeys };
         let detail = serde_json::json!({
-            "what": what, "subject": key.kid, "algorithm": algorithm.as_str(), "removed": gone,
+            "subject": key.kid, "algorithm": algorithm.as_str(), "removed": gone,
             "signs_from": signs_from.seconds(),
         });
-        batch.push(self.event_with(&detail, moment));
+        batch.push(self.events().with(act, &detail, moment));
         batch.announce(Change { kind: ChangeKind::Keys, subject: self.store.instance().0 }, moment.now);
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| key))
     }

@@ -4,6 +4,7 @@ use model::Moment;
 use model::link::{LinkLifetime, LinkPurpose};
 
 use crate::Answer;
+use crate::admin::act::AdminAct;
 use crate::admin::{AdminRefusal, ElevatedAdminService};
 use crate::auth::links::{IssuedLink, draw_link};
 
@@ -43,16 +44,16 @@ impl ElevatedAdminService<'_> {
         if purpose == LinkPurpose::SetUp && has_password {
             return invalid(format!("{login} already has a password; create a password reset link instead"));
         }
-        let event = self.event_about(created(purpose), user.id, &user.login, moment);
+        let event = self.events().about(created(purpose), user.id, &user.login, moment);
         let (link, insert) = draw_link(self.store(), user, purpose, life, moment);
         Ok(self.commit(vec![insert, event], AdminRefusal::Overtaken, moment).await?.map(|()| link))
     }
 }
 
-const fn created(purpose: LinkPurpose) -> &'static str {
+const fn created(purpose: LinkPurpose) -> AdminAct {
     match purpose {
-        LinkPurpose::SetUp => "create-set-up-link",
-        LinkPurpose::PasswordReset => "create-reset-link",
-        LinkPurpose::KnownBrowser => "create-known-browser-link",
+        LinkPurpose::SetUp => AdminAct::CreateSetUpLink,
+        LinkPurpose::PasswordReset => AdminAct::CreateResetLink,
+        LinkPurpose::KnownBrowser => AdminAct::CreateKnownBrowserLink,
     }
 }

@@ -5,6 +5,7 @@ use model::entities::Permissions;
 use store::{Batch, Change, ChangeKind, Fault, Role};
 
 use crate::Answer;
+use crate::admin::act::AdminAct;
 use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
 
 impl AdminService<'_> {
@@ -32,7 +33,7 @@ impl ElevatedAdminService<'_> {
         }
         let batch = vec![
             self.store.insert_role(name, permissions),
-            self.change_event("create-role", name, &Permissions::default(), permissions, moment),
+            self.events().change(AdminAct::CreateRole, name, &Permissions::default(), permissions, moment),
         ];
         self.commit(batch, AdminRefusal::Taken(format!("role {name}")), moment).await
     }
@@ -51,7 +52,7 @@ impl ElevatedAdminService<'_> {
         let changed = Role { permissions, ..role.clone() };
         let mut batch = Batch::from(vec![
             self.store.update_role(&changed),
-            self.change_event("change-role", &role.name, &role.permissions, &changed.permissions, moment),
+            self.events().change(AdminAct::ChangeRole, &role.name, &role.permissions, &changed.permissions, moment),
         ]);
         let change = Change { kind: ChangeKind::Roles, subject: self.store.instance().0 };
         batch.announce(change, moment.now);
@@ -66,7 +67,13 @@ impl ElevatedAdminService<'_> {
             return Ok(Err(AdminRefusal::Invalid(vec![problem])));
         }
         let mut batch = self.store.delete_role(role).to_vec();
-        batch.push(self.change_event("delete-role", &role.name, &role.permissions, &Permissions::default(), moment));
+        batch.push(self.events().change(
+            AdminAct::DeleteRole,
+            &role.name,
+            &role.permissions,
+            &Permissions::default(),
+            moment,
+        ));
         self.commit(batch, AdminRefusal::Overtaken, moment).await
     }
 }

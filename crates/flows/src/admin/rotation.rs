@@ -6,6 +6,7 @@
 use model::Moment;
 use store::{Change, ChangeKind, Database, SealedColumn, SealedRow, Store, StoredInstance};
 
+use crate::admin::act::AdminAct;
 use crate::admin::{AdminRefusal, ElevatedAdminService};
 use crate::platform::Platform;
 use crate::platform::feed_health::FUSE;
@@ -224,7 +225,7 @@ impl ElevatedAdminService<'_> {
         // The key that opens the current root secret is the one that the instance seals under.
         master.open(*store.instance(), SealedSecret::RootSecret, &old)?;
         let new = master.seal(*store.instance(), SealedSecret::RootSecret, &moment.rng.secret());
-        self.put_root_secret("rotate-root-secret", &old, new, moment).await
+        self.put_root_secret(AdminAct::RotateRootSecret, &old, new, moment).await
     }
 
     /// The first step of rotating the master key: servers that learn of it seal under the current key from then on.
@@ -234,12 +235,12 @@ impl ElevatedAdminService<'_> {
         let old = store.root_secret().await?;
         let SealedUnder::Previous(secret) = master.examine(*store.instance(), what, &old) else { return Ok(Ok(false)) };
         let new = master.seal_under_current(*store.instance(), what, &secret);
-        Ok(self.put_root_secret("rotate-master-key", &old, new, moment).await?.map(|()| true))
+        Ok(self.put_root_secret(AdminAct::RotateMasterKey, &old, new, moment).await?.map(|()| true))
     }
 
     async fn put_root_secret(
         &self,
-        what: &'static str,
+        act: AdminAct,
         old: &[u8],
         new: Vec<u8>,
         moment: &mut Moment<'_>,
@@ -247,7 +248,7 @@ impl ElevatedAdminService<'_> {
         let instance = self.store().instance();
         let mut batch = store::Batch::from(vec![
             self.store().replace_root_secret(old, new),
-            self.event(what, &instance.to_string(), moment),
+            self.events().plain(act, &instance.to_string(), moment),
         ]);
         batch.announce(Change { kind: ChangeKind::RootSecret, subject: instance.0 }, moment.now);
         self.commit(batch, AdminRefusal::Overtaken, moment).await

@@ -7,23 +7,14 @@ use model::seat::{CloseReason, SessionKey};
 use model::{AfterLogout, ApiSessionId, InstanceSettings, Login, Moment, SessionId, Timestamp, User};
 use store::{ApiSessionRow, Batch, Change, ChangeKind, SessionsToClose, Statement};
 
+use crate::admin::act::AdminAct;
 use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
 use crate::memory::live_sessions::close_sessions;
 use crate::{Answer, Fault};
 
-/// Maximum sessions in one view.
-pub const MAX_SHOWN: u32 = 1000;
-
 /// The interval of [`AdminService::seats_over_the_day`]. It covers one day: closed sessions are kept for longer.
 const QUARTER: Duration = Duration::from_mins(15);
 const QUARTERS: u32 = 96;
-
-/// A session, with the applications that use it.
-pub struct SessionView {
-    pub session: ApiSessionRow,
-    /// `ApplicationUri`s.
-    pub applications: Vec<String>,
-}
 
 /// The seats of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,21 +54,6 @@ impl StoredSettings {
 }
 
 impl AdminService<'_> {
-    /// Live sessions as last written, newest first; at most [`MAX_SHOWN`].
-    pub async fn sessions(&self) -> Result<(SeatsView, Vec<SessionView>), Fault> {
-        let settings = self.store.settings().await?;
-        let (used, _) = self.store.seats_taken().await?;
-        let applications = self.store.applications().await?;
-        let uri = |id| applications.iter().find(|known| known.id == id).map(|known| known.uri.as_str().to_owned());
-        let view = |session: ApiSessionRow| SessionView {
-            applications: session.applications.iter().filter_map(|id| uri(*id)).collect(),
-            session,
-        };
-        let sessions = self.store.live_api_sessions(MAX_SHOWN).await?;
-        let seats = SeatsView { seats: settings.seats, used, reserved: settings.reserved_accounts().len() };
-        Ok((seats, sessions.into_iter().map(view).collect()))
-    }
-
     /// The next live sessions after an id, newest first; optionally of one user.
     pub async fn sessions_before(
         &self,
@@ -143,7 +119,7 @@ impl AdminService<'_> {
                     batch.append(self.ending_sign_in(sign_in, moment));
                 }
             }
-            batch.push(self.event("end-sessions", &subject, moment));
+            batch.push(self.events().plain(AdminAct::EndSessions, &subject, moment));
             batch.append(close_sessions(&self.store, closing, CloseReason::EndedByAdministrator, moment));
             if let Err(refusal) = self.commit(batch, AdminRefusal::Overtaken, moment).await? {
                 return Ok(Err(refusal));
@@ -202,12 +178,7 @@ impl ElevatedAdminService<'_> {
             Ok(changed) => changed,
             Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
         };
-        let told = (self.settings_json(&current.settings).await?, self.settings_json(&changed).await?);
-        let event = self.change_event("change-settings", "settings", &told.0, &told.1, moment);
-        match self.write_settings(current, &changed, event, moment).await? {
-            Ok(()) => self.settings_as_read().await.map(Ok),
-            Err(refusal) => Ok(Err(refusal)),
-        }
+        self.put_settings(current, changed, moment).await
     }
 
     /// Changes one setting, by name. Every node applies it within a second, and at once when it opens a session.
@@ -221,14 +192,25 @@ impl ElevatedAdminService<'_> {
             Ok(changed) => changed,
             Err(problem) => return Ok(Err(AdminRefusal::Invalid(vec![problem]))),
         };
-        let told =
-            if name == "reserved_seats" { &self.settings_json(&changed).await?[name].to_string() } else { value };
-        let event = self.event("change-setting", &format!("{name}={told}"), moment);
-        Ok(self.write_settings(&current, &changed, event, moment).await?.map(|()| changed))
+        Ok(self.put_settings(&current, changed, moment).await?.map(|stored| stored.settings))
+    }
+
+    async fn put_settings(
+        &self,
+        current: &StoredSettings,
+        changed: InstanceSettings,
+        moment: &mut Moment<'_>,
+    ) -> Answer<StoredSettings, AdminRefusal> {
+        let told = (self.settings_json(&current.settings).await?, self.settings_json(&changed).await?);
+        let event = self.events().change(AdminAct::ChangeSettings, "settings", &told.0, &told.1, moment);
+        match self.write_settings(current, &changed, event, moment).await? {
+            Ok(()) => self.settings_as_read().await.map(Ok),
+            Err(refusal) => Ok(Err(refusal)),
+        }
     }
 }
 
-impl AdminService<'_> {
+impl ElevatedAdminService<'_> {
     async fn write_settings(
         &self,
         current: &StoredSettings,

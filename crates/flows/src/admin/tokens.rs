@@ -10,6 +10,7 @@ use model::{Moment, ReferenceTokenId, User};
 use oauth::secret::Presented;
 use store::{Batch, Change, ChangeKind, SessionsToClose, TokensOf};
 
+use crate::admin::act::AdminAct;
 use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
 use crate::auth::reference_tokens::new_token;
 use crate::memory::live_sessions::close_sessions;
@@ -33,11 +34,6 @@ pub struct TokenDraft<'a> {
 }
 
 impl AdminService<'_> {
-    /// Newest first.
-    pub async fn tokens(&self, limit: u32) -> Result<Vec<ReferenceToken>, Fault> {
-        self.store().reference_tokens_before(None, TokensOf::Everybody, limit).await
-    }
-
     /// The next tokens after an id, newest first.
     pub async fn tokens_before(
         &self,
@@ -57,7 +53,7 @@ impl AdminService<'_> {
     pub async fn revoke_token(&self, id: ReferenceTokenId, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
         let mut batch = Batch::from(vec![
             self.store().revoke_reference_token(id, "administrator", moment.now),
-            self.event("revoke-token", &id.to_string(), moment),
+            self.events().plain(AdminAct::RevokeToken, &id.to_string(), moment),
         ]);
         let change = Change { kind: ChangeKind::ReferenceTokenRevoked, subject: id.0 };
         batch.append(close_sessions(
@@ -97,9 +93,11 @@ impl ElevatedAdminService<'_> {
         if let Err(refusal) = check_issue(moment.now, &application, &holder, &draft.wish, conditions) {
             return Ok(Err(invalid(refusal)));
         }
-        let (token, value) = new_token(&draft.wish, &application, &holder, self.actor(), moment);
-        let batch =
-            vec![self.store().insert_reference_token(&token), self.event("issue-token", &token.id.to_string(), moment)];
+        let (token, value) = new_token(&draft.wish, &application, &holder, &self.actor(), moment);
+        let batch = vec![
+            self.store().insert_reference_token(&token),
+            self.events().plain(AdminAct::IssueToken, &token.id.to_string(), moment),
+        ];
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| IssuedToken { token, value, holder }))
     }
 }

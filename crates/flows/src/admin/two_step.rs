@@ -3,6 +3,7 @@
 use crate::Answer;
 use crate::admin::AdminRefusal;
 use crate::admin::ElevatedAdminService;
+use crate::admin::act::AdminAct;
 use crate::memory::live_sessions::ending_user;
 use model::Moment;
 use store::Batch;
@@ -20,7 +21,7 @@ impl ElevatedAdminService<'_> {
         }
         let mut batch = Batch::from(vec![
             self.store().raise_user_epoch(&user),
-            self.event_about("reset-second-factor", user.id, &user.login, moment),
+            self.events().about(AdminAct::ResetSecondFactor, user.id, &user.login, moment),
         ]);
         batch.extend(self.store().delete_second_factors(user.id));
         batch.append(ending_user(self.store(), user.id, moment));

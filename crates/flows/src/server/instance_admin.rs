@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
-use model::reference_token::{ReferenceToken, masked};
 use model::refusal::Refusal;
 use model::session::SignInTooOld;
-use model::{Ctx, Timestamp, TrustedApplication, User};
+use model::{Ctx, Moment, Timestamp, TrustedApplication, User};
 use oauth::secret::{AccessToken, Presented};
 
 use crate::admin::administrator::Administrator;
 use crate::admin::admission::{AdminCallReport, AdmissionRefusal, Admitted};
+use crate::admin::operations::{AdminAuthority, Delivery, OperationContext};
 use crate::admin::{AdminService, ElevatedAdminService};
 use crate::auth::browser_session::SignedIn;
 use crate::server::BelievedInstance;
@@ -50,16 +50,24 @@ impl InstanceAdmin {
         self.service().elevate(now)
     }
 
+    /// The context of an operation. Fails if its authority needs a more recent sign-in.
+    pub fn context<'a, A: AdminAuthority>(
+        &'a self,
+        moment: Moment<'a>,
+    ) -> Result<OperationContext<'a, A>, SignInTooOld> {
+        Ok(OperationContext {
+            service: A::of(self.service(), moment.now)?,
+            moment,
+            passwords: self.passwords(),
+            master: self.master(),
+            delivery: Delivery::Mail { mail: self.instance.mail(), administrator: &self.user },
+        })
+    }
+
     /// Whether sensitive changes are allowed: the sign-in is recent, or there is none because the credential is a
     /// machine's.
     pub fn is_recent(&self, now: Timestamp) -> bool {
         self.administrator.check_recent(now).is_ok()
-    }
-
-    /// Sends the administrator an e-mail about a service token that they issued.
-    pub fn tell_issued(&self, uri: &str, token: &ReferenceToken) {
-        let about = (masked(&token.tail), token.description.as_str());
-        self.instance.mail().write_to(&self.user, |letter| letter.service_token_issued(uri, &about.0, about.1));
     }
 
     /// Audits a change on a page that was refused before any flow ran.

@@ -3,12 +3,17 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use flows::admin::operations::AdminOperation as _;
+use flows::admin::operations::applications::{
+    AddSecret, CreateApplication, GetApplication, ListApplications, RemoveSecret, ReplaceApplication,
+};
+use flows::admin::operations::tokens::{ListTokens, RevokeToken};
 
 use crate::cli::Target;
 
 #[derive(Subcommand)]
 pub enum AppCommand {
-    /// Register an application from its record (JSON with the documented attribute names)
+    #[command(about = CreateApplication::SUMMARY, after_help = "The record is JSON with the documented attribute names.")]
     Create {
         #[command(flatten)]
         target: Target,
@@ -16,7 +21,7 @@ pub enum AppCommand {
         #[arg(value_name = "FILE")]
         record: PathBuf,
     },
-    /// Show an application's record
+    #[command(about = GetApplication::SUMMARY)]
     Show {
         #[command(flatten)]
         target: Target,
@@ -24,7 +29,7 @@ pub enum AppCommand {
         #[arg(value_name = "URI")]
         uri: String,
     },
-    /// Replace an application's record. Omitted attributes are reset to their defaults
+    #[command(about = ReplaceApplication::SUMMARY)]
     Replace {
         #[command(flatten)]
         target: Target,
@@ -32,7 +37,7 @@ pub enum AppCommand {
         #[arg(value_name = "FILE")]
         record: PathBuf,
     },
-    /// Remove a client secret (the last one cannot be removed)
+    #[command(about = RemoveSecret::SUMMARY)]
     RemoveSecret {
         #[command(flatten)]
         target: Target,
@@ -63,7 +68,7 @@ pub enum AppCommand {
         #[arg(value_name = "URI")]
         uri: String,
     },
-    /// Add a client secret, printed only once (existing secrets stay valid)
+    #[command(about = AddSecret::SUMMARY, after_help = "The secret is printed only once.")]
     AddSecret {
         #[command(flatten)]
         target: Target,
@@ -76,11 +81,35 @@ pub enum AppCommand {
         #[arg(long, value_name = "DAYS")]
         expires_in: Option<u32>,
     },
-    /// List applications
+    #[command(about = ListApplications::SUMMARY)]
     List {
         #[command(flatten)]
         target: Target,
     },
+}
+
+impl AppCommand {
+    pub const fn target(&self) -> &Target {
+        match self {
+            Self::Create { target, .. }
+            | Self::Show { target, .. }
+            | Self::Replace { target, .. }
+            | Self::RemoveSecret { target, .. }
+            | Self::Secrets { target, .. }
+            | Self::Disable { target, .. }
+            | Self::Enable { target, .. }
+            | Self::AddSecret { target, .. }
+            | Self::List { target, .. } => target,
+        }
+    }
+}
+
+impl TokenCommand {
+    pub const fn target(&self) -> &Target {
+        match self {
+            Self::Issue { target, .. } | Self::List { target, .. } | Self::Revoke { target, .. } => target,
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -105,7 +134,7 @@ pub enum TokenCommand {
         #[arg(long, value_name = "DAYS")]
         expires_in: Option<u32>,
     },
-    /// List reference tokens, newest first (without their values)
+    #[command(about = ListTokens::SUMMARY)]
     List {
         #[command(flatten)]
         target: Target,
@@ -118,7 +147,7 @@ pub enum TokenCommand {
         #[arg(long, default_value_t = 100)]
         limit: u32,
     },
-    /// Revoke a token, effective immediately
+    #[command(about = RevokeToken::SUMMARY)]
     Revoke {
         #[command(flatten)]
         target: Target,

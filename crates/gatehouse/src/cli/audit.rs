@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use flows::admin::operations::AdminOperation as _;
+use flows::admin::operations::audit::{EXPORT_EVENTS, ListEvents};
 use model::Timestamp;
 use model::audit::AuditKind;
 use model::audit::chain::Chain;
@@ -11,7 +13,7 @@ use crate::cli::Target;
 
 #[derive(Subcommand)]
 pub enum AuditCommand {
-    /// Export events, oldest first
+    #[command(about = EXPORT_EVENTS.summary)]
     Export {
         #[command(flatten)]
         target: Target,
@@ -33,7 +35,7 @@ pub enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// List events, newest first
+    #[command(about = ListEvents::SUMMARY)]
     List {
         #[command(flatten)]
         target: Target,

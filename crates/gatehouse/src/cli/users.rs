@@ -1,6 +1,12 @@
 //! `gatehouse user`, `role` and `consent`.
 
 use clap::{Args, Subcommand, ValueEnum};
+use flows::admin::operations::AdminOperation as _;
+use flows::admin::operations::consents::{ListConsents, WithdrawConsent};
+use flows::admin::operations::roles::{CreateRole, DeleteRole, ListRoles, ReplaceRole};
+use flows::admin::operations::users::{
+    CreateUser, EraseUser, GetUser, InviteUser, ListUsers, PatchUser, ResetPassword, ResetSecondFactor, SetPassword,
+};
 use model::UserType;
 
 use crate::cli::Target;
@@ -24,7 +30,7 @@ impl From<UserKind> for UserType {
 
 #[derive(Subcommand)]
 pub enum UserCommand {
-    /// Create a user and print a one-time link to choose a password
+    #[command(about = CreateUser::SUMMARY, after_help = "Prints a one-time link to choose a password.")]
     Create {
         #[command(flatten)]
         target: Target,
@@ -45,19 +51,19 @@ pub enum UserCommand {
         #[arg(long, requires = "email")]
         invite: bool,
     },
-    /// Invite a user who has no password yet (prints the link if e-mail is not configured)
+    #[command(about = InviteUser::SUMMARY, after_help = "Prints the link if e-mail is not configured.")]
     Invite {
         #[command(flatten)]
         target: Target,
         login: String,
     },
-    /// Print a one-time password reset link (the old password works until it is used)
+    #[command(about = ResetPassword::SUMMARY, after_help = "The old password works until the link is used.")]
     ResetLink {
         #[command(flatten)]
         target: Target,
         login: String,
     },
-    /// Set a password read from standard input, end all sign-ins, and revoke access and refresh tokens
+    #[command(about = SetPassword::SUMMARY, after_help = "Reads the password from standard input.")]
     SetPassword {
         #[command(flatten)]
         target: Target,
@@ -66,7 +72,7 @@ pub enum UserCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Reset two-step sign-in: remove authenticator app, passkeys and recovery codes, and end all sign-ins
+    #[command(about = ResetSecondFactor::SUMMARY)]
     ResetSecondFactor {
         #[command(flatten)]
         target: Target,
@@ -84,7 +90,7 @@ pub enum UserCommand {
         target: Target,
         login: String,
     },
-    /// Erase a user permanently: account, personal data, and identifying data in the audit
+    #[command(about = EraseUser::SUMMARY)]
     Erase {
         #[command(flatten)]
         target: Target,
@@ -93,13 +99,13 @@ pub enum UserCommand {
         #[arg(long)]
         yes: bool,
     },
-    /// Show a user
+    #[command(about = GetUser::SUMMARY)]
     Show {
         #[command(flatten)]
         target: Target,
         login: String,
     },
-    /// Change a user's attributes (effective from the next call)
+    #[command(about = PatchUser::SUMMARY, after_help = "Effective from the next call.")]
     Set {
         #[command(flatten)]
         target: Target,
@@ -107,11 +113,29 @@ pub enum UserCommand {
         #[command(flatten)]
         changes: UserChanges,
     },
-    /// List users
+    #[command(about = ListUsers::SUMMARY)]
     List {
         #[command(flatten)]
         target: Target,
     },
+}
+
+impl UserCommand {
+    pub const fn target(&self) -> &Target {
+        match self {
+            Self::Create { target, .. }
+            | Self::Invite { target, .. }
+            | Self::ResetLink { target, .. }
+            | Self::SetPassword { target, .. }
+            | Self::ResetSecondFactor { target, .. }
+            | Self::Disable { target, .. }
+            | Self::Enable { target, .. }
+            | Self::Erase { target, .. }
+            | Self::Show { target, .. }
+            | Self::Set { target, .. }
+            | Self::List { target } => target,
+        }
+    }
 }
 
 /// What changes about a user; the rest stays.
@@ -138,7 +162,7 @@ pub struct UserChanges {
 
 #[derive(Subcommand)]
 pub enum RoleCommand {
-    /// Create a role
+    #[command(about = CreateRole::SUMMARY)]
     Create {
         #[command(flatten)]
         target: Target,
@@ -146,7 +170,7 @@ pub enum RoleCommand {
         #[command(flatten)]
         patterns: Patterns,
     },
-    /// Replace a role's permissions (effective from the next call)
+    #[command(about = ReplaceRole::SUMMARY, after_help = "Effective from the next call.")]
     Set {
         #[command(flatten)]
         target: Target,
@@ -154,17 +178,28 @@ pub enum RoleCommand {
         #[command(flatten)]
         patterns: Patterns,
     },
-    /// Delete a role (fails while a user has it)
+    #[command(about = DeleteRole::SUMMARY)]
     Delete {
         #[command(flatten)]
         target: Target,
         name: String,
     },
-    /// List roles and their permissions
+    #[command(about = ListRoles::SUMMARY)]
     List {
         #[command(flatten)]
         target: Target,
     },
+}
+
+impl RoleCommand {
+    pub const fn target(&self) -> &Target {
+        match self {
+            Self::Create { target, .. }
+            | Self::Set { target, .. }
+            | Self::Delete { target, .. }
+            | Self::List { target, .. } => target,
+        }
+    }
 }
 
 /// Entity sets by name, or by the beginning of names and a `*`.
@@ -178,16 +213,24 @@ pub struct Patterns {
     pub update: Vec<String>,
 }
 
+impl ConsentCommand {
+    pub const fn target(&self) -> &Target {
+        match self {
+            Self::List { target, .. } | Self::Withdraw { target, .. } => target,
+        }
+    }
+}
+
 #[derive(Subcommand)]
 pub enum ConsentCommand {
-    /// List applications that a user consented to or that hold tokens of the user
+    #[command(about = ListConsents::SUMMARY)]
     List {
         #[command(flatten)]
         target: Target,
         #[arg(long, value_name = "LOGIN")]
         user: String,
     },
-    /// Withdraw a user's consent and revoke the tokens issued under it
+    #[command(about = WithdrawConsent::SUMMARY)]
     Withdraw {
         #[command(flatten)]
         target: Target,

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use web::SystemRng;
 
 use crate::cli::{AuditCommand, AuditFormat, Target};
-use crate::commands::cli_session::{CliSession, granted, moment, print};
+use crate::commands::cli_session::{CliSession, granted, moment, print, print_answer};
 use crate::config::Environment;
 use crate::output;
 use crate::output::Progress;
@@ -45,7 +45,8 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
         }
         AuditCommand::Checkpoint { target, chain } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let book = admin.audit_reader_of(chain, &desk.master).await?;
             book.seal(&mut moment!(rng)).await.context("database error")?;
             let checkpoint = book.checkpoint().await?.context("the chain is empty")?;
@@ -56,7 +57,8 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
         }
         AuditCommand::RenewKey { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let book = admin.audit_reader(&desk.master);
             granted(book.renew_key(&mut moment!(rng)).await.map(|renewed| renewed.map_err(AdminRefusal::from)))?;
             let text = "Checkpoints are now signed with a new key. Old checkpoints stay valid.";
@@ -74,7 +76,9 @@ async fn verify(
 ) -> Result<()> {
     let elsewhere = against.map(read_checkpoints).transpose()?.unwrap_or_default();
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (name, admin) = desk.admin(target).await?;
+    let admin = desk.admin(target).await?;
+    let name = admin.instance.clone();
+    let admin = &admin.service;
     let mut verdicts = Vec::new();
     for chain in chain.map_or(Chain::ALL.to_vec(), |chain| vec![chain]) {
         let book = admin.audit_reader_of(chain, &desk.master).await?;
@@ -88,7 +92,7 @@ async fn verify(
         verdicts.push((chain, granted(verdict.map(|verdict| verdict.map_err(AdminRefusal::from)))?));
     }
     let texts: Vec<String> = verdicts.iter().map(|(chain, verdict)| as_text(&name, *chain, verdict)).collect();
-    print(&target.output, &all_as_json(&verdicts), &texts.join("\n"))?;
+    print_answer(&target.output, "audit verify", &all_as_json(&verdicts), &texts.join("\n"))?;
     desk.database.close().await;
     let findings = verdicts.iter().map(|(_, verdict)| verdict.findings.len() + verdict.more).sum();
     match () {
@@ -137,13 +141,13 @@ fn as_json(chain: Chain, verdict: &VerificationResult) -> Value {
     json!({
         "chain": chain.as_str(),
         "whole": verdict.is_whole(),
-        "only_broken": verdict.is_only_broken(),
+        "onlyBroken": verdict.is_only_broken(),
         "seals": verdict.seals,
         "events": verdict.events,
         "erased": verdict.erased,
         "unattested": verdict.unattested,
-        "unknown_seals": verdict.unknown_seals,
-        "remembered_since": remembered_since,
+        "unknownSeals": verdict.unknown_seals,
+        "rememberedSince": remembered_since,
         "newest": verdict.newest,
         "signed": verdict.signed,
         "waiting": verdict.waiting,
@@ -198,7 +202,9 @@ async fn export(
     environment: Environment<'_>,
 ) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (name, admin) = desk.admin(target).await?;
+    let admin = desk.admin(target).await?;
+    let name = admin.instance.clone();
+    let admin = &admin.service;
     let book = admin.audit_reader_of(chain, &desk.master).await?;
     let mut rng = SystemRng;
     book.seal(&mut moment!(rng)).await.context("database error")?;

@@ -1,20 +1,34 @@
 //! Shared context of the administration commands.
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use flows::admin::operations::users::UserLink;
+use flows::admin::operations::{AdminAuthority as _, AdminOperation, Delivery, OperationContext};
 use flows::admin::{AdminRefusal, ElevatedAdminService, check_master_key};
 use flows::auth::links::HandedOver;
 use flows::auth::links::IssuedLink;
-use flows::{Answer, Database, MasterKey};
-use model::User;
+use flows::{Answer, Database, MasterKey, Passwords, Platform as _};
 use model::mail::{Letter, MailMessage};
+use model::{Moment, RootUrl, Timestamp, User};
+use serde::Serialize;
 use serde_json::Value;
+use web::SystemRng;
 
 use crate::cli::{Installation, Output, Target};
+use crate::commands::deprecated::with_old_names;
 use crate::commands::{begin, open, provisions};
 use crate::config::{Config, Environment};
 use crate::output;
+use crate::platform::SystemPlatform;
 use crate::post::Mailer;
 use crate::provisions::Provisions;
+
+/// Reads the clock once, for a flow that uses the given randomness.
+macro_rules! moment {
+    ($rng:ident) => {
+        Moment { now: SystemPlatform.now(), rng: &mut $rng }
+    };
+}
+pub(super) use moment;
 
 /// The installation's configuration, open database and master key.
 pub(super) struct CliSession {
@@ -22,6 +36,47 @@ pub(super) struct CliSession {
     pub(super) database: Database,
     pub(super) master: MasterKey,
     pub(super) post: Option<Mailer>,
+    pub(super) passwords: Passwords,
+}
+
+/// The operator of an instance.
+pub(super) struct CliAdmin<'a> {
+    pub(super) session: &'a CliSession,
+    /// The instance's name.
+    pub(super) instance: String,
+    pub(super) service: ElevatedAdminService<'a>,
+    /// The command's one reading of the clock.
+    pub(super) now: Timestamp,
+}
+
+impl CliAdmin<'_> {
+    /// Runs an operation. A refusal is an error.
+    pub(super) async fn run<O: AdminOperation>(&self, input: O::Input) -> Result<O::Output> {
+        self.answer::<O>(input).await?.map_err(|refusal| anyhow!("{refusal}"))
+    }
+
+    /// Runs an operation.
+    pub(super) async fn answer<O: AdminOperation>(&self, input: O::Input) -> Result<Result<O::Output, AdminRefusal>> {
+        let mut rng = SystemRng;
+        let moment = Moment { now: self.now, rng: &mut rng };
+        let mut context = OperationContext {
+            service: O::Authority::of(self.service.plain(), moment.now).expect("the operator's sign-in is never old"),
+            moment,
+            passwords: &self.session.passwords,
+            master: &self.session.master,
+            delivery: Delivery::Shown(self.session.root(&self.instance)),
+        };
+        O::run(&mut context, input).await.context("database error")
+    }
+
+    /// Sends the link to its user by e-mail. If that fails, it is printed.
+    pub(super) async fn mail(&self, link: UserLink) -> Result<UserLink> {
+        let handed = self.session.hand_over(&self.instance, &link.issued).await?;
+        Ok(match handed {
+            HandedOver::Mailed(address) => UserLink { mailed_to: Some(address.as_str().to_owned()), url: None, ..link },
+            HandedOver::Shown(_) => link,
+        })
+    }
 }
 
 impl CliSession {
@@ -51,28 +106,36 @@ impl CliSession {
             None => "wrong master key for this database",
             Some(_) => "neither the master key nor the previous master key matches this database",
         })?;
-        Ok(Self { config, database, master, post: provisions.post })
+        Ok(Self { config, database, master, post: provisions.post, passwords: Passwords::new() })
     }
 
-    pub(super) async fn admin(&self, target: &Target) -> Result<(String, ElevatedAdminService<'_>)> {
-        let name = match (&target.instance, self.config.instances.as_slice()) {
+    pub(super) async fn admin(&self, target: &Target) -> Result<CliAdmin<'_>> {
+        let instance = match (&target.instance, self.config.instances.as_slice()) {
             (Some(name), _) => name.clone(),
             (None, [only]) => only.name.clone(),
             (None, _) => bail!("there are several instances; choose one with --instance"),
         };
-        let admin = granted(ElevatedAdminService::open(&self.database, &self.master, &name).await)?;
-        Ok((name, admin))
+        self.admin_of(instance).await
+    }
+
+    pub(super) async fn admin_of(&self, instance: String) -> Result<CliAdmin<'_>> {
+        let service = granted(ElevatedAdminService::open(&self.database, &self.master, &instance).await)?;
+        Ok(CliAdmin { session: self, instance, service, now: SystemPlatform.now() })
+    }
+
+    fn root(&self, instance: &str) -> Option<&RootUrl> {
+        self.config.instances.iter().find(|known| known.name == instance).map(|known| &known.root)
     }
 
     /// The URL of a one-time link.
-    pub(super) fn url(&self, instance: &str, link: &IssuedLink) -> Result<String> {
-        let found = self.config.instances.iter().find(|known| known.name == instance);
-        let known = found.with_context(|| format!("instance {instance} has no url in the configuration"))?;
-        Ok(link.purpose.url(&known.root, &link.code))
+    fn url(&self, instance: &str, link: &IssuedLink) -> Result<String> {
+        let root =
+            self.root(instance).with_context(|| format!("instance {instance} has no url in the configuration"))?;
+        Ok(link.purpose.url(root, &link.code))
     }
 
     /// Sends the link to its user by e-mail. If that fails, returns it to be printed.
-    pub(super) async fn hand_over(&self, instance: &str, link: &IssuedLink) -> Result<HandedOver> {
+    async fn hand_over(&self, instance: &str, link: &IssuedLink) -> Result<HandedOver> {
         let url = self.url(instance, link)?;
         let (Some(post), Some(letter)) = (&self.post, link.letter(instance, &url)) else {
             return Ok(HandedOver::Shown(url));
@@ -107,13 +170,20 @@ pub(super) fn granted<T>(answer: Answer<T, AdminRefusal>) -> Result<T> {
     answer.context("database error")?.map_err(|refusal| anyhow!("{refusal}"))
 }
 
-/// Reads the clock once, for a flow that uses the given randomness.
-macro_rules! moment {
-    ($rng:ident) => {
-        Moment { now: SystemPlatform.now(), rng: &mut $rng }
-    };
+/// Prints the answer of a command's operation, with the old names of its members.
+pub(super) fn print_answer(output: &Output, command: &str, answer: &impl Serialize, text: &str) -> Result<()> {
+    print_answer_to(output, (command, &Value::Null), answer, text)
 }
-pub(super) use moment;
+
+/// As [`print_answer`], of a command that printed what it was given.
+pub(super) fn print_answer_to(
+    output: &Output,
+    (command, given): (&str, &Value),
+    answer: &impl Serialize,
+    text: &str,
+) -> Result<()> {
+    print(output, &with_old_names(command, given, serde_json::to_value(answer)?), text)
+}
 
 pub(super) fn print(output: &Output, json: &Value, text: &str) -> Result<()> {
     let json = output.json.then(|| serde_json::to_string_pretty(json)).transpose()?;

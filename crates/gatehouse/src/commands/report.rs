@@ -14,7 +14,8 @@ pub(super) async fn run(command: ReportCommand, environment: Environment<'_>) ->
     match command {
         ReportCommand::Legacy { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
+            let admin = desk.admin(&target).await?;
+            let admin = &admin.service;
             let report = admin.legacy_report().await?;
             print(&target.output, &as_json(&report), &as_text(&report))?;
             desk.database.close().await;

@@ -1,64 +1,54 @@
 //! `gatehouse role`: permissions on the APIs.
 
 use anyhow::Result;
-use flows::Platform as _;
-use flows::admin::Role;
-use model::Moment;
+use flows::admin::operations::ExpectedVersion;
+use flows::admin::operations::roles::{
+    CreateRole, DeleteRole, ListRoles, ReplaceRole, RoleChange, RoleDeletion, RoleEntry, RoleQuery,
+};
 use model::entities::Permissions;
-use serde_json::{Value, json};
-use web::SystemRng;
+use serde_json::json;
 
 use crate::cli::{Patterns, RoleCommand};
-use crate::commands::cli_session::{CliSession, granted, moment, print};
+use crate::commands::cli_session::{CliSession, print, print_answer};
 use crate::commands::table::table;
 use crate::config::Environment;
-use crate::platform::SystemPlatform;
 
 /// Roles fetched with one query.
 const AT_ONCE: u32 = 500;
 
 pub(super) async fn run(command: RoleCommand, environment: Environment<'_>) -> Result<()> {
-    let mut rng = SystemRng;
+    let desk = CliSession::open(&command.target().installation, environment).await?;
+    let admin = desk.admin(command.target()).await?;
     match command {
         RoleCommand::Create { target, name, patterns } => {
-            let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
-            granted(admin.create_role(&name, &permissions(patterns), &mut moment!(rng)).await)?;
-            print(&target.output, &json!({ "name": name }), &format!("Role {name} created."))?;
-            desk.database.close().await;
+            let role = RoleEntry { name, permissions: permissions(patterns), version: 0 };
+            let role = admin.run::<CreateRole>(role).await?;
+            print_answer(&target.output, "role create", &role, &format!("Role {} created.", role.name))?;
         }
         RoleCommand::Set { target, name, patterns } => {
-            let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
-            let role = granted(admin.role(&name).await)?;
-            let changed = granted(admin.change_role(&role, permissions(patterns), &mut moment!(rng)).await)?;
-            print(&target.output, &entry(&changed), &format!("Role {name} changed."))?;
-            desk.database.close().await;
+            let change = RoleChange { name, expected: ExpectedVersion::Any, permissions: permissions(patterns) };
+            let role = admin.run::<ReplaceRole>(change).await?;
+            print_answer(&target.output, "role set", &role, &format!("Role {} changed.", role.name))?;
         }
         RoleCommand::Delete { target, name } => {
-            let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
-            let role = granted(admin.role(&name).await)?;
-            granted(admin.delete_role(&role, &mut moment!(rng)).await)?;
+            admin.run::<DeleteRole>(RoleDeletion { name: name.clone(), expected: ExpectedVersion::Any }).await?;
             print(&target.output, &json!({ "name": name }), &format!("Role {name} deleted."))?;
-            desk.database.close().await;
         }
         RoleCommand::List { target } => {
-            let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
-            let mut roles: Vec<Role> = Vec::new();
+            let mut roles: Vec<RoleEntry> = Vec::new();
             loop {
-                let last = roles.last().map(|role| role.name.clone()).unwrap_or_default();
-                let more = admin.roles_after(&last, AT_ONCE).await?;
-                if more.is_empty() {
+                let after = roles.last().map(|role| role.name.clone()).unwrap_or_default();
+                let page = admin.run::<ListRoles>(RoleQuery { after, limit: AT_ONCE }).await?;
+                roles.extend(page.items);
+                if page.next.is_none() {
                     break;
                 }
-                roles.extend(more);
             }
-            let list: Vec<Value> = roles.iter().map(entry).collect();
-            print(&target.output, &json!(list), &table(["role", "reads", "updates"], roles.iter().map(row)))?;
+            let text = table(["role", "reads", "updates"], roles.iter().map(row));
+            print_answer(&target.output, "role list", &roles, &text)?;
         }
     }
+    desk.database.close().await;
     Ok(())
 }
 
@@ -66,11 +56,7 @@ fn permissions(patterns: Patterns) -> Permissions {
     Permissions { read: patterns.read, update: patterns.update }
 }
 
-fn entry(role: &Role) -> Value {
-    json!({ "name": role.name, "permissions": role.permissions })
-}
-
-fn row(role: &Role) -> [String; 3] {
+fn row(role: &RoleEntry) -> [String; 3] {
     let told = |patterns: &[String]| if patterns.is_empty() { "nothing".to_owned() } else { patterns.join(" ") };
     [role.name.clone(), told(&role.permissions.read), told(&role.permissions.update)]
 }

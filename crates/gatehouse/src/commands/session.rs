@@ -1,61 +1,61 @@
 //! `gatehouse session`: live API sessions and seat usage.
 
 use anyhow::Result;
-use flows::Platform as _;
-use flows::admin::sessions::{SeatsView, SessionSelector, SessionView};
+use flows::admin::operations::sessions::{
+    EndSession, EndSessions, EndedSessions, GetSeatHistory, GetSeats, ListSessions, SeatUsage, SessionEntry,
+    SessionQuery, SessionsOf,
+};
 use model::seat::SessionKey;
-use model::{ApiSessionId, Moment, Timestamp};
-use serde_json::{Value, json};
-use web::SystemRng;
+use model::{ApiSessionId, Timestamp};
+use serde::Serialize;
 
 use crate::cli::{SessionChoice, SessionCommand};
-use crate::commands::cli_session::{CliSession, granted, print};
+use crate::commands::cli_session::{CliSession, print_answer};
 use crate::commands::table::table;
 use crate::config::Environment;
-use crate::platform::SystemPlatform;
 
-pub(super) async fn session(command: SessionCommand, environment: Environment<'_>) -> Result<()> {
-    let now = SystemPlatform.now();
-    match command {
-        SessionCommand::List { target } => {
-            let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
-            let (seats, sessions) = admin.sessions().await?;
-            let shown: Vec<Value> = sessions.iter().map(|view| as_json(view, now)).collect();
-            let json = json!({
-                "seats": seats.seats, "used": seats.used, "reserved": seats.reserved, "sessions": shown,
-            });
-            print(&target.output, &json, &as_text(seats, &sessions, now))?;
-            desk.database.close().await;
-        }
-        SessionCommand::History { target } => {
-            let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
-            let counts = admin.seats_over_the_day(now).await?;
-            let items: Vec<Value> =
-                counts.iter().map(|(at, used)| json!({ "at": at.seconds(), "used": used })).collect();
-            let rows = counts.iter().map(|(at, used)| [at.rfc3339(), used.to_string()]);
-            print(&target.output, &json!({ "items": items }), &table(["time", "seats in use"], rows))?;
-            desk.database.close().await;
-        }
-        SessionCommand::End { target, which } => {
-            let desk = CliSession::open(&target.installation, environment).await?;
-            let (_, admin) = desk.admin(&target).await?;
-            let mut rng = SystemRng;
-            let ended = granted(admin.end_sessions(ending(&which), &mut Moment { now, rng: &mut rng }).await)?;
-            print(&target.output, &json!({ "ended": ended }), &format!("{ended} sessions ended."))?;
-            desk.database.close().await;
-        }
-    }
-    Ok(())
+/// Maximum sessions in one list.
+const MAX_SHOWN: u32 = 1000;
+
+/// Live sessions and the seats that they take: the answers of two operations.
+#[derive(Serialize)]
+struct SessionList {
+    #[serde(flatten)]
+    seats: SeatUsage,
+    sessions: Vec<SessionEntry>,
 }
 
-fn ending(which: &SessionChoice) -> SessionSelector<'_> {
-    match which {
-        SessionChoice { id: Some(id), .. } => SessionSelector::One(ApiSessionId(*id)),
-        SessionChoice { user: Some(login), .. } => SessionSelector::OfUser(login),
-        SessionChoice { app, .. } => SessionSelector::OfApplication(app.as_deref().unwrap_or_default()),
+pub(super) async fn session(command: SessionCommand, environment: Environment<'_>) -> Result<()> {
+    let desk = CliSession::open(&command.target().installation, environment).await?;
+    let admin = desk.admin(command.target()).await?;
+    match command {
+        SessionCommand::List { target } => {
+            let query = SessionQuery { login: None, after: None, limit: MAX_SHOWN };
+            let sessions = admin.run::<ListSessions>(query).await?.items;
+            let list = SessionList { seats: admin.run::<GetSeats>(()).await?, sessions };
+            print_answer(&target.output, "session list", &list, &as_text(&list, admin.now))?;
+        }
+        SessionCommand::History { target } => {
+            let history = admin.run::<GetSeatHistory>(()).await?;
+            let rows = history.items.iter().map(|then| [then.at.0.rfc3339(), then.used.to_string()]);
+            print_answer(&target.output, "session history", &history, &table(["time", "seats in use"], rows))?;
+        }
+        SessionCommand::End { target, which } => {
+            let ended = match which {
+                SessionChoice { id: Some(id), .. } => {
+                    admin.run::<EndSession>(ApiSessionId(id)).await?;
+                    EndedSessions { ended: 1 }
+                }
+                SessionChoice { user: Some(login), .. } => admin.run::<EndSessions>(SessionsOf::User(login)).await?,
+                SessionChoice { app, .. } => {
+                    admin.run::<EndSessions>(SessionsOf::Application(app.unwrap_or_default())).await?
+                }
+            };
+            print_answer(&target.output, "session end", &ended, &format!("{} sessions ended.", ended.ended))?;
+        }
     }
+    desk.database.close().await;
+    Ok(())
 }
 
 const fn kind(key: &SessionKey) -> &'static str {
@@ -68,38 +68,20 @@ const fn kind(key: &SessionKey) -> &'static str {
     }
 }
 
-/// Times are seconds since 1970, as in tokens.
-fn as_json(view: &SessionView, now: Timestamp) -> Value {
-    let session = &view.session;
-    json!({
-        "id": session.id.to_string(),
-        "user": session.login.as_str(),
-        "kind": kind(&session.key),
-        "applications": view.applications,
-        "opened_at": session.opened_at.seconds(),
-        "last_call": session.last_call.seconds(),
-        "calls": session.calls,
-        "address": session.address,
-        "seat": session.seat.as_str(),
-        "seconds_left": session.ends_at.since(now).as_secs(),
-    })
-}
-
-fn as_text(seats: SeatsView, sessions: &[SessionView], now: Timestamp) -> String {
-    let total = seats.seats.map_or_else(|| "unlimited seats".to_owned(), |seats| format!("{seats} seats"));
-    let head = format!("{} of {total} in use, {} reserved", seats.used, seats.reserved);
+fn as_text(SessionList { seats, sessions }: &SessionList, now: Timestamp) -> String {
+    let total = seats.total.map_or_else(|| "unlimited seats".to_owned(), |seats| format!("{seats} seats"));
+    let head = format!("{} of {total} in use, {} reserved", seats.used, seats.reserved.len());
     let columns = ["session", "user", "kind", "seat", "calls", "minutes left", "address", "applications"];
-    let row = |view: &SessionView| {
-        let session = &view.session;
+    let row = |session: &SessionEntry| {
         [
             session.id.to_string(),
-            session.login.as_str().to_owned(),
+            session.login.clone(),
             kind(&session.key).to_owned(),
-            session.seat.as_str().to_owned(),
+            session.seat.to_owned(),
             session.calls.to_string(),
-            (session.ends_at.since(now).as_secs() / 60).to_string(),
+            (session.ends_at.0.since(now).as_secs() / 60).to_string(),
             session.address.clone(),
-            view.applications.join(" "),
+            session.applications.join(" "),
         ]
     };
     if sessions.is_empty() { head } else { format!("{head}\n\n{}", table(columns, sessions.iter().map(row))) }

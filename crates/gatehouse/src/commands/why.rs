@@ -3,57 +3,32 @@
 use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
-use flows::Platform as _;
-use flows::admin::{AdminRefusal, AuditedEvent};
+use flows::admin::AdminRefusal;
+use flows::admin::operations::audit::{EventEntry, GetRefusal};
 use model::audit::folding::FoldedRefusals;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::Target;
-use crate::commands::cli_session::{CliSession, granted, print};
+use crate::commands::cli_session::{CliSession, print_answer};
 use crate::config::Environment;
-use crate::platform::SystemPlatform;
 
 pub(super) async fn run(target: &Target, reference: &str, environment: Environment<'_>) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (name, admin) = desk.admin(target).await?;
-    let answer = admin.why(reference, SystemPlatform.now()).await;
-    if let Ok(Err(AdminRefusal::Unknown(_))) = answer {
-        bail!("no event found for reference {reference} in instance {name}: check the instance (--instance)");
-    }
-    let events = granted(answer)?;
+    let admin = desk.admin(target).await?;
+    let events = match admin.answer::<GetRefusal>(reference.to_owned()).await? {
+        Ok(events) => events.items,
+        Err(AdminRefusal::Unknown(_)) => {
+            let name = &admin.instance;
+            bail!("no event found for reference {reference} in instance {name}: check the instance (--instance)");
+        }
+        Err(refusal) => bail!("{refusal}"),
+    };
     let texts: Vec<String> = events.iter().map(describe).collect();
-    let list: Vec<Value> = events.iter().map(entry).collect();
-    print(&target.output, &json!(list), &texts.join("\n"))
-}
-
-fn detail(event: &AuditedEvent) -> Option<Value> {
-    event.detail.as_deref().and_then(|text| serde_json::from_str(text).ok())
-}
-
-pub(super) fn entry(event: &AuditedEvent) -> Value {
-    json!({
-        "id": event.id,
-        "at": event.at.seconds(),
-        "kind": event.kind,
-        "outcome": event.outcome,
-        "reason": event.reason,
-        "application": event.application,
-        "user": event.user,
-        "login": event.login,
-        "actor": event.actor,
-        "token": event.token,
-        "session": event.session,
-        "address": event.address,
-        "userAgent": event.user_agent,
-        "earlierAddress": event.earlier_address,
-        "earlierUserAgent": event.earlier_user_agent,
-        "request": event.request,
-        "detail": detail(event),
-    })
+    print_answer(&target.output, "why", &events, &texts.join("\n"))
 }
 
 /// One line for the event, one for each detail, and a mark below the first difference of two texts.
-fn describe(event: &AuditedEvent) -> String {
+fn describe(event: &EventEntry) -> String {
     let mut text = format!("{}: {}", event.kind, event.outcome);
     if !event.reason.is_empty() {
         let _infallible = write!(text, " ({})", event.reason);
@@ -73,10 +48,10 @@ fn describe(event: &AuditedEvent) -> String {
             let _infallible = write!(text, "\n  {name:12} {value}");
         }
     }
-    if let Some(folded) = FoldedRefusals::of(event) {
+    if let Some(folded) = event.detail.as_ref().and_then(FoldedRefusals::of_detail) {
         let _infallible = write!(text, "\n  {folded}; the reference may belong to one of them");
-    } else if let Some(detail) = detail(event) {
-        describe_detail(&detail, &mut text);
+    } else if let Some(detail) = &event.detail {
+        describe_detail(detail, &mut text);
     }
     text.push('\n');
     text
@@ -110,6 +85,8 @@ fn describe_detail(detail: &Value, text: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

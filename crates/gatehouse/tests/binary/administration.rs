@@ -80,7 +80,7 @@ fn a_record_is_written_anew_and_a_secret_removed() {
     let mut renamed = record.clone();
     renamed["Name"] = json!("Number two");
     installation.run_with(&["app", "replace", "-"], &renamed.to_string()).done();
-    assert_eq!(installation.json(&["app", "show", "two"])["Name"], "Number two");
+    assert_eq!(installation.json(&["app", "show", "two"])["record"]["Name"], "Number two");
     renamed["ClientType"] = json!("Public");
     let refused = installation.run_with(&["app", "replace", "-"], &renamed.to_string()).refused();
     assert!(refused.contains("ClientType: cannot be changed (is Confidential)"), "{refused}");
@@ -99,7 +99,7 @@ fn settings_are_shown_as_they_are() {
     let installation = Installation::new();
     installation.create_erp();
     let before = installation.json(&["instance", "show", "erp"]);
-    assert_eq!((&before["seats"], &before["after_logout"]), (&Value::Null, &json!("refuse")));
+    assert_eq!((&before["seats"], &before["afterLogout"]), (&Value::Null, &json!("refuse")));
     installation.run(&["instance", "set", "erp", "seats=3"]).done();
     assert_eq!(installation.json(&["instance", "show", "erp"])["seats"], 3);
     let shown = installation.run(&["instance", "show", "erp"]).done();
@@ -178,4 +178,90 @@ fn a_shell_learns_every_command() {
             assert!(printed.contains(word), "{shell}: {word}");
         }
     }
+}
+
+/// Whether two answers are equal, but for members that only one command or the other version prints.
+fn assert_answer(command: &Value, api: &Value, old: &[&str]) {
+    let mut command = command.clone();
+    let items = command.is_array();
+    let entries = if items { command.as_array_mut().map(Vec::as_mut_slice) } else { None };
+    for entry in entries.into_iter().flatten() {
+        remove(entry, old);
+    }
+    if !items {
+        remove(&mut command, old);
+    }
+    assert_eq!(command, *api);
+}
+
+fn remove(entry: &mut Value, names: &[&str]) {
+    let entry = entry.as_object_mut().expect("an object");
+    for name in names {
+        assert!(entry.remove(*name).is_some(), "{name} stands beside the new name");
+    }
+}
+
+#[test]
+fn json_is_the_answer_of_the_admin_api_with_old_names_beside_it() {
+    let installation = Installation::new();
+    installation.create_erp();
+    let admin = text(&installation.json(&["user", "show", "admin"])["id"]);
+    let record = json!({
+        "ApplicationUri": "office", "Name": "Office", "ClientType": "Confidential", "Scope": "manage",
+        "SystemUserAllowed": true, "SystemUser": admin,
+    });
+    let made = installation.create_app(&record);
+    assert_eq!(made["record"], made["application"]["record"], "its old name");
+    installation.run(&["role", "create", "Sales", "--read", "Crm_*"]).done();
+    let server = installation.serve();
+    let site = erp(&server);
+    let asked = [
+        ("grant_type", "client_credentials"),
+        ("client_id", "office"),
+        ("client_secret", made["secret"].as_str().expect("a secret")),
+        ("scope", "manage"),
+    ];
+    let token = site.post("/id/connect/token", &[], &asked).member("access_token");
+    let get = |path: &str| {
+        let answer = site.get(&format!("/manage/api/v1{path}"), &[("Authorization", &format!("Bearer {token}"))]);
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        serde_json::from_str::<Value>(&answer.body).expect("JSON")
+    };
+    let id = text(&made["application"]["id"]);
+    let members: Vec<String> = made["record"].as_object().expect("a record").keys().cloned().collect();
+    let members: Vec<&str> = members.iter().map(String::as_str).collect();
+    let settings = get("/settings");
+    let renamed: Vec<String> = settings.as_object().expect("settings").keys().filter_map(|name| snake(name)).collect();
+    let renamed: Vec<&str> = renamed.iter().map(String::as_str).collect();
+    let cases: [(&[&str], String, &[&str]); 8] = [
+        (&["user", "show", "admin"], format!("/users/{admin}"), &[]),
+        (&["user", "list"], "/users".to_owned(), &[]),
+        (&["role", "list"], "/roles".to_owned(), &[]),
+        (&["app", "show", "office"], format!("/applications/{id}"), &members),
+        (&["app", "list"], "/applications".to_owned(), &members),
+        (&["key", "list"], "/keys".to_owned(), &[]),
+        (&["token", "list"], "/tokens".to_owned(), &[]),
+        (&["consent", "list", "--user", "admin"], format!("/users/{admin}/consents"), &[]),
+    ];
+    for (command, path, old) in cases {
+        let mut api = get(&path);
+        let answer = installation.json(command);
+        if answer.is_array() {
+            api = api["items"].take();
+        }
+        assert_answer(&answer, &api, old);
+    }
+    assert_answer(&installation.json(&["instance", "show", "erp"]), &settings, &renamed);
+}
+
+/// The name that a setting has beside its name in JSON, if they differ.
+fn snake(name: &str) -> Option<String> {
+    let setting: String = name
+        .chars()
+        .flat_map(|char| {
+            let under = char.is_ascii_uppercase().then_some('_');
+            under.into_iter().chain([char.to_ascii_lowercase()])
+        })
+        .collect();
+    (setting != name).then_some(setting)
 }

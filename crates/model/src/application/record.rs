@@ -47,7 +47,7 @@ pub enum RecordAccessTokens {
 }
 
 /// The record of a Trusted Application.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a documented attribute")]
 pub struct ApplicationRecord {

@@ -129,6 +129,11 @@ impl FoldedRefusals {
     pub fn of(event: &StoredEvent) -> Option<Self> {
         event.detail.as_deref().and_then(|detail| serde_json::from_str(detail).ok())
     }
+
+    /// Of an event's detail, as JSON.
+    pub fn of_detail(detail: &serde_json::Value) -> Option<Self> {
+        serde::Deserialize::deserialize(detail).ok()
+    }
 }
 
 impl fmt::Display for FoldedRefusals {

@@ -111,10 +111,6 @@ impl Store {
         row.map(|row| Ok((read(&row)?, read_hash(&row)?))).transpose()
     }
 
-    pub async fn users(&self) -> Result<Vec<User>, Fault> {
-        self.list(KIND, select_users!("ORDER BY u.login_folded"), vec![], read).await
-    }
-
     pub async fn user_row(&self, id: UserId) -> Result<Option<UserRow>, Fault> {
         Ok(self.row(select_users!("AND u.id = $2"), values![id.0]).await?.as_ref().map(read_row).transpose()?)
     }
@@ -246,16 +242,6 @@ impl Store {
             "UPDATE users SET password_hash = $4, password_nfc = $5 \
              WHERE instance = $1 AND id = $2 AND password_hash = $3",
             values![user.0, old.as_phc(), new.as_phc(), new.is_nfc()],
-        )
-        .expect(1)
-    }
-
-    /// Guarded by the epoch that was read. Disabling increments it.
-    pub fn set_user_enabled(&self, user: &User, enabled: bool, now: Timestamp) -> Statement {
-        self.bound(
-            "UPDATE users SET enabled = $4, epoch = epoch + 1, version = version + 1, updated_at = $5 \
-             WHERE instance = $1 AND id = $2 AND epoch = $3",
-            values![user.id.0, user.epoch, enabled, now.micros()],
         )
         .expect(1)
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::applications::{application, register, secret};
 use crate::common::Place;
-use crate::{LATER, NOW, done, refused, server, somebody, user_id};
+use crate::{LATER, NOW, done, refused, server, somebody, switched, user_id};
 
 crate::on_both! {
     a_user_is_changed_by_the_version_that_was_read
@@ -55,7 +55,7 @@ async fn a_user_is_changed_by_the_version_that_was_read(place: Place) {
     done(&server.here, server.here.set_password(&last.user, &crate::phc("one"), LATER)).await;
     let last = row(&server.here, 1).await;
     assert_eq!((last.version, last.has_password), (4, true));
-    done(&server.here, server.here.set_user_enabled(&last.user, true, LATER)).await;
+    done(&server.here, switched(&server.here, 1, true, LATER).await).await;
     assert_eq!(row(&server.here, 1).await.version, 5);
     assert!(server.there.user_row(user_id(1)).await.expect("no fault").is_none());
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::applications::application;
 use crate::common::Place;
-use crate::{LATER, MUCH_LATER, NOW, done, server, somebody};
+use crate::{LATER, MUCH_LATER, NOW, done, server, somebody, switched};
 
 crate::on_both! {
     two_who_saw_room_for_one_are_not_both_let_in
@@ -132,7 +132,7 @@ async fn until_two_wait(client: &tokio_postgres::Client) {
 async fn who_is_not_as_they_were_gets_nothing(place: Place) {
     let server = server(&place).await;
     let alice = somebody(&server.here, 1, "alice").await;
-    done(&server.here, server.here.set_user_enabled(&alice, false, NOW)).await;
+    done(&server.here, switched(&server.here, 1, false, NOW).await).await;
     for what in 1..3 {
         let made = server.here.commit(batch(&server.here, what, &alice, 1)).await.expect("no fault");
         assert_eq!(made, CommitOutcome::GuardFailed { statement: 0 });

@@ -83,7 +83,8 @@ async fn one_bad_row_of_each_kind_stops_no_list(place: Place) {
     let seen: Vec<(&str, bool)> = applications.iter().map(|one| (one.uri.as_str(), one.enabled)).collect();
     assert_eq!(seen, [("a.bad", false), ("my.app", true)]);
     assert!(applications[0].problems().join(" ").contains("Device") && applications[0].secrets().is_empty());
-    let users = store.users().await.expect("no fault");
+    let users = store.users_after("", 1000).await.expect("no fault");
+    let users: Vec<_> = users.into_iter().map(|row| row.user).collect();
     let on: Vec<(&str, bool)> = users.iter().map(|user| (user.login.as_str(), user.is_on())).collect();
     assert_eq!(on, [("alice", true), ("bad", false)]);
     assert!(!users[1].may_sign_in() && users[1].active().is_none() && users[1].problems[0].contains("Robot"));

@@ -6,7 +6,7 @@ use model::{Email, Timestamp, User, UserId};
 use store::{Batch, CommitOutcome, Store};
 
 use crate::common::Place;
-use crate::{LATER, MUCH_LATER, NOW, commit, done, phc, refused, server, somebody, user, user_id};
+use crate::{LATER, MUCH_LATER, NOW, commit, done, phc, refused, server, somebody, switched, user, user_id};
 
 crate::on_both! {
     a_link_is_good_once_and_until_it_expires
@@ -63,10 +63,9 @@ async fn a_link_dies_with_the_epoch_of_its_user(place: Place) {
     let server = server(&place).await;
     let alice = somebody(&server.here, 1, "alice").await;
     done(&server.here, server.here.insert_link(&DIGEST, LinkPurpose::SetUp, &alice, MUCH_LATER)).await;
-    done(&server.here, server.here.set_user_enabled(&alice, false, NOW)).await;
+    done(&server.here, switched(&server.here, 1, false, NOW).await).await;
     assert_eq!(good(&server.here, DIGEST, NOW).await, None);
-    let alice = user(&server.here, 1).await;
-    done(&server.here, server.here.set_user_enabled(&alice, true, NOW)).await;
+    done(&server.here, switched(&server.here, 1, true, NOW).await).await;
     assert_eq!(good(&server.here, DIGEST, NOW).await, None, "and does not come back");
 }
 
@@ -150,6 +149,6 @@ async fn an_address_is_confirmed_on_the_epoch_and_the_address_that_were_read(pla
     done(&server.here, server.here.set_email(&after, &address("alice@home.example"), LATER)).await;
     refused(&server.here, server.here.set_email(&after, &address("eve@example.com"), LATER)).await;
     let newest = user(&server.here, 1).await;
-    done(&server.here, server.here.set_user_enabled(&newest, false, LATER)).await;
+    done(&server.here, switched(&server.here, 1, false, LATER).await).await;
     refused(&server.here, server.here.set_email(&newest, &address("eve@example.com"), LATER)).await;
 }

@@ -98,6 +98,13 @@ async fn somebody(store: &Store, number: u128, name: &str) -> User {
     user(store, number).await
 }
 
+/// The change that enables or disables a user, and ends their tokens.
+async fn switched(store: &Store, number: u128, enabled: bool, now: Timestamp) -> Statement {
+    let mut row = store.user_row(user_id(number)).await.expect("no fault").expect("the user is there");
+    row.user.enabled = enabled;
+    store.update_user(&row, true, now)
+}
+
 async fn user(store: &Store, number: u128) -> User {
     store.user(user_id(number)).await.expect("no fault").expect("the user is there")
 }

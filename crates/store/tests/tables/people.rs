@@ -8,7 +8,7 @@ use store::{CommitOutcome, ConnectedApplication, ConsentParties, NewUser, Store}
 use uuid::Uuid;
 
 use crate::common::Place;
-use crate::{LATER, MUCH_LATER, NOW, commit, done, login, phc, refused, server, somebody, user, user_id};
+use crate::{LATER, MUCH_LATER, NOW, commit, done, login, phc, refused, server, somebody, switched, user, user_id};
 
 crate::on_both! {
     a_user_reads_back_as_written_with_the_permissions_of_the_role
@@ -65,9 +65,10 @@ async fn a_user_reads_back_as_written_with_the_permissions_of_the_role(place: Pl
     assert!(by_login(&server.here, "bob").await.is_none());
     assert!(by_login(&server.there, "alice").await.is_none(), "not of this instance");
     assert!(server.there.user(user_id(7)).await.expect("no fault").is_none(), "not of this instance");
-    let logins: Vec<_> = server.here.users().await.expect("no fault").into_iter().map(|user| user.login).collect();
+    let logins: Vec<_> =
+        server.here.users_after("", 1000).await.expect("no fault").into_iter().map(|row| row.user.login).collect();
     assert_eq!(logins.iter().map(Login::as_str).collect::<Vec<_>>(), ["aaron", "Alice"]);
-    assert!(server.there.users().await.expect("no fault").is_empty());
+    assert!(server.there.users_after("", 1000).await.expect("no fault").is_empty());
 }
 
 async fn a_login_is_never_given_out_again_in_any_case(place: Place) {
@@ -153,12 +154,13 @@ async fn a_hash_reads_back_with_the_form_of_the_password_it_is_of(place: Place) 
 
 async fn disabling_raises_the_epoch_and_counts_on_the_one_that_was_read(place: Place) {
     let server = server(&place).await;
-    let before = somebody(&server.here, 1, "alice").await;
-    done(&server.here, server.here.set_user_enabled(&before, false, LATER)).await;
-    refused(&server.here, server.here.set_user_enabled(&before, true, MUCH_LATER)).await;
+    somebody(&server.here, 1, "alice").await;
+    let before = server.here.user_row(user_id(1)).await.expect("no fault").expect("there");
+    done(&server.here, switched(&server.here, 1, false, LATER).await).await;
+    refused(&server.here, server.here.update_user(&before, true, MUCH_LATER)).await;
     let disabled = user(&server.here, 1).await;
     assert_eq!((disabled.enabled, disabled.epoch, disabled.updated_at), (false, 1, LATER));
-    done(&server.here, server.here.set_user_enabled(&disabled, true, MUCH_LATER)).await;
+    done(&server.here, switched(&server.here, 1, true, MUCH_LATER).await).await;
     assert!(user(&server.here, 1).await.enabled);
 }
 

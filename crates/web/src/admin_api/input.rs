@@ -1,17 +1,14 @@
 //! What operations take from a request: every part says how it is read and how it is described.
 
-use std::marker::PhantomData;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flows::admin::AdminRefusal;
+use flows::admin::merge_patch::{MergePatch, by_name};
+use flows::admin::operations::{ExpectedVersion, cursor_key};
 use http::header;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use serde_json::{Map, Value, json};
-use serde_path_to_error::{Path, Segment};
 use uuid::Uuid;
 
 use crate::admin_api::operation::{OperationDescription, OperationInput, OperationRequest};
@@ -144,12 +141,6 @@ impl<T: DeserializeOwned + JsonSchema> OperationInput for QueryParams<T> {
     }
 }
 
-/// An error with the parameter or member that it is about; serde's own texts name unknown and missing ones.
-fn by_name(path: &Path, error: &impl std::fmt::Display) -> String {
-    let named = path.iter().any(|segment| !matches!(segment, Segment::Unknown));
-    if named { format!("{path}: {error}") } else { error.to_string() }
-}
-
 /// A parameter that is absent is absent, not null.
 fn never_null(schema: &mut Value) {
     if let Some(members) = schema.as_object_mut() {
@@ -211,10 +202,6 @@ impl JsonSchema for Limit {
 pub(super) struct Cursor(pub(super) String);
 
 impl Cursor {
-    pub(super) fn to_text(key: &str) -> String {
-        URL_SAFE_NO_PAD.encode(key)
-    }
-
     /// The id that a list of ids goes on behind.
     pub(super) fn id(&self) -> Result<Option<Uuid>, Problem> {
         if self.0.is_empty() { Ok(None) } else { Uuid::try_parse(&self.0).map(Some).map_err(|_| Self::unknown()) }
@@ -229,8 +216,7 @@ impl TryFrom<String> for Cursor {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let key = URL_SAFE_NO_PAD.decode(&text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let key = key.filter(|key| text.len() <= 1024 && !key.contains('\0'));
+        let key = cursor_key(&text).filter(|key| text.len() <= 1024 && !key.contains('\0'));
         key.map(Self).ok_or("send the value of next from the previous page")
     }
 }
@@ -278,15 +264,12 @@ impl<T: DeserializeOwned + JsonSchema> OperationInput for JsonBody<T> {
     }
 }
 
-/// A merge patch (RFC 7396) of a `T`: the members that change, null for those that go away.
-pub(super) struct MergePatch<T>(Map<String, Value>, PhantomData<T>);
-
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
-impl<T: DeserializeOwned + JsonSchema> OperationInput for MergePatch<T> {
+impl<T: JsonSchema> OperationInput for MergePatch<T> {
     fn read(asked: &OperationRequest) -> Result<Self, Problem> {
         let text = json_text(asked, &[MERGE_PATCH, "application/json"])?;
-        from_json(text).map(|members| Self(members, PhantomData))
+        from_json(text).map(Self::new)
     }
 
     fn describe(description: &mut OperationDescription<'_>) {
@@ -299,52 +282,6 @@ impl<T: DeserializeOwned + JsonSchema> OperationInput for MergePatch<T> {
         }
         let content = json!({ MERGE_PATCH: { "schema": schema } });
         description.body = Some(json!({ "required": true, "content": content }));
-    }
-}
-
-impl<T> MergePatch<T> {
-    pub(super) fn mentions(&self, member: &str) -> bool {
-        self.0.contains_key(member)
-    }
-
-    pub(super) fn into_members(self) -> Map<String, Value> {
-        self.0
-    }
-}
-
-impl<T: Serialize + DeserializeOwned> MergePatch<T> {
-    /// What the patch makes of `current`.
-    pub(super) fn apply(self, current: &T) -> Result<T, Problem> {
-        match serde_json::to_value(current) {
-            Ok(Value::Object(members)) => self.apply_to(members),
-            _ => unreachable!("what is patched is a structure"),
-        }
-    }
-
-    /// The same, of members that may be more than a `T` can say.
-    pub(super) fn apply_to(self, current: Map<String, Value>) -> Result<T, Problem> {
-        let mut target = Value::Object(current);
-        merge(&mut target, Value::Object(self.0));
-        serde_path_to_error::deserialize(target).map_err(|error| unreadable(&error))
-    }
-}
-
-/// RFC 7396 §2.
-fn merge(target: &mut Value, patch: Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch;
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let members = target.as_object_mut().expect("it was just made one");
-    for (name, value) in patch {
-        if value.is_null() {
-            members.remove(&name);
-        } else {
-            merge(members.entry(name).or_insert(Value::Null), value);
-        }
     }
 }
 
@@ -377,13 +314,8 @@ fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem 
     }
 }
 
-/// `If-Match` (RFC 9110 §13.1.1): which version of a thing the caller has read.
-pub(super) enum IfMatch {
-    Anything,
-    Tags(Vec<String>),
-}
-
-impl OperationInput for IfMatch {
+/// `If-Match` (RFC 9110 §13.1.1): which version of a record the caller has read.
+impl OperationInput for ExpectedVersion {
     fn read(asked: &OperationRequest) -> Result<Self, Problem> {
         let mut lines = asked.headers.get_all(header::IF_MATCH).iter().peekable();
         if lines.peek().is_none() {
@@ -393,7 +325,7 @@ impl OperationInput for IfMatch {
         let texts: Result<Vec<String>, _> = lines.map(text).collect();
         let all = texts.map_err(|_| Problem::Malformed("If-Match: must be a list of ETags".to_owned()))?.join(",");
         if all.trim() == "*" {
-            return Ok(Self::Anything);
+            return Ok(Self::Any);
         }
         let tags: Vec<String> = all.split(',').map(|tag| tag.trim().to_owned()).collect();
         let is_tag = |tag: &String| {
@@ -405,7 +337,8 @@ impl OperationInput for IfMatch {
                 "If-Match: send the ETag exactly as received, including its quotes".to_owned(),
             ));
         }
-        Ok(Self::Tags(tags))
+        // Strong comparison (RFC 9110 §8.8.3.2): a weak tag is no version.
+        Ok(Self::OneOf(tags.iter().filter_map(|tag| version(tag)).collect()))
     }
 
     fn describe(description: &mut OperationDescription<'_>) {
@@ -422,53 +355,22 @@ impl OperationInput for IfMatch {
     }
 }
 
-impl IfMatch {
-    /// Strong comparison (RFC 9110 §8.8.3.2). The database compares once more when it writes.
-    pub(super) fn check(&self, version: i64) -> Result<(), Problem> {
-        match self {
-            Self::Anything => Ok(()),
-            Self::Tags(tags) if tags.contains(&entity_tag(version)) => Ok(()),
-            Self::Tags(_) => Err(Problem::IfMatchFailed),
-        }
-    }
-}
-
 pub(super) fn entity_tag(version: i64) -> String {
     format!("\"{version}\"")
+}
+
+fn version(tag: &str) -> Option<i64> {
+    let version = tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()?;
+    (entity_tag(version) == tag).then_some(version)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// RFC 7396 Appendix A.
-    #[test]
-    fn a_patch_merges_as_in_the_specification() {
-        for (target, patch, result) in [
-            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
-            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
-            (json!({"a": "b"}), json!({"a": null}), json!({})),
-            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
-            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
-            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
-            (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
-            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
-            (json!([1, 2]), json!({"a": "b", "c": null}), json!({"a": "b"})),
-            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
-        ] {
-            let mut merged = target;
-            merge(&mut merged, patch);
-            assert_eq!(merged, result);
-        }
-    }
-
     #[test]
     fn if_match_compares_strongly() {
-        let tags = |texts: &[&str]| IfMatch::Tags(texts.iter().map(|&text| text.to_owned()).collect());
-        assert!(IfMatch::Anything.check(7).is_ok());
-        assert!(tags(&["\"6\"", "\"7\""]).check(7).is_ok());
-        for bad in ["\"6\"", "W/\"7\"", "7"] {
-            assert!(tags(&[bad]).check(7).is_err(), "{bad}");
-        }
+        assert_eq!(["\"6\"", "\"-7\""].map(version), [Some(6), Some(-7)]);
+        assert_eq!(["W/\"7\"", "7", "\"+7\"", "\"07\"", "\"\""].map(version), [None; 5]);
     }
 }

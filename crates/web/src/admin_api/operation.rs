@@ -1,15 +1,15 @@
 //! One operation of the admin API. Types define its input and output, and the document is generated from them.
 
 use std::collections::BTreeMap;
-use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::response::Response;
 use bytes::Bytes;
 use flows::Fault;
+use flows::admin::AdminRefusal;
 use flows::admin::admission::AdmissionRefusal;
-use flows::admin::{AdminRefusal, AdminService, ElevatedAdminService};
+use flows::admin::operations::{AdminAuthority as _, AdminOperation, OperationEntry};
 use flows::server::InstanceAdmin;
 use http::{HeaderMap, Method};
 use model::{Moment, Rng, Timestamp};
@@ -18,66 +18,17 @@ use serde_json::{Value, json};
 
 use crate::admin_api::problem::Problem;
 
-/// An administrator's call: the admin service, the clock reading and the rng of one request.
+/// An administrator's call: the administrator, the clock reading and the randomness of one request.
 pub(super) struct AdminCall {
     pub(super) manager: Arc<InstanceAdmin>,
     pub(super) now: Timestamp,
     pub(super) rng: Box<dyn Rng>,
 }
 
-impl AdminCall {
-    pub(super) fn open(&mut self) -> (AdminService<'_>, Moment<'_>) {
-        (self.manager.service(), Moment { now: self.now, rng: &mut *self.rng })
-    }
-}
-
-/// An [`AdminCall`] for critical changes, which need a recent sign-in.
-pub(super) struct ElevatedAdminCall(AdminCall);
-
-impl Deref for ElevatedAdminCall {
-    type Target = AdminCall;
-
-    fn deref(&self) -> &AdminCall {
-        &self.0
-    }
-}
-
-impl ElevatedAdminCall {
-    pub(super) fn open(&mut self) -> (ElevatedAdminService<'_>, Moment<'_>) {
-        let AdminCall { manager, now, rng } = &mut self.0;
-        let service = manager.elevated_service(*now).expect("it was opened at this moment to make the desk");
-        (service, Moment { now: *now, rng: &mut **rng })
-    }
-}
-
-/// The authority that an operation needs. Its type tells, in code and document, whether the sign-in must be recent.
-pub(super) trait AdminAuthority: Sized {
-    fn of(call: AdminCall) -> Result<Self, Problem>;
-
-    fn describe(description: &mut OperationDescription<'_>);
-}
-
-impl AdminAuthority for AdminCall {
-    fn of(call: AdminCall) -> Result<Self, Problem> {
-        Ok(call)
-    }
-
-    fn describe(_: &mut OperationDescription<'_>) {}
-}
-
-impl AdminAuthority for ElevatedAdminCall {
-    fn of(call: AdminCall) -> Result<Self, Problem> {
-        match call.manager.elevated_service(call.now) {
-            Ok(_) => Ok(Self(call)),
-            Err(old) => Err(Problem::Manage(AdmissionRefusal::SignInTooOld(old))),
-        }
-    }
-
-    fn describe(description: &mut OperationDescription<'_>) {
-        let told = "The token is missing or invalid, or its user signed in more than ten minutes ago \
-                    (`insufficient_user_authentication`, RFC 9470). Sign in again with `max_age=600`.";
-        description.answers.insert(401, problem_answer(told));
-    }
+fn describe_recent_sign_in(description: &mut OperationDescription<'_>) {
+    let told = "The token is missing or invalid, or its user signed in more than ten minutes ago \
+                (`insufficient_user_authentication`, RFC 9470). Sign in again with `max_age=600`.";
+    description.answers.insert(401, problem_answer(told));
 }
 
 /// The request as it arrived.
@@ -184,33 +135,64 @@ pub(super) struct Operation {
     pub(super) run: Box<Run>,
 }
 
-/// `name` is the `operationId`, which generated clients use as a name.
-pub(super) fn operation<D, I, O, F>(
+/// Binds an operation of the table to a method and a path. `read` makes its input of the request's parts, `answer` its
+/// answer of the output.
+pub(super) fn bind<O, I, A>(
     method: Method,
     path: &'static str,
-    name: &'static str,
-    summary: &'static str,
-    handler: impl Fn(D, I) -> F + Send + Sync + 'static,
+    read: fn(I) -> Result<O::Input, Problem>,
+    answer: fn(O::Output) -> A,
 ) -> Operation
 where
-    D: AdminAuthority,
-    I: OperationInput + Send + 'static,
-    O: OperationOutput,
-    F: Future<Output = OperationResult<O>> + Send + 'static,
+    O: AdminOperation<Input: 'static> + 'static,
+    I: OperationInput + 'static,
+    A: OperationOutput + 'static,
 {
     Operation {
         method,
         path,
-        name,
-        summary,
+        name: O::NAME,
+        summary: O::SUMMARY,
         describe: |description| {
             I::describe(description);
-            O::describe(description);
-            D::describe(description);
+            A::describe(description);
+            if O::Authority::NEEDS_RECENT_SIGN_IN {
+                describe_recent_sign_in(description);
+            }
         },
         run: Box::new(move |call, asked| {
-            let answer = handler(D::of(call)?, I::read(asked)?);
-            Ok(Box::pin(async move { answer.await.map(OperationOutput::response) }))
+            let too_old = |old| Problem::Manage(AdmissionRefusal::SignInTooOld(old));
+            O::Authority::of(call.manager.service(), call.now).map_err(too_old)?;
+            let input = read(I::read(asked)?)?;
+            Ok(Box::pin(async move {
+                let AdminCall { manager, now, mut rng } = call;
+                let moment = Moment { now, rng: &mut *rng };
+                let mut context = manager.context::<O::Authority>(moment).map_err(too_old)?;
+                let output = O::run(&mut context, input).await??;
+                Ok(answer(output).response())
+            }))
+        }),
+    }
+}
+
+/// Binds an operation that answers a file.
+pub(super) fn file_operation<I: OperationInput + 'static, A: OperationOutput + 'static>(
+    entry: &'static OperationEntry,
+    path: &'static str,
+    handler: fn(AdminCall, I) -> A,
+) -> Operation {
+    Operation {
+        method: Method::GET,
+        path,
+        name: entry.name,
+        summary: entry.summary,
+        describe: |description| {
+            I::describe(description);
+            A::describe(description);
+        },
+        run: Box::new(move |call, asked| {
+            let file = handler(call, I::read(asked)?).response();
+            Ok(Box::pin(std::future::ready(Ok(file))))
         }),
     }
 }

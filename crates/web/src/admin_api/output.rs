@@ -3,56 +3,14 @@
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
-use model::Timestamp;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::admin_api::PREFIX;
-use crate::admin_api::input::{Cursor, entity_tag};
+use crate::admin_api::input::entity_tag;
 use crate::admin_api::operation::{OperationDescription, OperationOutput};
 use crate::request::render;
-
-/// A time as RFC 3339 writes it, in UTC.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Time(pub(super) Timestamp);
-
-impl Serialize for Time {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Times of ours are within the years that can be written.
-        serializer.collect_str(&jiff::Timestamp::from_microsecond(self.0.micros()).unwrap_or_default())
-    }
-}
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let time: jiff::Timestamp = text.parse().map_err(|_| {
-            serde::de::Error::custom(format!("{text:?} is not a time; use the form 2026-12-31T23:59:59Z"))
-        })?;
-        Ok(Self(Timestamp(time.as_microsecond())))
-    }
-}
-
-impl JsonSchema for Time {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Time".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "date-time" })
-    }
-}
-
-impl From<Timestamp> for Time {
-    fn from(time: Timestamp) -> Self {
-        Self(time)
-    }
-}
 
 /// What it is, and no more.
 pub(super) struct PlainBody<T>(pub(super) T);
@@ -123,6 +81,12 @@ impl OperationOutput for File {
 /// There is nothing to tell.
 pub(super) struct NoContent;
 
+impl NoContent {
+    pub(super) fn after((): ()) -> Self {
+        Self
+    }
+}
+
 impl OperationOutput for NoContent {
     fn response(self) -> Response {
         let mut response = render::no_store(Response::new(Body::empty()));
@@ -132,32 +96,6 @@ impl OperationOutput for NoContent {
 
     fn describe(description: &mut OperationDescription<'_>) {
         description.answers.insert(204, json!({ "description": "Success, no content." }));
-    }
-}
-
-/// A part of a list.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Page_of_{T}")]
-pub(super) struct ListPage<T> {
-    pub(super) items: Vec<T>,
-    /// Send this as `cursor` to get the next page. Absent only on the last page; a page with few items may not be the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) next: Option<String>,
-}
-
-impl<T> ListPage<T> {
-    /// `rows` were asked for one more than are shown: if it is there, the list goes on behind the last one shown.
-    pub(super) fn of<R>(
-        mut rows: Vec<R>,
-        limit: super::input::Limit,
-        key: impl Fn(&R) -> String,
-        show: impl Fn(R) -> T,
-    ) -> Self {
-        let most = limit.0 as usize;
-        let more = rows.len() > most;
-        rows.truncate(most);
-        let next = rows.last().filter(|_| more).map(|last| Cursor::to_text(&key(last)));
-        Self { items: rows.into_iter().map(show).collect(), next }
     }
 }
 

@@ -28,7 +28,6 @@ pub(super) enum Problem {
     Encoded,
     NotJson,
     IfMatchMissing,
-    IfMatchFailed,
     Admin(AdminRefusal),
 }
 
@@ -43,15 +42,6 @@ impl From<BodyError> for Problem {
 }
 
 impl Problem {
-    /// Turns "not found" for an object that a member of the body names into another status: the address itself is
-    /// right.
-    pub(super) fn of_a_member(refusal: AdminRefusal) -> Self {
-        Self::Admin(match refusal {
-            AdminRefusal::Unknown(what) => AdminRefusal::Invalid(vec![format!("{what} not found")]),
-            other => other,
-        })
-    }
-
     pub(super) fn invalid(member: &str, what: &impl std::fmt::Display) -> Self {
         Self::Admin(AdminRefusal::Invalid(vec![format!("{member}: {what}")]))
     }
@@ -74,7 +64,7 @@ impl Problem {
             Self::Malformed(_) | Self::NotJson => "malformed_request",
             Self::TooLarge | Self::Encoded => "unreadable_body",
             Self::IfMatchMissing => "precondition_required",
-            Self::IfMatchFailed => "precondition_failed",
+            Self::Admin(AdminRefusal::Outdated) => "precondition_failed",
             Self::Admin(AdminRefusal::Overtaken) => "overtaken",
             Self::Admin(AdminRefusal::Taken(_)) => "taken",
             Self::Admin(AdminRefusal::Invalid(_)) => "invalid",
@@ -109,7 +99,7 @@ impl Problem {
             Self::IfMatchMissing => {
                 (StatusCode::PRECONDITION_REQUIRED, "if-match-missing", "The If-Match header is missing")
             }
-            Self::IfMatchFailed | Self::Admin(AdminRefusal::Overtaken) => {
+            Self::Admin(AdminRefusal::Overtaken | AdminRefusal::Outdated) => {
                 (StatusCode::PRECONDITION_FAILED, "changed-meanwhile", "The resource was changed in the meantime")
             }
             Self::Admin(AdminRefusal::Taken(_)) => (StatusCode::CONFLICT, "taken", "The name is already in use"),
@@ -142,7 +132,9 @@ impl Problem {
             Self::IfMatchMissing => {
                 "Send If-Match with the ETag of the version you read, or If-Match: * to change any version.".to_owned()
             }
-            Self::IfMatchFailed => "Get the resource again and repeat the change with its new ETag.".to_owned(),
+            Self::Admin(AdminRefusal::Outdated) => {
+                "Get the resource again and repeat the change with its new ETag.".to_owned()
+            }
             Self::Admin(AdminRefusal::Invalid(problems)) => problems.join("; "),
             Self::Admin(refusal) => refusal.to_string(),
         }
@@ -230,7 +222,7 @@ impl Refusal for Problem {
             Self::NotFound(_) | Self::Admin(AdminRefusal::Unknown(_)) => "the resource exists",
             Self::Malformed(_) | Self::NotJson | Self::TooLarge | Self::Encoded => "the request can be read",
             Self::IfMatchMissing => "If-Match is sent",
-            Self::IfMatchFailed | Self::Admin(AdminRefusal::Overtaken) => {
+            Self::Admin(AdminRefusal::Overtaken | AdminRefusal::Outdated) => {
                 "the resource was not changed in the meantime"
             }
             Self::Admin(AdminRefusal::Taken(_)) => "the name is not in use",

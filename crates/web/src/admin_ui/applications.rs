@@ -1,6 +1,7 @@
 //! `/manage/apps`: Trusted Applications and their secrets.
 
 mod form;
+mod secrets;
 pub(super) mod trial;
 
 use axum::body::Body;
@@ -9,9 +10,8 @@ use axum::response::Response;
 use flows::Fault;
 use flows::admin::{AdminRefusal, draw_secret};
 use http::{HeaderMap, StatusCode};
-use model::application::Secret;
 use model::application::record::{ApplicationRecord, RecordClientType};
-use model::{ApplicationId, Timestamp, TrustedApplication, UserId};
+use model::{ApplicationId, TrustedApplication, UserId};
 use oauth::client::ClientId;
 use oauth::params::Params;
 use oauth::secret::{ClientSecret, Presented};
@@ -22,10 +22,8 @@ use crate::admin_ui::{
     AdminPage, PageInterruption, PageResult, READ, asked, at, done, id, overtaken, paged, refused, said, version,
 };
 use crate::pages::admin::{
-    AdminSection, Button, Cell, FieldInput, FormField, FormNotice, ListRow, PageContent, PageForm, PageLink, PageList,
-    PagePart,
+    AdminSection, Cell, FormField, FormNotice, ListRow, PageContent, PageForm, PageLink, PageList, PagePart,
 };
-use crate::pages::profile::DisplayTime;
 use crate::request::render;
 
 const HERE: AdminSection = AdminSection::Applications;
@@ -346,7 +344,7 @@ fn overview(
         }),
     ]);
     if record.client_type == RecordClientType::Confidential {
-        parts.extend(secrets(application.secrets(), &here, admin.now()));
+        parts.extend(secrets::list(application.secrets(), &here, admin.now()));
     }
     let content = PageContent {
         name: "manage-app",
@@ -363,45 +361,6 @@ fn overview(
     admin.page(HERE, content, said)
 }
 
-fn secrets(secrets: &[Secret], here: &str, now: Timestamp) -> Vec<PagePart> {
-    let line = |secret: &Secret| ListRow {
-        cells: vec![
-            Cell::text(&secret.label).badge(secret.expires_at.is_some_and(|end| end <= now).then_some("expired")),
-            Cell::time(DisplayTime(secret.created_at)),
-            secret.expires_at.map_or_else(|| Cell::text("never"), |end| Cell::time(DisplayTime(end))),
-        ],
-        button: Some(Button {
-            does: "remove-secret",
-            id: secret.id.clone(),
-            text: "Remove",
-            about: secret.label.clone(),
-        }),
-    };
-    let list = PageList {
-        caption: "Secrets",
-        columns: vec!["Label", "Created", "Expires", "Action"],
-        rows: secrets.iter().map(line).collect(),
-        empty: "None.",
-        next: None,
-        to: here.to_owned(),
-    };
-    let expires =
-        FormField { input: FieldInput::Day, ..FormField::line("expires", "Expires", "Leave empty for no expiry.", "") };
-    let form = PageForm {
-        to: here.to_owned(),
-        is_question: false,
-        hidden: vec![("do", "add-secret".to_owned())],
-        fields: vec![
-            FormField::line("label", "Label", "The server or team that uses the secret.", "").required(),
-            expires,
-        ],
-        button: "Add secret",
-        is_grave: false,
-        is_checked: false,
-    };
-    vec![PagePart::Heading("Secrets"), PagePart::List(list), PagePart::Form(form)]
-}
-
 pub(super) async fn change(mut admin: AdminPage, Path(text): Path<String>, headers: HeaderMap, body: Body) -> Response {
     let form = match admin.form(&headers, body).await {
         Ok(form) => form,
@@ -415,7 +374,7 @@ async fn changed(admin: &mut AdminPage, text: &str, form: &Params) -> PageResult
     let Some(application) = found(admin, text).await? else { return Ok(admin.gone()) };
     match form.get("do") {
         Some("save") => save(admin, &application, form).await,
-        Some("add-secret") => add_secret(admin, &application, form).await,
+        Some("add-secret") => secrets::add(admin, &application, form).await,
         Some("remove-secret") => {
             let (service, mut moment) = admin.elevate()?;
             let removed = service.remove_secret(&application, form.get("id").unwrap_or_default(), &mut moment).await?;
@@ -471,33 +430,4 @@ async fn save(admin: &mut AdminPage, application: &TrustedApplication, form: &Pa
         Err(AdminRefusal::Overtaken) => shown(admin, &application.id.to_string(), overtaken()).await,
         Err(refusal) => Ok(overview(admin, application, &record, login, refused(refusal))),
     }
-}
-
-async fn add_secret(admin: &mut AdminPage, application: &TrustedApplication, form: &Params) -> PageResult {
-    let label = form.get("label").unwrap_or_default();
-    let expires = match super::day(form, "expires") {
-        Ok(expires) => expires,
-        Err(problem) => return shown(admin, &application.id.to_string(), FormNotice::Refused(vec![problem])).await,
-    };
-    let (service, mut moment) = admin.elevate()?;
-    Ok(match service.add_secret_to(application, (label, expires), &mut moment).await? {
-        Ok((secret, shown)) => {
-            let here = format!("{}/{}", HERE.path(), application.id);
-            let content = PageContent {
-                name: "manage-secret-made",
-                title: format!("New secret for {}", application.name),
-                lead: secret.label,
-                is_live: false,
-                links: vec![PageLink::new(here, "Back to the application")],
-                parts: vec![
-                    PagePart::Once { what: "Client secret", value: shown.expose().to_owned() },
-                    PagePart::Text(
-                        "Existing secrets keep working. Remove the old secret once it is no longer used.".to_owned(),
-                    ),
-                ],
-            };
-            admin.page_with(StatusCode::CREATED, HERE, content, FormNotice::Nothing)
-        }
-        Err(refusal) => return again(admin, application, Err(refusal)).await,
-    })
 }

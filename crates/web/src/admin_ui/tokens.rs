@@ -4,11 +4,11 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::admin::TokensOf;
-use flows::admin::tokens::{IssuedToken, TokenDraft};
+use flows::admin::operations::tokens::{IssueToken, NewToken, TokenWish};
 use flows::memory::ApplicationRegister;
 use http::{HeaderMap, StatusCode};
 use model::application::API_SCOPES;
-use model::reference_token::{NewTokenRequest, ReferenceToken, ReferenceTokenKind, masked};
+use model::reference_token::{ReferenceToken, ReferenceTokenKind, masked};
 use model::{ApplicationId, ReferenceTokenId, Timestamp, UserId};
 use oauth::params::Params;
 use oauth::scope::Scope;
@@ -170,18 +170,15 @@ async fn issue(admin: &mut AdminPage, form: &Params) -> PageResult {
         Err(problem) => return listed(admin, &nothing, form, FormNotice::Refused(vec![problem])).await,
     };
     let Ok(scope) = Scope::parse(&several(form, "scope").join(" ")) else { return Ok(admin.gone()) };
-    let wish = NewTokenRequest {
-        kind: ReferenceTokenKind::Service,
-        description: form.get("description").unwrap_or_default(),
-        scope: &scope,
+    let wish = TokenWish {
+        application: form.get("uri").unwrap_or_default().trim().to_owned(),
+        login: None,
+        description: form.get("description").unwrap_or_default().to_owned(),
+        scope,
         expires_at: expires,
     };
-    let draft = TokenDraft { application: form.get("uri").unwrap_or_default().trim(), login: None, wish };
-    let manager = admin.manager.clone();
-    let (service, mut moment) = admin.elevate()?;
-    match service.issue_token(&draft, &mut moment).await? {
-        Ok(IssuedToken { token, value, .. }) => {
-            manager.tell_issued(draft.application, &token);
+    match admin.run::<IssueToken>(wish).await? {
+        Ok(NewToken { token, value }) => {
             let call = &admin.person.context.instance.info.service_root;
             let content = PageContent {
                 name: "manage-token-made",
@@ -190,7 +187,7 @@ async fn issue(admin: &mut AdminPage, form: &Params) -> PageResult {
                 is_live: false,
                 links: vec![PageLink::new(HERE.path(), "Back to reference tokens")],
                 parts: vec![
-                    PagePart::Once { what: "Service token", value: value.expose().to_owned() },
+                    PagePart::Once { what: "Service token", value },
                     PagePart::Text(format!(
                         "To call {call}, send the token as \"Authorization: Bearer\" or in the X-Api-Key header."
                     )),

@@ -4,10 +4,9 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery};
 use axum::response::Response;
 use flows::Fault;
+use flows::admin::operations::users::{InviteUser, ResetPassword, UserLink};
 use flows::admin::sessions::SessionSelector;
 use flows::admin::{AdminRefusal, UserDraft, UserRow};
-use flows::auth::links::HandedOver;
-use flows::auth::links::IssuedLink;
 use http::{HeaderMap, StatusCode};
 use model::user::{PersonRecord, person_problems};
 use model::{ApplicationId, Email, UserId, UserType};
@@ -328,14 +327,12 @@ async fn changed(admin: &mut AdminPage, text: &str, form: &Params) -> PageResult
     match form.get("do") {
         Some("save") => save(admin, &row, form).await,
         Some("invite") => {
-            let (service, mut moment) = admin.elevate()?;
-            let link = service.invite(login, &mut moment).await?;
-            hand_over(admin, text, link).await
+            let link = admin.run::<InviteUser>(row.user.id).await?;
+            handed_over(admin, text, link).await
         }
         Some("reset") => {
-            let (service, mut moment) = admin.elevate()?;
-            let link = service.reset_link(login, &mut moment).await?;
-            hand_over(admin, text, link).await
+            let link = admin.run::<ResetPassword>(row.user.id).await?;
+            handed_over(admin, text, link).await
         }
         Some("reset-second-factor") => {
             let (service, mut moment) = admin.elevate()?;
@@ -383,9 +380,8 @@ async fn save(admin: &mut AdminPage, row: &UserRow, form: &Params) -> PageResult
         role: text("role"),
         preferred_language: text("language"),
     };
-    let own = admin.manager.user.id;
     let (service, mut moment) = admin.elevate()?;
-    match service.change_user(row, record.clone(), Some(own), &mut moment).await? {
+    match service.change_user(row, record.clone(), &mut moment).await? {
         Ok(_) => again(admin, &id, Ok(())).await,
         Err(AdminRefusal::Overtaken) => shown(admin, &id, overtaken()).await,
         Err(refusal) => overview(admin, row, &record, refused(refusal)).await,
@@ -393,21 +389,22 @@ async fn save(admin: &mut AdminPage, row: &UserRow, form: &Params) -> PageResult
 }
 
 /// A link that was mailed, or is shown for the administrator to pass on.
-async fn hand_over(admin: &mut AdminPage, id: &str, link: Result<IssuedLink, AdminRefusal>) -> PageResult {
+async fn handed_over(admin: &mut AdminPage, id: &str, link: Result<UserLink, AdminRefusal>) -> PageResult {
     let link = match link {
         Ok(link) => link,
         Err(refusal) => return shown(admin, id, refused(refusal)).await,
     };
-    let until = DisplayTime(admin.now().plus(link.life.span())).shown();
-    let part = match link.hand_over(admin.manager.instance().mail()) {
-        HandedOver::Mailed(address) => {
-            PagePart::Text(format!("The link has been sent to {}. It is valid until {until}.", address.as_str()))
+    let until = DisplayTime(link.expires_at.0).shown();
+    let part = match (link.mailed_to, link.url) {
+        (None, Some(url)) => PagePart::Once { what: "One-time link for the user", value: url },
+        (address, _) => {
+            let address = address.unwrap_or_default();
+            PagePart::Text(format!("The link has been sent to {address}. It is valid until {until}."))
         }
-        HandedOver::Shown(url) => PagePart::Once { what: "One-time link for the user", value: url },
     };
     let content = PageContent {
         name: "manage-link",
-        title: format!("Link for {}", link.user.name),
+        title: format!("Link for {}", link.issued.user.name),
         lead: format!("Anyone with this link can choose the password. It works once and expires on {until}."),
         is_live: false,
         links: vec![PageLink::new(format!("{}/{id}", HERE.path()), "Back to the user")],

@@ -35,7 +35,7 @@ impl AdminClient {
         Self { client: server.other_client(), token }
     }
 
-    async fn get(&self, path: &str) -> HttpAnswer {
+    pub(super) async fn get(&self, path: &str) -> HttpAnswer {
         self.client.ask(&Method::GET, &format!("{ROOT}{path}")).bearer(&self.token).send().await
     }
 
@@ -59,7 +59,7 @@ impl AdminClient {
         self.send(&Method::PUT, path, if_match, body).await
     }
 
-    async fn patch(&self, path: &str, if_match: &str, body: &Value) -> HttpAnswer {
+    pub(super) async fn patch(&self, path: &str, if_match: &str, body: &Value) -> HttpAnswer {
         self.send(&Method::PATCH, path, if_match, body).await
     }
 
@@ -68,7 +68,7 @@ impl AdminClient {
     }
 
     /// The path and the entity tag of an application.
-    async fn application(&self, uri: &str) -> (String, String) {
+    pub(super) async fn application(&self, uri: &str) -> (String, String) {
         let list = self.get(&format!("/applications?uri={}", uri.replace('/', "%2F"))).await;
         self.found("/applications", &list).await
     }

@@ -1,5 +1,6 @@
 //! An attacker with write access to the database but without the master key: every manipulation of the audit is found.
 
+use acceptance::switch_user;
 use std::time::Duration;
 
 use acceptance::{TestServer, on_both};
@@ -57,7 +58,7 @@ async fn change(server: &TestServer, enabled: bool) {
 /// Adds an unsealed event, while no server runs.
 async fn wait(server: &TestServer, login: &str) {
     let mut rng = server.rng();
-    let done = server.operator().await.set_user_enabled(login, false, &mut server.moment(&mut rng)).await;
+    let done = switch_user(&server.operator().await, login, false, &mut server.moment(&mut rng)).await;
     done.expect("the database answers").expect("the user is there");
 }
 

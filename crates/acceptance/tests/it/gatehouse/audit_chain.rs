@@ -1,5 +1,6 @@
 //! Whatever fails, the audit is a chain without gaps; a user can be erased from it.
 
+use acceptance::switch_user;
 use std::time::Duration;
 
 use acceptance::{App, TestServer, on_both};
@@ -137,7 +138,7 @@ async fn events_that_nobody_sealed_are_sealed_by_the_next_start(server: TestServ
     node.close().await;
     let server = server.restarted().await;
     let mut rng = server.rng();
-    let done = server.operator().await.set_user_enabled("bob", false, &mut server.moment(&mut rng)).await;
+    let done = switch_user(&server.operator().await, "bob", false, &mut server.moment(&mut rng)).await;
     done.expect("the database answers").expect("he is there");
     let server = server.restarted().await;
     let verdict = server.verify_audit().await;

@@ -257,7 +257,7 @@ async fn links_are_good(server: &TestServer, held: &Value) {
         assert_eq!(page.page(), "confirm-email", "{}", page.text());
         reader.submit(&page, "answer", &[("answer", "yes")]).await;
     }
-    let users = server.operator().await.users().await.expect("no fault");
+    let users = server.users().await;
     let alice = users.iter().find(|user| user.login.as_str() == "alice").and_then(|user| user.email.clone());
     assert_eq!(alice.expect("an address").address, "alice@home.example");
 }

@@ -41,8 +41,8 @@ async fn each_session_is_counted_once_when_it_opens_and_once_by_its_reason_when_
 
     let mut rng = server.rng();
     let operator = server.operator().await;
-    let (_, sessions) = operator.sessions().await.expect("no fault");
-    let one = SessionSelector::One(sessions[0].session.id);
+    let sessions = operator.sessions_before(None, None, 1000).await.expect("no fault");
+    let one = SessionSelector::One(sessions[0].id);
     operator.end_sessions(one, &mut server.moment(&mut rng)).await.expect("no fault").expect("ended");
     server.catch_up().await;
     server.catch_up().await;

@@ -54,7 +54,7 @@ async fn becomes(what: &str, is_so: impl AsyncFn() -> bool) {
 }
 
 async fn seats_taken(server: &TestServer) -> u64 {
-    server.operator().await.sessions().await.expect("sessions can be read").0.used
+    server.operator().await.seats().await.expect("seats can be read").0.used
 }
 
 async fn while_nothing_can_be_written_known_sessions_go_on_and_new_ones_are_told_to_come_back(server: TestServer) {

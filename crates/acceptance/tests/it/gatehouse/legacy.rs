@@ -80,7 +80,7 @@ fn old_client(uri: &str, scope: &str) -> Value {
 }
 
 async fn seats_used(server: &TestServer) -> u64 {
-    server.operator().await.sessions().await.expect("sessions can be read").0.used
+    server.operator().await.seats().await.expect("seats can be read").0.used
 }
 
 #[track_caller]

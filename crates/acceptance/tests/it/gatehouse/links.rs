@@ -264,7 +264,7 @@ async fn another_address(server: &TestServer, door: &str) {
             let current = operator.user_by_name("alice").await.expect("no fault").expect("there");
             let mut record = PersonRecord::of(&current.user, current.role.as_deref());
             record.email = Some("a@new.example".to_owned());
-            let changed = operator.change_user(&current, record, None, &mut server.moment(&mut rng)).await;
+            let changed = operator.change_user(&current, record, &mut server.moment(&mut rng)).await;
             changed.expect("no fault").expect("changed");
         }
     }

@@ -45,14 +45,14 @@ fn first_of(list: &HttpAnswer) -> String {
     list.attributes("tbody a", "href").into_iter().next().expect("a line")
 }
 
-async fn administrator(server: &TestServer) -> Browser {
+pub(super) async fn administrator(server: &TestServer) -> Browser {
     let mut admin = server.browser("admin");
     admin.sign_in().await;
     admin
 }
 
 /// The page of the application or user that comes first in a filtered list.
-async fn found(admin: &mut Browser, list: &str, find: &str) -> HttpAnswer {
+pub(super) async fn found(admin: &mut Browser, list: &str, find: &str) -> HttpAnswer {
     let list = admin.open(&format!("/manage/{list}?find={find}")).await;
     admin.open(&first_of(&list)).await
 }

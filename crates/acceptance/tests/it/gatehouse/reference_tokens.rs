@@ -167,7 +167,8 @@ async fn last_use_is_written_in_batches() {
     let (token, value) = alices(&server).await;
     assert_eq!(server.client().call_api(&value).await.status, 200);
     server.tick().await;
-    let listed = server.operator().await.tokens(10).await.expect("no fault");
+    let listed =
+        server.operator().await.tokens_before(None, flows::admin::TokensOf::Everybody, 10).await.expect("no fault");
     let used = listed.iter().find(|one| one.id == token.id).expect("listed");
     assert_eq!(used.last_used_at, Some(server.now()));
     assert_eq!(used.tail, value[65..], "masked but for its end");
@@ -181,7 +182,8 @@ async fn last_use_is_known_to_the_minute_and_costs_a_write_a_minute() {
         server.advance(Duration::from_secs(after));
         assert_eq!(server.client().call_api(&value).await.status, 200);
         server.tick().await;
-        let listed = server.operator().await.tokens(10).await.expect("no fault");
+        let listed =
+            server.operator().await.tokens_before(None, flows::admin::TokensOf::Everybody, 10).await.expect("no fault");
         listed.iter().find(|one| one.id == token.id).expect("listed").last_used_at
     };
     let first = server.now();

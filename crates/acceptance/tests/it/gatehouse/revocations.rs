@@ -36,7 +36,7 @@ struct Everything {
 
 impl Everything {
     async fn of(server: &TestServer) -> Self {
-        let users = server.operator().await.users().await.expect("users can be read");
+        let users = server.users().await;
         let system_user = users.iter().find(|user| user.login.as_str() == "svc.integration").expect("it is there");
         let record = json!({
             "ApplicationUri": SHOP, "Name": "Shop", "ClientType": "Confidential", "Scope": "read update",
@@ -116,7 +116,7 @@ async fn key(server: &TestServer, login: Option<&str>) -> String {
 }
 
 async fn seats_taken(server: &TestServer) -> u64 {
-    server.operator().await.sessions().await.expect("sessions can be read").0.used
+    server.operator().await.seats().await.expect("seats can be read").0.used
 }
 
 async fn an_application_that_is_switched_off_takes_all_its_tokens_along(server: TestServer) {
@@ -236,7 +236,7 @@ async fn a_withdrawn_consent_frees_the_seat_that_no_other_application_uses(serve
     let tokens = app.sign_in(&mut alice, "openid read").await;
     let portal = server.app(PORTAL).sign_in(&mut alice, "openid read").await;
     let instance = server.believed("testdb").await;
-    let person = server.operator().await.users().await.expect("users can be read");
+    let person = server.users().await;
     let person = person.into_iter().find(|user| user.login.as_str() == "alice").expect("alice").id;
     let registered = server.operator().await.application(SHOP).await.expect("no fault").expect("registered");
     let request = model::audit::RequestInfo {

@@ -26,7 +26,7 @@ async fn until_seats_taken_are(server: &TestServer, wanted: u64) {
         let operator = server.operator().await;
         loop {
             server.tick().await;
-            let (seats, _) = operator.sessions().await.expect("sessions can be read");
+            let (seats, _) = operator.seats().await.expect("sessions can be read");
             if seats.used == wanted {
                 return;
             }
@@ -169,7 +169,7 @@ async fn an_idle_session_closes_after_twenty_minutes() {
 }
 
 async fn a_service_session_ends_after_an_hour_even_if_busy(server: TestServer) {
-    let system_user = server.operator().await.users().await.expect("users can be read");
+    let system_user = server.users().await;
     let system_user = system_user.iter().find(|user| user.login.as_str() == "svc.integration").expect("it is there");
     let record = json!({
         "ApplicationUri": "long", "Name": "Long", "ClientType": "Confidential", "Scope": "read",

@@ -2,42 +2,43 @@
 
 use anyhow::{Context as _, Result};
 use flows::Platform as _;
-use flows::admin::{AdminService, AuditedEvent};
+use flows::admin::AdminService;
+use flows::admin::operations::audit::{EventEntry, EventQuery, ListEvents, position};
+use flows::admin::operations::cursor_key;
 use flows::audit::EventFilter;
 use model::audit::AuditOutcome;
 use model::{Moment, UserId};
-use serde_json::{Value, json};
 use uuid::Uuid;
 use web::SystemRng;
 
 use crate::cli::{AuditFilter, Target};
-use crate::commands::cli_session::{CliSession, granted, moment, print};
+use crate::commands::cli_session::{CliSession, granted, moment, print_answer};
 use crate::commands::table::table;
-use crate::commands::why;
 use crate::config::Environment;
 use crate::platform::SystemPlatform;
 
 pub(super) async fn run(target: &Target, filter: AuditFilter, environment: Environment<'_>) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;
-    let (_, admin) = desk.admin(target).await?;
+    let admin = desk.admin(target).await?;
     // Without a running server, earlier commands leave unsealed events. Sealing them here includes them in the list.
     let mut rng = SystemRng;
-    admin.audit_reader_of(filter.chain, &desk.master).await?.seal(&mut moment!(rng)).await.context("database error")?;
-    let limit = usize::try_from(filter.limit)?;
-    let wanted = wanted(filter, &admin).await?;
-    let (mut events, mut place) = (Vec::new(), None);
+    let book = admin.service.audit_reader_of(filter.chain, &desk.master).await?;
+    book.seal(&mut moment!(rng)).await.context("database error")?;
+    let limit = filter.limit;
+    let filter = wanted(filter, &admin.service).await?;
+    let (mut events, mut from) = (Vec::<EventEntry>::new(), None);
     // A rare event may need several queries: each one reads a bounded number of events.
-    while events.len() < limit {
-        let listed = admin.events_before(&wanted, place, limit - events.len()).await?;
-        events.extend(listed.events);
-        place = listed.next;
-        if place.is_none() {
+    loop {
+        let left = limit.saturating_sub(u32::try_from(events.len())?);
+        let page = admin.run::<ListEvents>(EventQuery { filter: filter.clone(), from, limit: left }).await?;
+        events.extend(page.items);
+        from = page.next.as_deref().and_then(cursor_key).and_then(|key| position(&key));
+        if from.is_none() || events.len() >= limit as usize {
             break;
         }
     }
-    let list: Vec<Value> = events.iter().map(why::entry).collect();
     let names = ["time", "kind", "outcome", "reason", "application", "who", "reference"];
-    print(&target.output, &json!(list), &table(names, events.iter().map(row)))?;
+    print_answer(&target.output, "audit list", &events, &table(names, events.iter().map(row)))?;
     desk.database.close().await;
     Ok(())
 }
@@ -56,11 +57,11 @@ async fn wanted(filter: AuditFilter, admin: &AdminService<'_>) -> Result<EventFi
     Ok(EventFilter { chain, since, until, kind, outcome, application: app, user })
 }
 
-fn row(event: &AuditedEvent) -> [String; 7] {
+fn row(event: &EventEntry) -> [String; 7] {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let who = event.login.as_ref().or(event.user.as_ref()).or(event.actor.as_ref());
     [
-        event.at.rfc3339(),
+        event.at.0.rfc3339(),
         event.kind.clone(),
         event.outcome.clone(),
         event.reason.clone(),

@@ -155,7 +155,7 @@ async fn an_erased_person_is_not_named_in_the_list(server: TestServer) {
     erased.expect("the database answers").expect("she is there");
     let after = walk(&operator, &of_alice, 200).await;
     assert!(after.len() >= before.len(), "what she did stays told");
-    let is_nobody = |event: &Value| ["login", "address", "user_agent"].iter().all(|name| event.get(name).is_none());
+    let is_nobody = |event: &Value| ["login", "address", "userAgent"].iter().all(|name| event.get(name).is_none());
     assert!(after.iter().all(is_nobody), "{after:?}");
 }
 

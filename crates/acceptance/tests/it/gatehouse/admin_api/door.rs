@@ -21,7 +21,7 @@ async fn an_administrator_works_without_a_session_and_without_a_seat() {
         assert_eq!(list["items"].as_array().map(Vec::len), Some(10));
         assert_eq!(answer.header("cache-control"), "no-store");
     }
-    let (seats, _) = server.operator().await.sessions().await.expect("sessions can be read");
+    let (seats, _) = server.operator().await.seats().await.expect("sessions can be read");
     assert_eq!(seats.used, 0);
     let trail = server.audit().await;
     let calls: Vec<_> = trail.iter().filter(|row| row.kind == "api-call").collect();

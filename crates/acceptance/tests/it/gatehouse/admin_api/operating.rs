@@ -30,7 +30,7 @@ async fn sessions_are_seen_and_ended_and_their_seats_are_free(server: TestServer
     }
     let seats = assert_ok(&operator.get("/seats").await);
     assert_eq!((&seats["total"], &seats["used"]), (&json!(5), &json!(3)));
-    assert_eq!(seats["reserved"], json!([{"login": "admin", "holds_a_seat": false}]));
+    assert_eq!(seats["reserved"], json!([{"login": "admin", "holdsASeat": false}]));
     let page = assert_ok(&operator.get("/sessions?limit=2").await);
     let rest = assert_ok(&operator.get(&format!("/sessions?cursor={}", page["next"].as_str().expect("more"))).await);
     let items: Vec<Value> =
@@ -64,17 +64,17 @@ async fn settings_are_changed_by_whoever_read_them_last(server: TestServer) {
     let tag = read.header("etag").to_owned();
     assert_eq!(assert_ok(&read)["seats"], 5);
     assert_problem(&operator.patch("/settings", "", &json!({"seats": 6})).await, 428, "if-match-missing");
-    let changed = operator.patch("/settings", &tag, &json!({"seats": 2, "reserved_seats": ["alice"]})).await;
+    let changed = operator.patch("/settings", &tag, &json!({"seats": 2, "reservedSeats": ["alice"]})).await;
     assert_eq!(assert_ok(&changed)["seats"], 2);
     assert_ne!(changed.header("etag"), tag);
     assert_problem(&operator.patch("/settings", &tag, &json!({"seats": 7})).await, 412, "changed-meanwhile");
     for bad in [
         json!({"seat": 1}),
         json!({"seats": 0}),
-        json!({"access_token_seconds": 1}),
+        json!({"accessTokenSeconds": 1}),
         json!({"seats": "many"}),
-        json!({"seats_per_user": 0}),
-        json!({"seats_per_application": 0}),
+        json!({"seatsPerUser": 0}),
+        json!({"seatsPerApplication": 0}),
     ] {
         assert_invalid(&operator.patch("/settings", "*", &bad).await);
     }
@@ -82,11 +82,11 @@ async fn settings_are_changed_by_whoever_read_them_last(server: TestServer) {
     let (first, second) = (service_token(&server, SERVICE).await, service_token(&server, SERVICE).await);
     assert_eq!(server.client().call_api(&first).await.status, 200);
     assert_eq!(server.client().call_api(&second).await.status, 429);
-    let ceilings = json!({"seats": null, "seats_per_user": 1, "seats_per_application": 9});
+    let ceilings = json!({"seats": null, "seatsPerUser": 1, "seatsPerApplication": 9});
     let read = operator.patch("/settings", "*", &ceilings).await;
-    assert_eq!((&assert_ok(&read)["seats_per_user"], &read.json()["seats_per_application"]), (&json!(1), &json!(9)));
+    assert_eq!((&assert_ok(&read)["seatsPerUser"], &read.json()["seatsPerApplication"]), (&json!(1), &json!(9)));
     assert_eq!(server.client().call_api(&second).await.status, 429, "the System User has one");
-    assert_ok(&operator.patch("/settings", "*", &json!({"seats_per_user": null})).await);
+    assert_ok(&operator.patch("/settings", "*", &json!({"seatsPerUser": null})).await);
     assert_eq!(server.client().call_api(&second).await.status, 200);
 }
 
@@ -99,7 +99,7 @@ async fn settings_end_what_they_no_longer_allow_and_the_audit_tells_people_by_id
     };
     assert_eq!(old_client().await, 200);
     assert_eq!(assert_ok(&operator.get("/seats").await)["used"], 1);
-    let patch = json!({"legacy_schemes": false, "reserved_seats": ["alice", "not-there"]});
+    let patch = json!({"legacySchemes": false, "reservedSeats": ["alice", "not-there"]});
     assert_ok(&operator.patch("/settings", "*", &patch).await);
     assert_eq!(old_client().await, 401, "on the next call");
     assert_eq!(assert_ok(&operator.get("/seats").await)["used"], 0, "its seat is free");
@@ -125,7 +125,7 @@ async fn a_service_token_is_issued_once_shown_masked_and_revoked(server: TestSer
     let value = issued["value"].as_str().expect("shown once").to_owned();
     assert_eq!(issued["token"]["value"], format!("enrt_…{}", &value[65..]));
     let (admin, _) = operator.user("admin").await;
-    assert_eq!(issued["token"]["created_by"], admin["/users/".len()..], "by id");
+    assert_eq!(issued["token"]["createdBy"], admin["/users/".len()..], "by id");
     assert_eq!(server.client().call_api(&value).await.status, 200);
     let path = made.location().strip_prefix(super::ROOT).expect("below the root").to_owned();
     let application = issued["token"]["application"].as_str().expect("an id").to_owned();
@@ -144,7 +144,7 @@ async fn a_service_token_is_issued_once_shown_masked_and_revoked(server: TestSer
         assert_eq!(operator.delete(&path, "").await.status, 204, "however often");
     }
     assert_eq!(server.client().call_api(&value).await.status, 401, "on the next call");
-    assert!(assert_ok(&operator.get(&path).await)["revoked_at"].is_string());
+    assert!(assert_ok(&operator.get(&path).await)["revokedAt"].is_string());
     assert!(server.audit().await.iter().all(|row| !row.columns.join(" ").contains(&value[5..])), "never in the audit");
 }
 
@@ -174,8 +174,8 @@ async fn keys_are_rotated_in_time_and_replaced_at_once(server: TestServer) {
 
     let preview = assert_ok(&operator.get("/keys/replacement?algorithm=ES256").await);
     assert_eq!(preview["removed"].as_array().map(Vec::len), Some(2));
-    assert!(preview["access_tokens_of"].as_array().is_some_and(|names| names.contains(&json!(SERVICE))));
-    assert_eq!((&preview["id_tokens_of"], &preview["live_sessions"]), (&json!([]), &json!(1)));
+    assert!(preview["accessTokensOf"].as_array().is_some_and(|names| names.contains(&json!(SERVICE))));
+    assert_eq!((&preview["idTokensOf"], &preview["liveSessions"]), (&json!([]), &json!(1)));
     assert_problem(&operator.get("/keys/replacement").await, 400, "malformed");
     assert_invalid(&operator.get("/keys/replacement?algorithm=PS256").await);
     assert_eq!(server.client().call_api(&token).await.status, 200, "nothing was done yet");

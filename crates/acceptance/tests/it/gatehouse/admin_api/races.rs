@@ -28,7 +28,7 @@ async fn of_two_changes_of_what_both_have_read_one_is_done(server: TestServer) {
     for (name, expected) in [("First", None), ("Second", Some(AdminRefusal::Overtaken))] {
         let mut record = PersonRecord::of(&alice.user, alice.role.as_deref());
         record.name = name.to_owned();
-        let done = operator.change_user(&alice, record, None, &mut moment).await.expect("no fault");
+        let done = operator.change_user(&alice, record, &mut moment).await.expect("no fault");
         assert_eq!(done.err(), expected, "{name}");
     }
     let role = operator.role("Viewer").await.expect("no fault").expect("there");
@@ -55,16 +55,16 @@ async fn a_role_is_not_deleted_from_under_who_was_given_it_meanwhile(server: Tes
     let bob = operator.user_by_name("bob").await.expect("no fault").expect("there");
     let mut record = PersonRecord::of(&bob.user, None);
     record.role = Some("New".to_owned());
-    let given = operator.change_user(&bob, record.clone(), None, &mut moment).await.expect("no fault");
+    let given = operator.change_user(&bob, record.clone(), &mut moment).await.expect("no fault");
     let given = given.expect("the role is there");
     let kept = operator.delete_role(&role, &mut moment).await.expect("no fault");
     assert!(matches!(kept, Err(AdminRefusal::Invalid(_))), "{kept:?}");
     record.role = None;
-    let taken = operator.change_user(&given, record, None, &mut moment).await.expect("no fault").expect("taken away");
+    let taken = operator.change_user(&given, record, &mut moment).await.expect("no fault").expect("taken away");
     operator.delete_role(&role, &mut moment).await.expect("no fault").expect("nobody has it");
     let mut again = PersonRecord::of(&taken.user, None);
     again.role = Some("New".to_owned());
-    let gone = operator.change_user(&taken, again, None, &mut moment).await.expect("no fault");
+    let gone = operator.change_user(&taken, again, &mut moment).await.expect("no fault");
     assert!(matches!(gone, Err(AdminRefusal::Invalid(_))), "{:?}", gone.err());
 }
 

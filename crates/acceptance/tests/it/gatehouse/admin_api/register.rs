@@ -188,7 +188,7 @@ async fn an_application_that_acts_as_somebody_else_ends_its_tokens() {
     let (path, tag) = operator.application(SERVICE).await;
     assert_ok(&operator.patch(&path, &tag, &json!({"SystemUserAllowed": false, "SystemUser": null})).await);
     assert_eq!(server.client().get_with(CUSTOMERS, &token).await.status, 401);
-    let (seats, _) = server.operator().await.sessions().await.expect("sessions can be read");
+    let (seats, _) = server.operator().await.seats().await.expect("sessions can be read");
     assert_eq!(seats.used, 0, "its seat is free");
 }
 
@@ -199,10 +199,10 @@ async fn a_secret_is_replaced_without_a_gap_and_the_last_one_stays() {
     let (path, tag) = operator.application(SERVICE).await;
     let old = operator.get(&path).await.json()["secrets"][0]["id"].as_str().expect("an id").to_owned();
     assert_invalid(&operator.delete(&format!("{path}/secrets/{old}"), "").await);
-    let late = json!({"label": "too late", "expires_at": "2001-01-01T00:00:00Z"});
+    let late = json!({"label": "too late", "expiresAt": "2001-01-01T00:00:00Z"});
     assert_invalid(&operator.post(&format!("{path}/secrets"), &late).await);
     assert_invalid(&operator.post(&format!("{path}/secrets"), &json!({"label": " \n"})).await);
-    let no_time = json!({"label": "a", "expires_at": "tomorrow"});
+    let no_time = json!({"label": "a", "expiresAt": "tomorrow"});
     assert_invalid(&operator.post(&format!("{path}/secrets"), &no_time).await);
     let added = operator.post(&format!("{path}/secrets"), &json!({"label": "second"})).await;
     let second = assert_ok(&added)["secret"].as_str().expect("shown once").to_owned();

@@ -117,7 +117,7 @@ async fn a_consent_is_seen_and_withdrawn_with_all_that_came_of_it() {
     let (alice, _) = operator.user("alice").await;
     let consents = assert_ok(&operator.get(&format!("{alice}/consents")).await);
     let entry = &consents["items"][0];
-    assert_eq!((&entry["application_uri"], &entry["holds_tokens"]), (&json!(FIRST), &json!(true)));
+    assert_eq!((&entry["applicationUri"], &entry["holdsTokens"]), (&json!(FIRST), &json!(true)));
     let path = format!("{alice}/consents/{}", entry["application"].as_str().expect("an id"));
     let (bob, _) = operator.user("bob").await;
     let of_bob = path.replace(&alice, &bob);

@@ -23,7 +23,7 @@ async fn every_page_opens_for_an_administrator_and_takes_no_seat() {
         assert_eq!(policy.contains("script-src 'self';"), !scripts.is_empty(), "{path}: {policy}");
         assert_eq!(page.header("cache-control"), "no-store");
     }
-    let (seats, _) = server.operator().await.sessions().await.expect("sessions can be read");
+    let (seats, _) = server.operator().await.seats().await.expect("sessions can be read");
     assert_eq!(seats.used, 0);
 }
 

@@ -29,7 +29,7 @@ async fn the_sessions_page_shows_who_has_a_seat_and_ends_it() {
     let service = TokenAnswer::read(&server.app(SERVICE).service_token("read").await).access;
     assert_eq!(server.client().call_api(&service).await.status, 200);
     assert_done(&act(&mut admin, &page, "end-app", &[("uri", SERVICE)]).await, "manage-sessions");
-    let (seats, _) = server.operator().await.sessions().await.expect("sessions can be read");
+    let (seats, _) = server.operator().await.seats().await.expect("sessions can be read");
     assert_eq!(seats.used, 0);
     let nobody = act(&mut admin, &page, "end-user", &[("login", "nobody")]).await;
     assert_refused(&nobody, "manage-sessions", "user nobody not found");

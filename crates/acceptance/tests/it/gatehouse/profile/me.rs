@@ -51,7 +51,7 @@ async fn a_person_is_told_of_by_cookie_by_token_and_by_key_alike() {
     for token in [&token, &key] {
         assert_eq!(server.client().get_with("/profile/me", token).await.json(), me);
     }
-    assert_eq!(server.operator().await.sessions().await.expect("no fault").0.used, 0, "it takes no seat");
+    assert_eq!(server.operator().await.seats().await.expect("no fault").0.used, 0, "it takes no seat");
 }
 
 #[tokio::test]

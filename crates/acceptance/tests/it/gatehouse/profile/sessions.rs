@@ -15,7 +15,7 @@ fn ids(page: &HttpAnswer) -> Vec<String> {
 }
 
 async fn seats_used(server: &TestServer) -> u64 {
-    server.operator().await.sessions().await.expect("no fault").0.used
+    server.operator().await.seats().await.expect("no fault").0.used
 }
 
 #[tokio::test]

@@ -1,0 +1,71 @@
+//! What administrators do, as the audit names it.
+
+/// The `what` of an [`model::audit::AuditKind::AdminChange`] event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AdminAct {
+    CreateInstance,
+    ChangeSettings,
+    RotateRootSecret,
+    RotateMasterKey,
+    CreateUser,
+    ChangeUser,
+    EnableUser,
+    DisableUser,
+    EraseUser,
+    SetPassword,
+    ResetSecondFactor,
+    CreateSetUpLink,
+    CreateResetLink,
+    CreateKnownBrowserLink,
+    WithdrawConsent,
+    CreateApplication,
+    ChangeApplication,
+    EnableApplication,
+    DisableApplication,
+    AddSecret,
+    RemoveSecret,
+    CreateRole,
+    ChangeRole,
+    DeleteRole,
+    IssueToken,
+    RevokeToken,
+    EndSessions,
+    RotateKey,
+    ReplaceKeys,
+}
+
+impl AdminAct {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CreateInstance => "create-instance",
+            Self::ChangeSettings => "change-settings",
+            Self::RotateRootSecret => "rotate-root-secret",
+            Self::RotateMasterKey => "rotate-master-key",
+            Self::CreateUser => "create-user",
+            Self::ChangeUser => "change-user",
+            Self::EnableUser => "enable-user",
+            Self::DisableUser => "disable-user",
+            Self::EraseUser => "erase-user",
+            Self::SetPassword => "set-password",
+            Self::ResetSecondFactor => "reset-second-factor",
+            Self::CreateSetUpLink => "create-set-up-link",
+            Self::CreateResetLink => "create-reset-link",
+            Self::CreateKnownBrowserLink => "create-known-browser-link",
+            Self::WithdrawConsent => "withdraw-consent",
+            Self::CreateApplication => "create-application",
+            Self::ChangeApplication => "change-application",
+            Self::EnableApplication => "enable-application",
+            Self::DisableApplication => "disable-application",
+            Self::AddSecret => "add-secret",
+            Self::RemoveSecret => "remove-secret",
+            Self::CreateRole => "create-role",
+            Self::ChangeRole => "change-role",
+            Self::DeleteRole => "delete-role",
+            Self::IssueToken => "issue-token",
+            Self::RevokeToken => "revoke-token",
+            Self::EndSessions => "end-sessions",
+            Self::RotateKey => "rotate-key",
+            Self::ReplaceKeys => "replace-keys",
+        }
+    }
+}
