@@ -1,6 +1,7 @@
 //! Protocol endpoints: OAuth 2.0, OpenID Connect, the API guard and the legacy schemes.
 
 pub mod authorize;
+mod codes;
 pub mod exchange;
 pub mod guard;
 pub mod legacy;

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::audit::{Asker, AuditEvent, AuditKind};
 use model::authorization::{CODE_LIFETIME, IssuedCode};
 pub use model::authorize::TargetRefusal;
@@ -17,12 +15,13 @@ use oauth::authorize::{
 use oauth::client::ClientId;
 use oauth::redirect::RedirectMatch;
 use oauth::scope::Scope;
-use oauth::secret::{AuthorizationCode, Presented};
+use oauth::secret::Presented;
 use store::{Batch, CommitOutcome, ConsentParties};
 
 use crate::audit::AuditWriter;
 use crate::auth::browser_session::SignedIn;
 use crate::protocol::Protocol;
+use crate::protocol::codes::encode_code;
 use crate::protocol::exchange::FrontChannelToken;
 use crate::{Answer, Fault};
 
@@ -357,16 +356,4 @@ impl Protocol<'_> {
         self.audit.put(event)?;
         Ok(refusal)
     }
-}
-
-/// Encodes the row id, for lookup by key, and 256 random bits, so that a code cannot be guessed.
-fn encode_code(id: AuthorizationId, secret: &[u8; 32]) -> String {
-    URL_SAFE_NO_PAD.encode([id.0.as_bytes().as_slice(), secret].concat())
-}
-
-/// The authorization id in a code. Proves nothing.
-pub(crate) fn authorization_of(code: &Presented<AuthorizationCode>) -> Option<AuthorizationId> {
-    let bytes = URL_SAFE_NO_PAD.decode(code.expose()).ok()?;
-    let id = bytes.get(..16).filter(|_| bytes.len() == 48)?;
-    uuid::Uuid::from_slice(id).ok().map(AuthorizationId)
 }

@@ -29,7 +29,7 @@ use store::{Batch, Change, ChangeKind, CommitOutcome};
 use crate::audit::AuditWriter;
 use crate::platform::seal::MacPurpose;
 use crate::protocol::Protocol;
-use crate::protocol::authorize::authorization_of;
+use crate::protocol::codes::authorization_of;
 use crate::{Answer, Fault};
 
 /// Attempts when concurrent requests win the race, before the request fails.
