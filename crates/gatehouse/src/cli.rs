@@ -24,7 +24,7 @@ pub use self::users::{ConsentCommand, Patterns, RoleCommand, UserChanges, UserCo
 #[command(
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 success, 1 refused or failed, 2 usage error, 3 the audit was tampered with."
+    after_help = "Exit codes: 0 success, 1 refused or failed, 2 usage error, 3 the audit was tampered with, 4 the audit records a loss of its newest seals."
 )]
 pub struct Cli {
     #[command(subcommand)]
