@@ -21,11 +21,7 @@ use crate::{Fault, Trouble};
 const GROUP: usize = 256;
 /// Minimum batches in a group of several tenants, which is committed as soon as building it took as long as a commit
 /// does. A tenant with little work then does not wait for a full group, and at most half of the time goes into commits.
-///
-/// Groups stay that small for [`MIXED_SPAN`] after several tenants had batches, also while only one has: the answers to
-/// a full group wake so many tasks that a request of another tenant would wait behind them at each of its steps.
 const MIXED_GROUP: usize = 32;
-const MIXED_SPAN: Duration = Duration::from_millis(100);
 
 /// With more concurrent callers than this, a group waits briefly until it has [`Writer::expected`] batches: on a fast
 /// disk a commit ends before many batches have arrived, and costs as much as building them.
@@ -42,11 +38,9 @@ struct Arrivals<'a> {
     expected: usize,
     naps: u32,
     queue: &'a FairReceiver<Tenant, Write>,
-    /// The tenant of the last batch, and whether several tenants have batches, or had them recently.
+    /// The tenant of the last batch, and whether several tenants have batches.
     tenant: Option<Tenant>,
     is_mixed: bool,
-    /// When a batch last followed one of another tenant.
-    mixed_at: Option<Instant>,
     begun: Instant,
     last_commit: Duration,
     commits: Vec<Reply<CommitOutcome>>,
@@ -60,9 +54,8 @@ impl<'a> Arrivals<'a> {
             expected: writer.expected(),
             naps: MAX_PAUSES,
             queue,
-            tenant: writer.last_tenant,
-            is_mixed: writer.is_mixed(),
-            mixed_at: writer.mixed_at,
+            tenant: None,
+            is_mixed: false,
             begun: Instant::now(),
             last_commit: writer.last_commit,
             commits: Vec::new(),
@@ -110,10 +103,7 @@ impl Iterator for Arrivals<'_> {
                     let _ = reply.send(Err(Fault::because(Trouble::Silent, "the database was busy for too long")));
                 }
                 (tenant, Write::Commit(batch, reply, _)) => {
-                    if self.tenant.replace(tenant).is_some_and(|before| before != tenant) {
-                        self.is_mixed = true;
-                        self.mixed_at = Some(Instant::now());
-                    }
+                    self.is_mixed |= self.tenant.replace(tenant).is_some_and(|before| before != tenant);
                     self.commits.push(reply);
                     return Some(batch);
                 }
@@ -133,24 +123,12 @@ pub(super) struct Writer {
     last_groups: [usize; 2],
     /// Duration of the last `COMMIT`, without the batches.
     last_commit: Duration,
-    /// As in [`Arrivals`].
-    last_tenant: Option<Tenant>,
-    mixed_at: Option<Instant>,
 }
 
 impl Writer {
     pub(super) fn open(path: &Path, file: Arc<OpenFile>, commits: Arc<CommitFigures>) -> Result<Self, Fault> {
         let connected = SqliteConnection::open(path, Access::Write)?;
-        let mut writer = Self {
-            connected,
-            file,
-            commits,
-            seen: 0,
-            last_groups: [0; 2],
-            last_commit: Duration::ZERO,
-            last_tenant: None,
-            mixed_at: None,
-        };
+        let mut writer = Self { connected, file, commits, seen: 0, last_groups: [0; 2], last_commit: Duration::ZERO };
         writer.changed_elsewhere()?;
         Ok(writer)
     }
@@ -172,10 +150,6 @@ impl Writer {
         if callers > CROWD { callers * 3 / 4 } else { 0 }
     }
 
-    fn is_mixed(&self) -> bool {
-        self.mixed_at.is_some_and(|at| at.elapsed() < MIXED_SPAN)
-    }
-
     /// Applies batches until none waits, commits them together, and answers all callers.
     fn serve_group(&mut self, first: (Tenant, Write), queue: &FairReceiver<Tenant, Write>) {
         let mut arrivals = Arrivals::new(first, queue, self);
@@ -184,7 +158,6 @@ impl Writer {
             self.abandon();
         }
         self.last_groups = [arrivals.commits.len(), self.last_groups[0]];
-        (self.last_tenant, self.mixed_at) = (arrivals.tenant, arrivals.mixed_at);
         for (position, reply) in arrivals.commits.into_iter().enumerate() {
             let answer = match &answers {
                 Ok(answers) => answers[position].clone(),
