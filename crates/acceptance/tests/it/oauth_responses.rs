@@ -63,6 +63,21 @@ async fn form_post_returns_a_page_that_posts_the_response_to_the_redirect_uri() 
     assert_eq!(jwt::claims(&both["id_token"])["c_hash"], json!(jwt::half_hash(&both["code"])));
 }
 
+/// OIDC Core §3.1.2.1: a request that is posted is answered alike.
+#[tokio::test]
+async fn a_posted_request_is_answered_in_its_mode() {
+    let server = TestServer::open().await;
+    let (app, mut alice) = (server.app(PORTAL), server.browser("alice"));
+    alice.sign_in().await;
+    let asked = hybrid(&app.asks("openid"));
+    let answer = alice.step(&Method::POST, "/id/connect/authorize", &asked.fields()).await;
+    assert_eq!(answer.status, 303, "a posted request is never repeated at the application (RFC 9700 §4.12)");
+    assert!(answer.callback_in_fragment().contains_key("id_token"));
+    let asked = asked.with("response_mode", "form_post");
+    let posted = alice.step(&Method::POST, "/id/connect/authorize", &asked.fields()).await.callback_by_form();
+    assert!(posted.contains_key("code") && posted.contains_key("id_token"));
+}
+
 #[tokio::test]
 async fn code_may_return_in_the_fragment() {
     let server = TestServer::open().await;
@@ -140,7 +155,7 @@ async fn refusals_return_in_the_mode_of_the_response() {
     assert_eq!(denied["error"], "access_denied");
 }
 
-/// OIDC Core §3.3.2.6: without an answer that can be trusted with it, an error is shown.
+/// RFC 6749 §4.1.2.1.
 #[tokio::test]
 async fn a_redirect_uri_that_is_not_registered_receives_no_form() {
     let server = TestServer::open().await;

@@ -80,7 +80,7 @@ pub(super) async fn run(command: AppCommand, environment: Environment<'_>) -> Re
             let wish = SecretWish { label, expires_at };
             let added = admin.run::<AddSecret>(SecretFor { application: find(&admin, &uri).await?, wish }).await?;
             let text = format!("New client secret for {uri}, shown only once:\n\n  {}\n", added.secret);
-            print_answer_to(&target.output, ("app add-secret", &given), &added, &text)?;
+            print_answer_to(&target.output, "app add-secret", &given, &added, &text)?;
         }
         AppCommand::RemoveSecret { target, uri, secret } => {
             let of = SecretOf { application: find(&admin, &uri).await?, secret: secret.clone() };

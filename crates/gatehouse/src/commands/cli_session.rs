@@ -172,13 +172,14 @@ pub(super) fn granted<T>(answer: Answer<T, AdminRefusal>) -> Result<T> {
 
 /// Prints the answer of a command's operation, with the old names of its members.
 pub(super) fn print_answer(output: &Output, command: &str, answer: &impl Serialize, text: &str) -> Result<()> {
-    print_answer_to(output, (command, &Value::Null), answer, text)
+    print_answer_to(output, command, &Value::Null, answer, text)
 }
 
-/// As [`print_answer`], of a command that printed what it was given.
+/// As [`print_answer`], of a command whose old JSON repeated its arguments, `given`.
 pub(super) fn print_answer_to(
     output: &Output,
-    (command, given): (&str, &Value),
+    command: &str,
+    given: &Value,
     answer: &impl Serialize,
     text: &str,
 ) -> Result<()> {

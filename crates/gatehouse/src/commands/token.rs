@@ -40,7 +40,7 @@ pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> 
             }
             let NewToken { token, value } = &new;
             let text = format!("Token {}. Its value, shown only once:\n\n  {value}\n", token.id);
-            print_answer_to(&target.output, ("token issue", &given), &new, &text)?;
+            print_answer_to(&target.output, "token issue", &given, &new, &text)?;
         }
         TokenCommand::List { target, app, user, limit } => {
             let names: HashMap<Uuid, String> =

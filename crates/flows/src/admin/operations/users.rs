@@ -274,8 +274,8 @@ pub struct UserLink {
 }
 
 impl UserLink {
-    fn of(issued: IssuedLink, handed: HandedOver, now: Timestamp) -> Self {
-        let (mailed_to, url) = match handed {
+    fn handed_over(issued: IssuedLink, delivery: &Delivery<'_>, now: Timestamp) -> Self {
+        let (mailed_to, url) = match delivery.hand_over(&issued) {
             HandedOver::Mailed(address) => (Some(address.as_str().to_owned()), None),
             HandedOver::Shown(url) => (None, Some(url)),
         };
@@ -296,9 +296,8 @@ impl AdminOperation for InviteUser {
     async fn run(context: &mut OperationContext<'_, RecentSignIn>, id: UserId) -> Answer<UserLink, AdminRefusal> {
         let login = granted!(context.service.user_by_id(id).await?).user.login;
         granted!(context.delivery.check());
-        let link = granted!(context.service.invite(login.as_str(), &mut context.moment).await?);
-        let handed = context.delivery.hand_over(&link);
-        Ok(Ok(UserLink::of(link, handed, context.moment.now)))
+        let link = context.service.invite(login.as_str(), &mut context.moment).await?;
+        Ok(link.map(|link| UserLink::handed_over(link, &context.delivery, context.moment.now)))
     }
 }
 
@@ -315,9 +314,8 @@ impl AdminOperation for ResetPassword {
     async fn run(context: &mut OperationContext<'_, RecentSignIn>, id: UserId) -> Answer<UserLink, AdminRefusal> {
         let login = granted!(context.service.user_by_id(id).await?).user.login;
         granted!(context.delivery.check());
-        let link = granted!(context.service.reset_link(login.as_str(), &mut context.moment).await?);
-        let handed = context.delivery.hand_over(&link);
-        Ok(Ok(UserLink::of(link, handed, context.moment.now)))
+        let link = context.service.reset_link(login.as_str(), &mut context.moment).await?;
+        Ok(link.map(|link| UserLink::handed_over(link, &context.delivery, context.moment.now)))
     }
 }
 
@@ -335,9 +333,8 @@ impl AdminOperation for CreateSetUpLink {
     async fn run(context: &mut OperationContext<'_, RecentSignIn>, id: UserId) -> Answer<UserLink, AdminRefusal> {
         let login = granted!(context.service.user_by_id(id).await?).user.login;
         granted!(context.delivery.check());
-        let link = granted!(context.service.set_up_link(login.as_str(), &mut context.moment).await?);
-        let handed = context.delivery.hand_over(&link);
-        Ok(Ok(UserLink::of(link, handed, context.moment.now)))
+        let link = context.service.set_up_link(login.as_str(), &mut context.moment).await?;
+        Ok(link.map(|link| UserLink::handed_over(link, &context.delivery, context.moment.now)))
     }
 }
 
