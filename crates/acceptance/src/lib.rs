@@ -26,7 +26,7 @@ pub use device::{TestDevice, app_code};
 pub use fixture::Fixture;
 pub use test_database::{Backup, Created, HeldWriter, MASTER_KEY, TestDatabase, server};
 pub use test_platform::{BEGINNING, TestPlatform};
-pub use test_server::{AuditRow, TestServer, switch_user};
+pub use test_server::{AuditRow, TestServer, change_setting, switch_user};
 
 /// Expands each `async fn(TestServer)` into a test on SQLite and a test on PostgreSQL.
 #[macro_export]

@@ -500,3 +500,19 @@ pub async fn switch_user(
     };
     Ok(operator.switch_user(&row, enabled, moment).await?.map(|_| ()))
 }
+
+/// Changes a setting by its name and text, as the command line does.
+pub async fn change_setting(
+    operator: &ElevatedAdminService<'_>,
+    name: &str,
+    value: &str,
+    moment: &mut Moment<'_>,
+) -> Answer<(), AdminRefusal> {
+    let current = operator.settings_as_read().await?;
+    let changed = match current.settings.with(name, value) {
+        Ok(changed) => serde_json::to_value(changed).expect("settings are JSON"),
+        Err(problem) => return Ok(Err(AdminRefusal::Invalid(vec![problem]))),
+    };
+    let patch = [(name.to_owned(), changed[name].clone())].into_iter().collect();
+    Ok(operator.change_settings(&current, patch, moment).await?.map(|_| ()))
+}

@@ -1,12 +1,11 @@
 //! The background tasks, by the functions that they call.
 
-use crate::switch_user;
 use std::time::Duration;
 
 use oauth::secret::Presented;
 
 use super::Scene;
-use crate::TokenAnswer;
+use crate::{TokenAnswer, change_setting, switch_user};
 
 const SERVICE: &str = "my.trusted.app/service";
 
@@ -91,8 +90,7 @@ pub(super) async fn follow(scene: &mut Scene<'_>) {
     switch_user(&operator, &person.login, false, &mut moment).await.expect("no fault").expect("there");
     let ending = flows::admin::sessions::SessionSelector::OfUser("svc.integration");
     operator.end_sessions(ending, &mut moment).await.expect("no fault").expect("there");
-    let setting = ("seats_per_user", "5000");
-    operator.change_setting(setting, &mut moment).await.expect("no fault").expect("a good setting");
+    change_setting(&operator, "seats_per_user", "5000", &mut moment).await.expect("no fault").expect("a good setting");
     let follow = async || scene.or_stop(scene.server.server.catch_up().await).await;
     if !scene.act(follow).await.is_done() {
         // One of the two instances may have failed after the other. The next pass reports it and recovers.

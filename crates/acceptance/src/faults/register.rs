@@ -1,19 +1,18 @@
 //! Administration by the admin API, the instance manager and the command line.
 
-use crate::switch_user;
 use std::time::Duration;
 
 use flows::admin::sessions::SessionSelector;
-use flows::admin::{AdminRefusal, UserDraft};
+use flows::admin::{AdminRefusal, ElevatedAdminService, UserDraft};
 use http::Method;
 use model::entities::Permissions;
-use model::{Login, UserType};
+use model::{Login, Moment, UserType};
 use oauth::secret::Presented;
 use serde_json::{Value, json};
 
 use super::people::good_link_to;
 use super::{Acted, Scene};
-use crate::{App, Browser, HttpAnswer, TokenAnswer};
+use crate::{App, Browser, HttpAnswer, TokenAnswer, change_setting, switch_user};
 
 const FIRST: &str = "my.trusted.app/first";
 const NEW: &str = "lantern-otter-quill";
@@ -388,8 +387,10 @@ pub(super) async fn end_sessions_by_command(scene: &mut Scene<'_>) {
 pub(super) async fn change_setting_by_command(scene: &mut Scene<'_>) {
     let number = (scene.number + 1000).to_string();
     let change = async || {
-        let setting = ("seats_per_application", number.as_str());
-        scene.command(async |operator, moment| operator.change_setting(setting, moment).await).await.map(drop)
+        let change = async |operator: &ElevatedAdminService<'_>, moment: &mut Moment<'_>| {
+            change_setting(operator, "seats_per_application", &number, moment).await
+        };
+        scene.command(change).await
     };
     commanded(scene, change).await;
     let settings = scene.admin_api().await.get("/settings").await.json();

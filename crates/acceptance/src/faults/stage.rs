@@ -17,7 +17,7 @@ use tokio::sync::{Barrier, Notify};
 
 use super::{Flow, Scene};
 use crate::test_database::MASTER_KEY;
-use crate::{Browser, TestDatabase, TestServer};
+use crate::{Browser, TestDatabase, TestServer, change_setting};
 
 /// Maximum length of an error message: a whole page adds nothing.
 const MAX_SAID: usize = 1500;
@@ -59,7 +59,7 @@ impl Stage {
         let command_line = place.open().await.with_faults(Arc::clone(&injector));
         let server = Box::pin(TestServer::under_faults(place, &injector)).await;
         let mut rng = server.rng();
-        let set = server.operator().await.change_setting(("seats", SEATS), &mut server.moment(&mut rng)).await;
+        let set = change_setting(&server.operator().await, "seats", SEATS, &mut server.moment(&mut rng)).await;
         set.expect("no fault").expect("a good setting");
         server.catch_up().await;
         // Registered in advance, so that concurrent flows do not register it twice.

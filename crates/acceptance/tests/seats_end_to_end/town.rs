@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use acceptance::{Created, server};
+use acceptance::{Created, change_setting, server};
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -166,7 +166,7 @@ impl Town {
 
     pub(crate) async fn set(&self, name: &str, value: &str) {
         self.operator(async |operator, moment| {
-            operator.change_setting((name, value), moment).await.expect("no fault").expect("a good setting");
+            change_setting(&operator, name, value, moment).await.expect("no fault").expect("a good setting");
         })
         .await;
     }

@@ -178,29 +178,6 @@ impl ElevatedAdminService<'_> {
             Ok(changed) => changed,
             Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
         };
-        self.put_settings(current, changed, moment).await
-    }
-
-    /// Changes one setting, by name. Every node applies it within a second, and at once when it opens a session.
-    pub async fn change_setting(
-        &self,
-        (name, value): (&str, &str),
-        moment: &mut Moment<'_>,
-    ) -> Answer<InstanceSettings, AdminRefusal> {
-        let current = self.settings_as_read().await?;
-        let changed = match current.settings.with(name, value) {
-            Ok(changed) => changed,
-            Err(problem) => return Ok(Err(AdminRefusal::Invalid(vec![problem]))),
-        };
-        Ok(self.put_settings(&current, changed, moment).await?.map(|stored| stored.settings))
-    }
-
-    async fn put_settings(
-        &self,
-        current: &StoredSettings,
-        changed: InstanceSettings,
-        moment: &mut Moment<'_>,
-    ) -> Answer<StoredSettings, AdminRefusal> {
         let told = (self.settings_json(&current.settings).await?, self.settings_json(&changed).await?);
         let event = self.events().change(AdminAct::ChangeSettings, "settings", &told.0, &told.1, moment);
         match self.write_settings(current, &changed, event, moment).await? {

@@ -1,9 +1,8 @@
 //! Whatever fails, the audit is a chain without gaps; a user can be erased from it.
 
-use acceptance::switch_user;
 use std::time::Duration;
 
-use acceptance::{App, TestServer, on_both};
+use acceptance::{App, TestServer, change_setting, on_both, switch_user};
 use flows::admin::UserDraft;
 use model::UserType;
 use store::{Batch, statement};
@@ -99,8 +98,7 @@ async fn an_erased_person_can_do_nothing_and_is_named_nowhere(server: TestServer
 
 async fn an_audit_that_is_old_enough_goes_and_the_rest_is_whole(server: TestServer) {
     let mut rng = server.rng();
-    let setting = ("audit_retention_days", "2");
-    let set = server.operator().await.change_setting(setting, &mut server.moment(&mut rng)).await;
+    let set = change_setting(&server.operator().await, "audit_retention_days", "2", &mut server.moment(&mut rng)).await;
     set.expect("the database answers").expect("a good setting");
     server.catch_up().await;
     server.seal().await;

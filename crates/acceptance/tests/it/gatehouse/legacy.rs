@@ -4,7 +4,7 @@ mod basic;
 mod erp_login;
 mod refusals;
 
-use acceptance::{Client, HttpAnswer, TestServer};
+use acceptance::{Client, HttpAnswer, TestServer, change_setting};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
@@ -55,7 +55,7 @@ pub(super) async fn alices_session(client: &Client) -> String {
 
 pub(super) async fn set(server: &TestServer, name: &str, value: &str) {
     let mut rng = server.rng();
-    let changed = server.operator().await.change_setting((name, value), &mut server.moment(&mut rng)).await;
+    let changed = change_setting(&server.operator().await, name, value, &mut server.moment(&mut rng)).await;
     changed.expect("no fault").expect("a good setting");
     server.catch_up().await;
 }
@@ -66,7 +66,7 @@ async fn switch_on_at_other(server: &TestServer) {
     for (name, value) in [("legacy_schemes", "true"), ("default_legacy_application", LEGACY)] {
         let mut rng = server.rng();
         let mut moment: Moment<'_> = server.moment(&mut rng);
-        operator.change_setting((name, value), &mut moment).await.expect("no fault").expect("a good setting");
+        change_setting(&operator, name, value, &mut moment).await.expect("no fault").expect("a good setting");
     }
     server.catch_up().await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{TestServer, on_both};
+use acceptance::{TestServer, change_setting, on_both};
 use flows::admin::AuditedEvent;
 use flows::audit::EventFilter;
 use model::audit::RequestId;
@@ -166,7 +166,7 @@ async fn refusals_are_pruned_by_age(server: TestServer) {
 
 async fn refusals_are_pruned_by_size(server: TestServer) {
     let mut rng = server.rng();
-    let set = server.operator().await.change_setting(("refusals_max_mib", "1"), &mut server.moment(&mut rng)).await;
+    let set = change_setting(&server.operator().await, "refusals_max_mib", "1", &mut server.moment(&mut rng)).await;
     set.expect("the database answers").expect("a good setting");
     server.catch_up().await;
     let store = server.store().await.with_chain(Chain::Refusals);

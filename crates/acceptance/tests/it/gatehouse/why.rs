@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use acceptance::{HttpAnswer, TestServer, TokenAnswer, on_both};
+use acceptance::{HttpAnswer, TestServer, TokenAnswer, change_setting, on_both};
 use flows::admin::tokens::{IssuedToken, TokenDraft};
 use http::Method;
 use model::reference_token::{NewTokenRequest, ReferenceTokenKind};
@@ -303,7 +303,7 @@ async fn a_limit_of_one_user_or_application_says_which_it_is_and_how_much() {
             ["maximum seats per application", "in use through the application"],
         ),
     ] {
-        let set = server.operator().await.change_setting((setting, "2"), &mut server.moment(&mut rng)).await;
+        let set = change_setting(&server.operator().await, setting, "2", &mut server.moment(&mut rng)).await;
         set.expect("the database answers").expect("a good setting");
         let mut statuses = Vec::new();
         let mut last = None;
@@ -323,7 +323,7 @@ async fn a_limit_of_one_user_or_application_says_which_it_is_and_how_much() {
         );
         let free = server.now().plus(Duration::from_mins(20)).rfc3339();
         assert_eq!(fact(&explanation, "expected", "next seat free at, if idle"), free);
-        let set = server.operator().await.change_setting((setting, "null"), &mut server.moment(&mut rng)).await;
+        let set = change_setting(&server.operator().await, setting, "null", &mut server.moment(&mut rng)).await;
         set.expect("the database answers").expect("a good setting");
         server.advance(Duration::from_mins(21));
         server.tick().await;

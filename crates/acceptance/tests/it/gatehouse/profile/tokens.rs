@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Browser, HttpAnswer, TestServer};
+use acceptance::{Browser, HttpAnswer, TestServer, change_setting};
 use serde_json::json;
 
 const SCRIPTS: &str = "my.trusted.app/scripts";
@@ -129,8 +129,9 @@ async fn what_is_amiss_is_said_and_what_was_typed_is_kept() {
 async fn where_tokens_must_expire_none_lives_for_ever() {
     let server = TestServer::open().await;
     let mut rng = server.rng();
-    let setting = ("reference_tokens_must_expire", "true");
-    let set = server.operator().await.change_setting(setting, &mut server.moment(&mut rng)).await;
+    let set =
+        change_setting(&server.operator().await, "reference_tokens_must_expire", "true", &mut server.moment(&mut rng))
+            .await;
     set.expect("no fault").expect("a setting");
     server.catch_up().await;
     let mut alice = signed_in(&server, "alice").await;
